@@ -1,0 +1,102 @@
+"""What a detector is: two members, small enough to write in five lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from chiaroscuro.errors import DetectorOutputError, ImageError
+from chiaroscuro.records import Proposals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorInfo:
+    """What a detector says of itself.
+
+    Attributes:
+        name: what results call it.
+        class_names: by label. One name means a one-class detector, whose class agreement is plain
+            equality of labels.
+        min_score: the lowest score in [0, 1] that it reports.
+        before_nms: whether its proposals are those before non-maximum suppression.
+        device: where it runs, as torch spells it: ``"cpu"``, ``"cuda:0"``.
+    """
+
+    name: str
+    class_names: tuple[str, ...] = ("face",)
+    min_score: float = 0.0
+    before_nms: bool = False
+    device: str = "cpu"
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Anything with these two members can be explained; no base class is needed.
+
+    A detector may also have a method ``without_nms() -> Detector``: the same network, reporting
+    also what its non-maximum suppression would drop. ``observe`` uses it where it exists, so that
+    weak evidence under a stronger neighbour is not lost.
+    """
+
+    @property
+    def info(self) -> DetectorInfo:
+        """Name, classes, score floor, device."""
+        ...
+
+    def detect(self, images: Tensor) -> Sequence[Proposals]:
+        """Detect objects in a batch.
+
+        Args:
+            images: ``n 3 height width``, RGB, uint8 in [0, 255] or float32 in [0, 1], on any
+                device. It must not be changed.
+
+        Returns:
+            One ``Proposals`` an image, in order, boxes in the pixels of that input; empty where
+            nothing is found. Proposals reach down to ``info.min_score``.
+        """
+        ...
+
+
+def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
+    """Detect, and hold the detector to its promise of one ``Proposals`` an image.
+
+    Raises:
+        DetectorOutputError: if it returned something else.
+    """
+    results = detector.detect(images)
+    name = detector.info.name
+    if isinstance(results, Proposals) or not isinstance(results, Sequence):
+        raise DetectorOutputError(
+            f"detector {name}: wanted a list of {len(images)} Proposals, one an image, "
+            f"got {type(results).__name__}"
+        )
+    if len(results) != len(images):
+        raise DetectorOutputError(
+            f"detector {name}: wanted {len(images)} results, one an image, got {len(results)}"
+        )
+    for result in results:
+        if not isinstance(result, Proposals):
+            raise DetectorOutputError(
+                f"detector {name}: wanted Proposals for every image, got {type(result).__name__}"
+            )
+    return list(results)
+
+
+def as_unit_floats(images: Tensor) -> Tensor:
+    """A batch as float32 in [0, 1]; float32 comes back as it is, without a copy.
+
+    Raises:
+        ImageError: if it is no batch ``n 3 height width`` of uint8 or floats.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
+        raise ImageError(
+            f"images: wanted shape (n, 3, height, width), got {tuple(images.shape)}; "
+            "a single picture needs image[None]"
+        )
+    if images.dtype == torch.uint8:
+        return images.to(torch.float32).div_(255)
+    if not images.is_floating_point():
+        raise ImageError(f"images: wanted uint8 or float32 in [0, 1], got {images.dtype}")
+    return images.to(torch.float32)

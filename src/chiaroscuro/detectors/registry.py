@@ -1,0 +1,138 @@
+"""From what a person types or holds to a detector.
+
+Built-in detectors and plug-ins enter the same way, by the entry-point group
+``chiaroscuro.detectors``: each entry names a :class:`DetectorSource`. Nothing is imported before it
+is asked for by name.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from chiaroscuro.detectors.function import FunctionDetector
+from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.errors import CheckpointError, InputError, UnknownNameError
+
+GROUP = "chiaroscuro.detectors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSource:
+    """Where detectors of one kind come from: what an entry point of the group names.
+
+    Attributes:
+        name: the word users type; ``name/rest`` reaches the same source with ``rest``.
+        summary: one line for ``chiaroscuro detectors``.
+        load: ``load(rest, **options) -> Detector``; ``rest`` is what followed the slash, or a path.
+            Options are ``device``, ``min_score`` and the source's own.
+        missing: why it is not usable now and the command that mends it, or None.
+        examples: names to type.
+        suffixes: file suffixes that mean this source, such as ``.onnx``.
+        wraps: whether a given ``nn.Module`` belongs to this source; ``load`` then gets the module
+            in place of ``rest``.
+    """
+
+    name: str
+    summary: str
+    load: Callable[..., Detector]
+    missing: Callable[[], str | None] = lambda: None
+    examples: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    wraps: Callable[[nn.Module], bool] = lambda _: False
+
+
+def sources() -> dict[str, DetectorSource]:
+    """Every installed source by name: ours first, then those of plug-ins."""
+    found = sorted(entry_points(group=GROUP), key=lambda e: not e.value.startswith("chiaroscuro."))
+    return {entry.name: entry.load() for entry in found}
+
+
+def load_detector(spec: Any, **options: Any) -> Detector:
+    """A detector from a name, a path, a ``module:function``, an ``nn.Module`` or a function.
+
+    Args:
+        spec: ``"centerface"``, ``"retinaface"``, ``"torchvision/<builder>"``, a checkpoint or ONNX
+            path, ``"module:function"``, a torch module, a plain function (see
+            :class:`FunctionDetector`), or a detector, which is returned as it is.
+        options: ``device`` (``"auto"`` by default), ``min_score``, and what the source takes.
+
+    Raises:
+        UnknownNameError: if nothing of that name exists.
+        MissingDependencyError: if its package is not installed.
+        CheckpointError: if its weights cannot be loaded.
+    """
+    if isinstance(spec, Path):
+        spec = str(spec)
+    if isinstance(spec, str):
+        return _load_by_text(spec, options)
+    if isinstance(spec, nn.Module):
+        for source in sources().values():
+            if source.wraps(spec):
+                return source.load(spec, **options)
+    if isinstance(spec, Detector):
+        _refuse(options, "a detector that is already made")
+        return spec
+    if callable(spec):
+        return FunctionDetector(spec, **options)
+    raise InputError(
+        "detector: wanted a name, a path, module:function, a torch module or a function, "
+        f"got {type(spec).__name__}"
+    )
+
+
+def _load_by_text(spec: str, options: dict[str, Any]) -> Detector:
+    known = sources()
+    name, _, rest = spec.partition("/")
+    if name in known and not Path(spec).is_file():
+        return known[name].load(rest, **options)
+    path = Path(spec)
+    for source in known.values():
+        if path.suffix.lower() in source.suffixes:
+            if not path.is_file():
+                raise CheckpointError(f"{spec} does not exist; wanted a detector's file")
+            return source.load(spec, **options)
+    if ":" in spec:
+        return load_detector(_import_object(spec), **options)
+    raise UnknownNameError(
+        "detector",
+        spec,
+        [e for s in known.values() for e in (s.examples or (s.name,))]
+        + ["a path", "module:function"],
+    )
+
+
+def _import_object(spec: str) -> Any:
+    module_name, _, attribute = spec.rpartition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` does, so that a script beside the user is found
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise InputError(
+                f"detector {spec!r}: there is no module {error.name!r} here or installed"
+            ) from error
+        raise
+    except AttributeError as error:
+        raise InputError(f"detector {spec!r}: module {module_name} has no {attribute!r}") from error
+    return found
+
+
+def _refuse(options: dict[str, Any], what: str) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{what} takes no {', '.join(given)}")
+
+
+def describe_sources() -> Sequence[tuple[DetectorSource, str | None]]:
+    """Every source with what keeps it from being usable now, None if nothing does."""
+    return [(source, source.missing()) for source in sources().values()]

@@ -1,0 +1,83 @@
+"""The loop that costs: hide parts of the picture, detect, hand the proposals on.
+
+Streaming: masks are made on the detector's device a batch at a time and thrown away, so memory does
+not grow with their number.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from chiaroscuro.detectors.protocol import Detector, checked_detect
+from chiaroscuro.errors import DetectorError
+from chiaroscuro.masks import Masks, fill_image, hide
+from chiaroscuro.records import Proposals
+
+MAX_PROPOSALS = 300  # a mask; the best are kept
+_PIXELS_A_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
+
+
+def observe_masks(
+    image: Float32[Tensor, "3 height width"],
+    detector: Detector,
+    masks: Masks,
+    start: int,
+    stop: int,
+    batch_size: int | None = None,
+) -> Iterator[list[Proposals]]:
+    """Run the detector on the picture under masks ``start`` to ``stop - 1``.
+
+    When memory runs out the batch is halved and tried again.
+
+    Args:
+        image: values in [0, 1].
+        detector: what is observed.
+        masks: those of the picture's size.
+        start: first mask.
+        stop: one past the last mask.
+        batch_size: pictures a detector call; chosen from the picture's size when not given.
+
+    Yields:
+        The proposals of one batch, one entry a mask, on the CPU, in mask order.
+
+    Raises:
+        DetectorError: if one picture alone does not fit in memory, or the detector broke its
+            promise; whatever else the detector raises passes through.
+    """
+    device = torch.device(detector.info.device)
+    image = image.to(device)
+    fill = fill_image(masks.design.fill, image)
+    size = batch_size or default_batch_size(masks.height, masks.width, device)
+    while start < stop:
+        end = min(start + size, stop)
+        try:
+            hidden = hide(image, masks.render(start, end, device), fill)
+            found = checked_detect(detector, hidden)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            if size == 1:
+                raise DetectorError(
+                    f"detector {detector.info.name}: out of memory on a single picture of "
+                    f"{masks.width}x{masks.height}; explain a smaller copy of it "
+                    "(read_image(..., max_side=1024))"
+                ) from error
+            size = max(1, size // 2)
+            continue
+        yield [proposals.best(MAX_PROPOSALS).to("cpu") for proposals in found]
+        start = end
+
+
+def default_batch_size(height: int, width: int, device: torch.device) -> int:
+    """Pictures a detector call: as many as keep the batch's own memory near 24 MB on a CPU."""
+    pixels = _PIXELS_A_BATCH.get(device.type, _PIXELS_A_BATCH["cpu"])
+    return max(1, min(64, pixels // (height * width)))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "failed to allocate memory" in text

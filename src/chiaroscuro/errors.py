@@ -1,0 +1,100 @@
+"""Every error of the package, as one tree.
+
+::
+
+    ChiaroscuroError
+    ├── InputError (ValueError)       what the caller handed over cannot be used
+    │   ├── ImageError                a picture that cannot be read or is not usable
+    │   ├── TargetError               a box to explain that is empty, NaN or outside the picture
+    │   ├── ProposalsError            boxes, scores or labels of impossible shape or value
+    │   ├── UnknownNameError          a detector, estimator, fill ... of that name does not exist
+    │   └── BundleError               a result folder or file that is incomplete, foreign or unsafe
+    ├── MissingDependencyError (ImportError)   an optional package is not installed
+    ├── CheckpointError               weights that cannot be loaded, safely or at all
+    └── DetectorError                 a detector broke its promise
+        ├── DetectorOutputError       it returned something that is no detection
+        └── DetectorFailedError       it raised while being observed; keeps the evidence
+
+    ObservationInterrupted (KeyboardInterrupt)  Ctrl-C during ``observe``; keeps the evidence
+
+Messages have one form: what was wanted, what came, how to mend it.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chiaroscuro.evidence import Evidence
+
+
+class ChiaroscuroError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class InputError(ChiaroscuroError, ValueError):
+    """What the caller handed over cannot be used."""
+
+
+class ImageError(InputError):
+    """A picture that cannot be read, or has no usable pixels."""
+
+
+class TargetError(InputError):
+    """A box to explain that is empty, inverted, NaN or outside the picture."""
+
+
+class ProposalsError(InputError):
+    """Boxes, scores, labels or class probabilities of impossible shape or value."""
+
+
+class BundleError(InputError):
+    """A result file or folder that is incomplete, belongs to something else, or is unsafe."""
+
+
+class UnknownNameError(InputError):
+    """No detector, estimator or fill of that name; the message lists the names there are."""
+
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        self.kind, self.name, self.known = kind, name, known
+        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+
+
+class MissingDependencyError(ChiaroscuroError, ImportError):
+    """An optional package is not installed; the message names the command that installs it."""
+
+
+class CheckpointError(ChiaroscuroError):
+    """Weights that cannot be loaded: damaged, of another architecture, or unsafe."""
+
+
+class DetectorError(ChiaroscuroError):
+    """A detector broke the promise of its protocol."""
+
+
+class DetectorOutputError(DetectorError):
+    """A detector returned something that cannot be read as detections."""
+
+
+class DetectorFailedError(DetectorError):
+    """A detector raised while it was observed.
+
+    Attributes:
+        evidence: what was observed before, or None if nothing was; it can be explained,
+            saved and extended.
+    """
+
+    def __init__(self, message: str, evidence: "Evidence | None" = None) -> None:
+        self.evidence = evidence
+        super().__init__(message)
+
+
+class ObservationInterrupted(KeyboardInterrupt):
+    """Ctrl-C during an observation.
+
+    Attributes:
+        evidence: what was observed before, or None if nothing was; it can be explained,
+            saved and extended.
+    """
+
+    def __init__(self, evidence: "Evidence | None" = None) -> None:
+        self.evidence = evidence
+        super().__init__("observation interrupted")

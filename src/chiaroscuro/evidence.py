@@ -1,0 +1,555 @@
+"""Evidence: what a detector said under every mask, and every explanation that follows from it.
+
+``observe`` makes the only detector passes. Explaining a box, found, drawn or true, then needs none.
+"""
+
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from chiaroscuro import bundle, estimators
+from chiaroscuro._version import __version__
+from chiaroscuro.data.images import image_hash, read_image
+from chiaroscuro.detectors import Detector, load_detector
+from chiaroscuro.detectors.protocol import as_unit_floats, checked_detect
+from chiaroscuro.engine import observe_masks
+from chiaroscuro.errors import (
+    BundleError,
+    DetectorFailedError,
+    ImageError,
+    InputError,
+    ObservationInterrupted,
+)
+from chiaroscuro.masks import MaskDesign, Masks
+from chiaroscuro.records import Explanation, Proposals, Target, TargetsLike, as_targets
+from chiaroscuro.similarity import mask_weights
+
+MAX_AUTO_MASKS = 5000
+FIRST_LOOK = 100
+FOUND_SCORE = 0.3
+_DRAWN_IN_ONE_GO = 512  # masks whose similarities are in memory at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an observation has come.
+
+    Attributes:
+        done: masks observed.
+        total: masks wanted; with automatic stopping, the most there can be.
+        seconds: since the observation began.
+        started_at: masks that were there when it began.
+        fidelity: of every target at the last look, empty without automatic stopping.
+    """
+
+    done: int
+    total: int
+    seconds: float
+    started_at: int = 0
+    fidelity: tuple[float, ...] = ()
+
+    @property
+    def passes_per_second(self) -> float:
+        """Detector passes a second so far."""
+        return (self.done - self.started_at) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this pace, None before the first mask."""
+        pace = self.passes_per_second
+        return (self.total - self.done) / pace if pace > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """The proposals under every mask, with the picture and the seed that made the masks.
+
+    Attributes:
+        image: ``3 height width``, uint8 or float32 in [0, 1].
+        boxes: ``proposals 4``: those of all masks, one after the other, x1 y1 x2 y2 in pixels.
+        scores: ``proposals``.
+        labels: ``proposals``.
+        class_probabilities: ``proposals classes``, or None.
+        objectness: ``proposals``, or None.
+        counts: ``n_masks``: proposals under each mask.
+        seed: of the masks.
+        design: of the masks.
+        detector: name of the detector that was observed.
+        before_nms: whether these are its proposals before non-maximum suppression.
+    """
+
+    image: Tensor
+    boxes: Float32[Tensor, "proposals 4"]
+    scores: Float32[Tensor, " proposals"]
+    labels: Int64[Tensor, " proposals"]
+    counts: Int64[Tensor, " n_masks"]
+    class_probabilities: Float32[Tensor, "proposals classes"] | None = None
+    objectness: Float32[Tensor, " proposals"] | None = None
+    seed: int = 0
+    design: MaskDesign = field(default_factory=MaskDesign)
+    detector: str = ""
+    before_nms: bool = False
+
+    def __post_init__(self) -> None:
+        if int(self.counts.sum()) != len(self.boxes):
+            raise InputError(
+                f"evidence: wanted {int(self.counts.sum())} proposals, as counts say, "
+                f"got {len(self.boxes)}"
+            )
+
+    @property
+    def n_masks(self) -> int:
+        """Masks observed, which is also the detector passes made."""
+        return len(self.counts)
+
+    @property
+    def masks(self) -> Masks:
+        """The masks that were observed."""
+        height, width = self.image.shape[1:]
+        return Masks(self.design, height, width, self.seed)
+
+    def proposals(self, mask: int) -> Proposals:
+        """What the detector reported under one mask."""
+        start = int(self.counts[:mask].sum())
+        return self._all()[start : start + int(self.counts[mask])]
+
+    def weights(self, targets: TargetsLike) -> Float32[Tensor, "targets n_masks"]:
+        """Weight of every mask for every target, in [0, 1]; see ``similarity.mask_weights``."""
+        wanted = self._targets(targets)
+        ends = self.counts.cumsum(0)
+        parts = []
+        for first in range(0, self.n_masks, _DRAWN_IN_ONE_GO):
+            counts = self.counts[first : first + _DRAWN_IN_ONE_GO]
+            stop = int(ends[first + len(counts) - 1])
+            index = torch.repeat_interleave(torch.arange(len(counts)), counts)
+            found = self._all()[stop - int(counts.sum()) : stop]
+            parts.append(mask_weights(wanted, found, index, len(counts)))
+        return torch.cat(parts, dim=1) if parts else torch.zeros(len(wanted), 0)
+
+    def explain(self, targets: TargetsLike, *, estimator: str = "centred") -> Explanation:
+        """Saliency maps of any targets, with no further detector pass.
+
+        Args:
+            targets: Proposals, Targets, or boxes ``n 4`` (or one box) in pixels; cut to the
+                picture.
+            estimator: ``"centred"`` or ``"paper"``, see ``chiaroscuro.estimators``.
+
+        Raises:
+            TargetError: on a box that is no box or lies outside the picture.
+            UnknownNameError: on an estimator of another name.
+        """
+        wanted = self._targets(targets)
+        _, meaning = estimators.coefficients(estimator)
+        if wanted and not self.n_masks:
+            raise InputError("evidence: wanted at least one mask to explain from, got none")
+        weights = self.weights(wanted)
+        masks = self.masks
+        estimates = [
+            estimators.estimate(masks, w, target, estimator)
+            for w, target in zip(weights, wanted, strict=True)
+        ]
+        size = (0, *self.image.shape[1:])
+        return Explanation(
+            targets=wanted,
+            saliency=_stack([e.saliency for e in estimates], size),
+            standard_error=_stack([e.standard_error for e in estimates], size),
+            fidelity=torch.tensor([e.fidelity for e in estimates], dtype=torch.float32),
+            mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0),
+            settings={"method": "drise", "estimator": estimator, **self.describe()},
+            meaning=meaning,
+            notes=tuple(self._notes(wanted, weights)),
+        )
+
+    def extend(
+        self,
+        detector: Detector,
+        n_masks: int,
+        *,
+        batch_size: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> "Evidence":
+        """Evidence from ``n_masks`` more masks: as if all had been asked for at once.
+
+        Raises:
+            InputError: if the detector is not the one that was observed.
+        """
+        return observe(
+            self.image,
+            detector,
+            n_masks=self.n_masks + n_masks,
+            seed=self.seed,
+            design=self.design,
+            batch_size=batch_size,
+            progress=progress,
+            resume=self,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """All but the proposals, as plain JSON values."""
+        return {
+            "detector": self.detector,
+            "before_nms": self.before_nms,
+            "n_masks": self.n_masks,
+            "seed": self.seed,
+            "design": self.design.describe(),
+            "image_sha256": image_hash(self.image),
+            "versions": _versions(),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write one ``.npz`` that holds everything, whole or not at all."""
+        path = Path(path)
+        arrays = {
+            "settings": np.array(json.dumps(self.describe())),
+            "image": self.image.numpy(),
+            "boxes": self.boxes.numpy(),
+            "scores": self.scores.numpy(),
+            "labels": self.labels.numpy(),
+            "counts": self.counts.numpy(),
+        }
+        if self.class_probabilities is not None:
+            arrays["class_probabilities"] = self.class_probabilities.numpy()
+        if self.objectness is not None:
+            arrays["objectness"] = self.objectness.numpy()
+        if isinstance(self.design.fill, Tensor):
+            arrays["fill"] = self.design.fill.cpu().numpy()
+        bundle.write_arrays(path, arrays)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read back what ``save`` wrote.
+
+        Raises:
+            BundleError: if the file is damaged or is no evidence.
+        """
+        arrays = bundle.read_arrays(Path(path))
+        try:
+            settings: Mapping[str, Any] = json.loads(str(arrays["settings"]))
+            design = settings["design"]
+            rows, columns = design["grid_size"]
+            fill = torch.from_numpy(arrays["fill"]) if "fill" in arrays else design["fill"]
+            optional = {
+                name: torch.from_numpy(arrays[name])
+                for name in ("class_probabilities", "objectness")
+                if name in arrays
+            }
+            return cls(
+                image=torch.from_numpy(arrays["image"]),
+                boxes=torch.from_numpy(arrays["boxes"]),
+                scores=torch.from_numpy(arrays["scores"]),
+                labels=torch.from_numpy(arrays["labels"]),
+                counts=torch.from_numpy(arrays["counts"]),
+                seed=settings["seed"],
+                design=MaskDesign(
+                    grid_size=(rows, columns),
+                    keep_probability=design["keep_probability"],
+                    fill=fill,
+                ),
+                detector=settings["detector"],
+                before_nms=settings["before_nms"],
+                **optional,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{path} holds no evidence of chiaroscuro: {error!r}") from error
+
+    def _all(self) -> Proposals:
+        return Proposals(
+            boxes=self.boxes,
+            scores=self.scores,
+            labels=self.labels,
+            class_probabilities=self.class_probabilities,
+            objectness=self.objectness,
+        )
+
+    def _targets(self, targets: TargetsLike) -> tuple[Target, ...]:
+        height, width = self.image.shape[1:]
+        return tuple(target.inside(height, width) for target in as_targets(targets))
+
+    def _notes(self, targets: Sequence[Target], weights: Tensor) -> list[str]:
+        notes = []
+        if self.n_masks < 4 and targets:
+            notes.append(f"{self.n_masks} masks are too few to tell signal from noise")
+        for i, w in enumerate(weights):
+            if not bool(w.any()):
+                notes.append(
+                    f"target {i + 1}: under none of the {self.n_masks} masks did the detector "
+                    "report anything that overlaps the box; the map is zero because there is no "
+                    "evidence, not because nothing matters. Hide less (keep_probability 0.8) or "
+                    "draw the box where the detector reports something"
+                )
+            elif self.n_masks > 1 and float(w.max() - w.min()) == 0:
+                notes.append(
+                    f"target {i + 1}: every mask has the same weight, so no pixel can be told "
+                    "from another; hide more (keep_probability 0.3) or use smaller cells"
+                )
+        return notes
+
+
+def observe(
+    image: Any,
+    detector: Any,
+    *,
+    n_masks: int | Literal["auto"] = "auto",
+    fidelity: float = 0.9,
+    targets: TargetsLike | None = None,
+    seed: int = 0,
+    design: MaskDesign | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    resume: Evidence | None = None,
+) -> Evidence:
+    """Watch a detector through many random masks: the only detector passes.
+
+    Args:
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
+        detector: a detector, or anything ``load_detector`` takes.
+        n_masks: how many, or ``"auto"``: until every target has reached ``fidelity``, at most
+            5000.
+        fidelity: wanted by ``"auto"``, in (0, 1).
+        targets: what ``"auto"`` judges; the detections of score 0.3 and more when not given.
+        seed: whole number; the same seed gives the same masks.
+        design: grid size, keep probability and fill of the masks.
+        batch_size: pictures a detector call; chosen from the picture's size when not given.
+        progress: called after every batch.
+        resume: evidence of the same picture, detector, seed and design to go on from.
+
+    Raises:
+        ImageError: if the picture cannot be used.
+        InputError: on values out of range, or if ``resume`` belongs to something else.
+        DetectorFailedError: if the detector raises or breaks its promise; its ``evidence`` holds
+            what was done.
+        ObservationInterrupted: on Ctrl-C; its ``evidence`` holds what was done.
+    """
+    picture = usable_image(image)
+    detector = load_detector(detector)
+    design = design or MaskDesign()
+    if n_masks != "auto" and (not isinstance(n_masks, int) or n_masks < 1):
+        raise InputError(f'n_masks: wanted a whole number of at least 1 or "auto", got {n_masks!r}')
+    if not 0 < fidelity < 1:
+        raise InputError(f"fidelity: wanted a number between 0 and 1, got {fidelity}")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size: wanted at least 1, got {batch_size}")
+    judged: tuple[Target, ...] = ()
+    if n_masks == "auto":
+        if targets is None:
+            targets = find_targets(picture, detector)
+        judged = tuple(t.inside(*picture.shape[1:]) for t in as_targets(targets))
+    if hasattr(detector, "without_nms"):
+        detector = detector.without_nms()
+    record = _Record(picture, detector, seed, design)
+    if resume is not None:
+        record.resume(resume)
+
+    total = MAX_AUTO_MASKS if n_masks == "auto" else n_masks
+    began, started_at = time.perf_counter(), record.n_masks
+    look = min(FIRST_LOOK, total) if n_masks == "auto" else total
+    reached: tuple[float, ...] = ()
+    pixels = as_unit_floats(picture[None])[0]
+    masks = Masks(design, picture.shape[1], picture.shape[2], seed)
+    try:
+        while record.n_masks < total:
+            while record.n_masks < look:
+                for batch in observe_masks(
+                    pixels, detector, masks, record.n_masks, look, batch_size
+                ):
+                    record.add(batch)
+                    if progress is not None:
+                        progress(
+                            Progress(
+                                done=record.n_masks,
+                                total=total,
+                                seconds=time.perf_counter() - began,
+                                started_at=started_at,
+                                fidelity=reached,
+                            )
+                        )
+            if n_masks == "auto":
+                reached = tuple(record.evidence().explain(judged).fidelity.tolist())
+                if all(value >= fidelity for value in reached):
+                    break
+                look = min(total, record.n_masks + max(FIRST_LOOK, record.n_masks // 4))
+    except KeyboardInterrupt as error:
+        raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
+    except Exception as error:
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed after {record.n_masks} masks: "
+            f"{type(error).__name__}: {error}",
+            record.evidence() if record.n_masks else None,
+        ) from error
+    return record.evidence()
+
+
+def explain(
+    image: Any,
+    detector: Any,
+    targets: TargetsLike | None = None,
+    *,
+    estimator: str = "centred",
+    n_masks: int | Literal["auto"] = "auto",
+    fidelity: float = 0.9,
+    seed: int = 0,
+    design: MaskDesign | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Explanation:
+    """Explain targets in a picture: ``observe``, then ``Evidence.explain``.
+
+    Args:
+        image: as for ``observe``.
+        detector: as for ``observe``.
+        targets: Proposals, Targets or boxes; the detections of score 0.3 and more when not given.
+            With no target at all the result is empty and no pass over the masks is made.
+        estimator: as for ``Evidence.explain``.
+        n_masks: as for ``observe``; likewise ``fidelity``, ``seed``, ``design``, ``batch_size`` and
+            ``progress``.
+        fidelity: as for ``observe``.
+        seed: as for ``observe``.
+        design: as for ``observe``.
+        batch_size: as for ``observe``.
+        progress: as for ``observe``.
+
+    Raises:
+        TargetError: on a box that is no box or lies outside the picture; before any pass.
+    """
+    picture = usable_image(image)
+    detector = load_detector(detector)
+    estimators.coefficients(estimator)
+    wanted = find_targets(picture, detector) if targets is None else as_targets(targets)
+    wanted = tuple(target.inside(*picture.shape[1:]) for target in wanted)
+    if not wanted:
+        nothing = _Record(picture, detector, seed, design or MaskDesign()).evidence()
+        return nothing.explain((), estimator=estimator)
+    evidence = observe(
+        picture,
+        detector,
+        n_masks=n_masks,
+        fidelity=fidelity,
+        targets=wanted,
+        seed=seed,
+        design=design,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return evidence.explain(wanted, estimator=estimator)
+
+
+def find_targets(
+    image: Tensor, detector: Detector, score: float = FOUND_SCORE
+) -> tuple[Target, ...]:
+    """What the detector finds in the whole picture with at least that score, best first."""
+    found = checked_detect(detector, image[None])[0].above(score)
+    return tuple(target for target in as_targets(found) if _overlaps(target, *image.shape[1:]))
+
+
+def usable_image(image: Any) -> Tensor:
+    """A picture as ``3 height width``: uint8, or float32 in [0, 1]; paths and arrays are read.
+
+    Raises:
+        ImageError: if it cannot be used.
+    """
+    if not isinstance(image, Tensor):
+        return read_image(image)
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        raise ImageError(f"image: wanted shape (3, height, width), got {tuple(image.shape)}")
+    picture: Tensor = image.detach().cpu()
+    if picture.dtype == torch.uint8:
+        return picture
+    if not picture.is_floating_point():
+        raise ImageError(f"image: wanted uint8 or float32 in [0, 1], got {picture.dtype}")
+    picture = picture.to(torch.float32)
+    if not bool(torch.isfinite(picture).all()) or picture.min() < 0 or picture.max() > 1:
+        raise ImageError(
+            f"image: wanted floats in [0, 1], got {float(picture.min()):g} to "
+            f"{float(picture.max()):g}; divide by 255 or pass uint8"
+        )
+    return picture
+
+
+class _Record:
+    """Proposals as they come in; the one mutable thing of an observation."""
+
+    def __init__(self, image: Tensor, detector: Detector, seed: int, design: MaskDesign) -> None:
+        self.image, self.seed, self.design = image, seed, design
+        self.info = detector.info
+        self.parts: list[Proposals] = []
+        self.counts: list[int] = []
+
+    @property
+    def n_masks(self) -> int:
+        return len(self.counts)
+
+    def add(self, batch: list[Proposals]) -> None:
+        if len(self.info.class_names) == 1:  # never a cosine of [s, 1 - s]
+            batch = [Proposals(boxes=p.boxes, scores=p.scores, labels=p.labels) for p in batch]
+        self.parts.extend(batch)
+        self.counts.extend(len(p) for p in batch)
+
+    def resume(self, evidence: Evidence) -> None:
+        """Start from earlier evidence.
+
+        Raises:
+            InputError: naming what differs.
+        """
+        mine, theirs = self.evidence().describe(), evidence.describe()
+        differing = [
+            f"{key} was {theirs[key]}, is {mine[key]}"
+            for key in ("detector", "before_nms", "seed", "design", "image_sha256")
+            if mine[key] != theirs[key]
+        ]
+        if differing:
+            raise InputError(
+                f"resume: the evidence belongs to something else: {'; '.join(differing)}"
+            )
+        self.parts = [evidence._all()]
+        self.counts = evidence.counts.tolist()
+
+    def evidence(self) -> Evidence:
+        parts = [p for p in self.parts if len(p)]
+        self.parts = parts = [_joined(parts)] if len(parts) > 1 else parts
+        whole = parts[0] if parts else Proposals.empty()
+        return Evidence(
+            image=self.image,
+            boxes=whole.boxes,
+            scores=whole.scores,
+            labels=whole.labels,
+            class_probabilities=whole.class_probabilities,
+            objectness=whole.objectness,
+            counts=torch.tensor(self.counts, dtype=torch.int64),
+            seed=self.seed,
+            design=self.design,
+            detector=self.info.name,
+            before_nms=self.info.before_nms,
+        )
+
+
+def _joined(parts: Sequence[Proposals]) -> Proposals:
+    def join(name: str) -> Tensor | None:
+        values = [getattr(p, name) for p in parts]
+        return None if any(v is None for v in values) else torch.cat(values)
+
+    names = ("boxes", "scores", "labels", "class_probabilities", "objectness")
+    return Proposals(**{name: join(name) for name in names})  # type: ignore[arg-type]
+
+
+def _stack(maps: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:
+    return torch.stack(list(maps)) if maps else torch.zeros(empty)
+
+
+def _overlaps(target: Target, height: int, width: int) -> bool:
+    x1, y1, x2, y2 = target.box.tolist()
+    return bool(x1 < width and y1 < height and x2 > 0 and y2 > 0)
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "torchvision", "numpy", "onnxruntime")
+    return {"chiaroscuro": __version__, **{n: importlib.metadata.version(n) for n in names}}

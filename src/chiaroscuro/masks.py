@@ -1,0 +1,253 @@
+"""Random grid masks: mask ``i`` is a pure function of ``(seed, i, design)``.
+
+A coarse grid of cells, each kept with probability ``keep_probability``, is magnified bilinearly to
+the picture and shifted by a random part of a cell (Petsiuk et al., RISE, BMVC 2018,
+arXiv:1806.07421, section 3.2; D-RISE, CVPR 2021, arXiv:2006.03204, section 3.3). Where we differ:
+
+- The grid has one more row and column than the published one, so that no pixel ever lies past the
+  outermost cell centres. Published masks are clamped there, and vary more at borders and corners
+  than in the centre; ours have the same distribution at every pixel.
+- Interpolation weights are rounded to multiples of 1/4096. Products of two of them are then exact
+  in float32, so a mask has the same bits on every device, with any batch size and thread count.
+
+A weighted sum of masks needs no rendering: a mask is its grid's kept cells, as points on the pixel
+lattice, convolved with one triangular kernel, so the sum is one convolution of the summed points.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from chiaroscuro.errors import ImageError, InputError, UnknownNameError
+
+FILLS = ("black", "mean", "blur")
+_WEIGHT_STEPS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MaskDesign:
+    """How masks are made and what they show where they hide.
+
+    Attributes:
+        grid_size: cells a side, or ``(rows, columns)``; cells take the picture's aspect.
+        keep_probability: probability in (0, 1) that a cell is shown.
+        fill: what stands where a pixel is hidden: ``"black"``, ``"mean"`` (the picture's mean
+            colour), ``"blur"`` (the picture, Gaussian-blurred beyond recognition), or an image
+            ``3 height width``.
+
+    Raises:
+        InputError: on values out of range.
+        UnknownNameError: on a fill of another name.
+    """
+
+    grid_size: int | tuple[int, int] = 16
+    keep_probability: float = 0.5
+    fill: str | Tensor = "black"
+
+    def __post_init__(self) -> None:
+        if min(self.grid) < 1:
+            raise InputError(f"grid_size: wanted at least 1 cell a side, got {self.grid_size}")
+        if not 0 < self.keep_probability < 1:
+            raise InputError(
+                f"keep_probability: wanted a number between 0 and 1, got {self.keep_probability}"
+            )
+        if isinstance(self.fill, str) and self.fill not in FILLS:
+            raise UnknownNameError("fill", self.fill, [*FILLS, "an image"])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Cells as ``(rows, columns)``."""
+        if isinstance(self.grid_size, int):
+            return self.grid_size, self.grid_size
+        rows, columns = self.grid_size
+        return int(rows), int(columns)
+
+    def describe(self) -> dict[str, Any]:
+        """The design as plain JSON values."""
+        return {
+            "grid_size": list(self.grid),
+            "keep_probability": self.keep_probability,
+            "fill": self.fill if isinstance(self.fill, str) else "image",
+        }
+
+
+class Masks:
+    """The endless sequence of masks of one design, picture size and seed.
+
+    Args:
+        design: how masks are made.
+        height: of the picture, pixels.
+        width: of the picture, pixels.
+        seed: any whole number from 0 to 2**64 - 1.
+    """
+
+    def __init__(self, design: MaskDesign, height: int, width: int, seed: int = 0) -> None:
+        if height < 1 or width < 1:
+            raise InputError(f"picture size: wanted at least 1x1, got {width}x{height}")
+        if not 0 <= seed < 2**64:
+            raise InputError(f"seed: wanted a whole number from 0 to 2**64 - 1, got {seed}")
+        self.design, self.height, self.width, self.seed = design, height, width, seed
+        rows, columns = design.grid
+        self._cell = math.ceil(height / rows), math.ceil(width / columns)
+        self._grid = (
+            math.ceil(height / self._cell[0]) + 2,
+            math.ceil(width / self._cell[1]) + 2,
+        )
+
+    def cells(self, start: int, stop: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Grids and shifts of masks ``start`` to ``stop - 1``.
+
+        Returns:
+            Kept cells ``n rows columns``, bool, and shifts ``n 2`` (down, right) in pixels, from 0
+            to one less than a cell.
+        """
+        rows, columns = self._grid
+        grids = np.empty((stop - start, rows, columns), dtype=np.bool_)
+        shifts = np.empty((stop - start, 2), dtype=np.int64)
+        for n, i in enumerate(range(start, stop)):
+            stream = np.random.Philox(key=self.seed, counter=i << 192)
+            draws = np.random.Generator(stream).random(2 + rows * columns)
+            shifts[n] = (draws[:2] * self._cell).astype(np.int64)
+            grids[n] = (draws[2:] < self.design.keep_probability).reshape(rows, columns)
+        return grids, shifts
+
+    def render(
+        self, start: int, stop: int, device: torch.device | str = "cpu"
+    ) -> Float32[Tensor, "n height width"]:
+        """Masks ``start`` to ``stop - 1`` in [0, 1]; 1 keeps a pixel, 0 hides it."""
+        grids, shifts = self.cells(start, stop)
+        grid = torch.from_numpy(grids).to(device, torch.float32)
+        down = self._interpolation(0, self.height, torch.from_numpy(shifts[:, 0]).to(device))
+        right = self._interpolation(1, self.width, torch.from_numpy(shifts[:, 1]).to(device))
+        return torch.bmm(down, torch.bmm(grid, right.transpose(1, 2)))
+
+    def weighted_sum(
+        self, weights: npt.NDArray[np.float64], indices: npt.NDArray[np.int64] | None = None
+    ) -> Float[Tensor, "height width"]:
+        """``sum_i weights[i] * mask[indices[i]]``, float64, without rendering a mask.
+
+        Args:
+            weights: one a mask.
+            indices: which masks; the first ``len(weights)`` when not given.
+        """
+        (cell_h, cell_w), (rows, columns) = self._cell, self._grid
+        lattice = (rows * cell_h, columns * cell_w)
+        points = np.zeros(lattice[0] * lattice[1])
+        wanted = np.arange(len(weights)) if indices is None else np.asarray(indices)
+        for chunk in _runs(wanted):
+            grids, shifts = self.cells(int(wanted[chunk.start]), int(wanted[chunk.stop - 1]) + 1)
+            mask, row, column = np.nonzero(grids)
+            y = row * cell_h - shifts[mask, 0] + cell_h - 1
+            x = column * cell_w - shifts[mask, 1] + cell_w - 1
+            points += np.bincount(
+                y * lattice[1] + x, weights=weights[chunk][mask], minlength=points.size
+            )
+        down, right = self._spread
+        return down @ torch.from_numpy(points).view(lattice) @ right.T
+
+    def _interpolation(self, axis: int, size: int, shift: Tensor) -> Tensor:
+        """``n size cells``: the weight of every cell at every pixel along one axis."""
+        cell = self._cell[axis]
+        position = torch.arange(size, device=shift.device) + shift[:, None]
+        lower = position // cell
+        upper_weight = _weights(cell).to(shift.device)[position % cell]
+        matrix = torch.zeros(*position.shape, self._grid[axis], device=shift.device)
+        matrix.scatter_(2, lower[..., None], (1 - upper_weight)[..., None])
+        matrix.scatter_(2, lower[..., None] + 1, upper_weight[..., None])
+        return matrix
+
+    @cached_property
+    def _spread(self) -> tuple[Tensor, Tensor]:
+        """``height lattice`` and ``width lattice``: how a point spreads over the pixels.
+
+        A kept cell is a triangle over two cells each way. As a banded matrix product it is many
+        times faster than as a float64 convolution.
+        """
+        matrices = []
+        for size, cell, cells in zip(
+            (self.height, self.width), self._cell, self._grid, strict=True
+        ):
+            upper = _weights(cell).double()
+            triangle = torch.cat([(1 - upper).flip(0), upper.flip(0)])
+            column = torch.arange(size)[:, None] + torch.arange(2 * cell)
+            matrix = torch.zeros(size, cells * cell, dtype=torch.float64)
+            matrices.append(matrix.scatter_(1, column, triangle.expand(size, -1)))
+        return matrices[0], matrices[1]
+
+
+def _weights(cell: int) -> Tensor:
+    """Weight of the next cell at every pixel between two cell centres, multiples of 1/4096."""
+    fraction = (torch.arange(cell, dtype=torch.float64) + 0.5) / cell
+    return ((fraction * _WEIGHT_STEPS).round() / _WEIGHT_STEPS).float()
+
+
+def _runs(indices: npt.NDArray[np.int64], longest: int = 1024) -> list[slice]:
+    """Slices of consecutive numbers, so that their masks can be drawn in one go."""
+    breaks = np.flatnonzero(np.diff(indices) != 1) + 1
+    edges = [0, *breaks.tolist(), len(indices)]
+    return [
+        slice(i, min(i + longest, stop))
+        for start, stop in pairwise(edges)
+        for i in range(start, stop, longest)
+        if stop > start
+    ]
+
+
+def fill_image(
+    fill: str | Tensor, image: Float32[Tensor, "3 height width"]
+) -> Float32[Tensor, "3 height width"] | None:
+    """What stands where the picture is hidden; None for black.
+
+    The blur is Gaussian with a sigma of one sixteenth of the longer side, so that it hides a face
+    at any picture size.
+
+    Raises:
+        ImageError: if a fill image has another size than the picture.
+    """
+    if isinstance(fill, Tensor):
+        wanted = fill.to(image.device)
+        wanted = wanted.float() / 255 if wanted.dtype == torch.uint8 else wanted.float()
+        if wanted.shape != image.shape:
+            raise ImageError(
+                f"fill: wanted an image of the picture's shape {tuple(image.shape)}, "
+                f"got {tuple(wanted.shape)}"
+            )
+        return wanted
+    if fill == "black":
+        return None
+    if fill == "mean":
+        return image.mean(dim=(1, 2), keepdim=True).expand_as(image)
+    return gaussian_blur(image, sigma=max(image.shape[1:]) / 16)
+
+
+def gaussian_blur(
+    image: Float32[Tensor, "3 height width"], sigma: float
+) -> Float32[Tensor, "3 height width"]:
+    """Gaussian blur, cut off at three sigma; the border pixels are repeated outwards."""
+    radius = max(1, math.ceil(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=image.device)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
+    across = F.conv2d(F.pad(image[:, None], (radius, radius, 0, 0), mode="replicate"), kernel)
+    down = F.pad(across, (0, 0, radius, radius), mode="replicate")
+    return F.conv2d(down, kernel.transpose(2, 3))[:, 0]
+
+
+def hide(
+    image: Float32[Tensor, "3 height width"],
+    masks: Float32[Tensor, "n height width"],
+    fill: Float32[Tensor, "3 height width"] | None = None,
+) -> Float32[Tensor, "n 3 height width"]:
+    """The picture under every mask: ``mask * image + (1 - mask) * fill``; no fill is black."""
+    if fill is None:
+        return image[None] * masks[:, None]
+    return torch.lerp(fill[None], image[None], masks[:, None])

@@ -1,0 +1,423 @@
+"""The things that flow through the package: Proposals, Target, Explanation.
+
+Frozen, checked at birth: an object that exists is valid. All arrays are torch tensors; boxes are
+``x1 y1 x2 y2`` in continuous pixels. Converting a framework's own output is the adapters' work.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
+
+from chiaroscuro import bundle
+from chiaroscuro.errors import BundleError, ProposalsError, TargetError
+
+_TOLERANCE = 1e-4  # scores a hair above 1 come from float16 and are clamped, not refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Proposals:
+    """What a detector reports for one image.
+
+    Anything array-like is accepted and kept as a tensor.
+
+    Attributes:
+        boxes: ``n 4``, x1 y1 x2 y2 in pixels; may reach past the image's border.
+        scores: ``n``, in [0, 1].
+        labels: ``n``, index into the detector's class names; all 0 when not given.
+        class_probabilities: ``n classes`` in [0, 1], or None where the detector has none.
+        objectness: ``n`` in [0, 1], or None where the detector has none apart from the score.
+
+    Raises:
+        ProposalsError: on other shapes, non-finite values, inverted boxes, or values outside
+            [0, 1].
+    """
+
+    boxes: Float32[Tensor, "n 4"]
+    scores: Float32[Tensor, " n"]
+    labels: Int64[Tensor, " n"] = None  # type: ignore[assignment]
+    class_probabilities: Float32[Tensor, "n classes"] | None = None
+    objectness: Float32[Tensor, " n"] | None = None
+
+    def __post_init__(self) -> None:
+        boxes = _tensor("boxes", self.boxes, torch.float32)
+        if boxes.numel() == 0:
+            boxes = boxes.reshape(0, 4)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ProposalsError(
+                f"boxes: wanted shape (n, 4) as x1 y1 x2 y2, got {tuple(boxes.shape)}"
+            )
+        n = len(boxes)
+        labels = torch.zeros(n, dtype=torch.int64) if self.labels is None else self.labels
+        checked: dict[str, Tensor | None] = {
+            "boxes": boxes,
+            "scores": _tensor("scores", self.scores, torch.float32),
+            "labels": _tensor("labels", labels, torch.int64),
+            "class_probabilities": _optional("class_probabilities", self.class_probabilities),
+            "objectness": _optional("objectness", self.objectness),
+        }
+        for name, value in checked.items():
+            if value is None:
+                continue
+            value = value.to(boxes.device)
+            if name in ("scores", "labels", "objectness") and value.shape != (n,):
+                raise ProposalsError(
+                    f"{name}: wanted shape ({n},), one a box, got {tuple(value.shape)}"
+                )
+            if name == "class_probabilities":
+                if n == 0 and value.ndim != 2:
+                    value = value.reshape(0, 0)
+                if value.ndim != 2 or len(value) != n:
+                    raise ProposalsError(
+                        f"{name}: wanted shape ({n}, classes), got {tuple(value.shape)}"
+                    )
+            if name != "labels" and not bool(torch.isfinite(value).all()):
+                raise ProposalsError(f"{name}: wanted finite numbers, got NaN or infinity")
+            if name in ("scores", "class_probabilities", "objectness"):
+                value = _unit_interval(name, value)
+            object.__setattr__(self, name, value)
+        inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
+        if bool(inverted.any()):
+            first = boxes[inverted][0].tolist()
+            raise ProposalsError(
+                f"boxes: wanted x1 <= x2 and y1 <= y2, got {first}; "
+                "if these are x y width height, convert them first"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Self:
+        """Some of the proposals: by number, slice, list of numbers or boolean mask."""
+        if isinstance(index, int):
+            index = [index] if index != -1 else slice(-1, None)
+        picked: dict[str, Any] = {
+            name: None if value is None else value[index] for name, value in self._arrays().items()
+        }
+        return type(self)(**picked)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No proposals at all."""
+        return cls(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
+
+    def above(self, score: float) -> Self:
+        """The proposals whose score is at least ``score``, best first."""
+        order = torch.argsort(self.scores, descending=True, stable=True)
+        return self[order[self.scores[order] >= score]]
+
+    def best(self, n: int) -> Self:
+        """The ``n`` proposals of highest score, best first; all of them if there are fewer."""
+        return self[torch.argsort(self.scores, descending=True, stable=True)[:n]]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same proposals on another device."""
+        moved: dict[str, Any] = {
+            name: None if value is None else value.to(device)
+            for name, value in self._arrays().items()
+        }
+        return type(self)(**moved)
+
+    def _arrays(self) -> dict[str, Any]:
+        return {
+            "boxes": self.boxes,
+            "scores": self.scores,
+            "labels": self.labels,
+            "class_probabilities": self.class_probabilities,
+            "objectness": self.objectness,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Target:
+    """The box being explained: found by the detector, drawn by a person, or from ground truth.
+
+    Attributes:
+        box: ``4``, x1 y1 x2 y2 in pixels, with a positive area.
+        label: class index, or None when any class will do (a drawn box).
+        score: the detector's score in [0, 1], or None for a box it did not report.
+        class_probabilities: ``classes``, or None.
+        origin: ``"found"``, ``"drawn"`` or ``"truth"``.
+
+    Raises:
+        TargetError: on a box that is not four finite numbers or has no area.
+    """
+
+    box: Float32[Tensor, "4"]
+    label: int | None = None
+    score: float | None = None
+    class_probabilities: Float32[Tensor, " classes"] | None = None
+    origin: str = "drawn"
+
+    def __post_init__(self) -> None:
+        try:
+            box = torch.as_tensor(np.asarray(self.box, dtype=np.float32).copy())
+        except (TypeError, ValueError) as error:
+            raise TargetError(
+                f"target: wanted four numbers x1 y1 x2 y2, got {self.box!r}"
+            ) from error
+        if box.shape != (4,):
+            raise TargetError(
+                f"target: wanted four numbers x1 y1 x2 y2, got shape {tuple(box.shape)}"
+            )
+        if not bool(torch.isfinite(box).all()):
+            raise TargetError(f"target: wanted finite numbers, got {box.tolist()}")
+        x1, y1, x2, y2 = box.tolist()
+        if x2 <= x1 or y2 <= y1:
+            raise TargetError(
+                f"target: wanted x1 < x2 and y1 < y2, got {_numbers(box)}, a box without area"
+            )
+        if self.origin not in ("found", "drawn", "truth"):
+            raise TargetError(f"origin: wanted found, drawn or truth, got {self.origin!r}")
+        object.__setattr__(self, "box", box)
+
+    def inside(self, height: int, width: int) -> "Target":
+        """The target cut to a picture of that size.
+
+        Raises:
+            TargetError: if the box lies wholly outside the picture.
+        """
+        x1, y1, x2, y2 = self.box.tolist()
+        if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+            raise TargetError(
+                f"target {_numbers(self.box)} lies outside the picture, which is "
+                f"{width} pixels wide and {height} high; boxes are x1,y1,x2,y2"
+            )
+        limits = torch.tensor([width, height, width, height], dtype=torch.float32)
+        return Target(
+            box=torch.minimum(self.box.clamp(min=0), limits),
+            label=self.label,
+            score=self.score,
+            class_probabilities=self.class_probabilities,
+            origin=self.origin,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Box, label, score and origin as plain JSON values."""
+        return {
+            "box": [round(v, 3) for v in self.box.tolist()],
+            "label": self.label,
+            "score": None if self.score is None else round(self.score, 6),
+            "origin": self.origin,
+        }
+
+
+TargetsLike = Proposals | Target | Sequence[Target] | Sequence[Sequence[float]] | Tensor | Any
+
+
+def as_targets(targets: TargetsLike, origin: str = "drawn") -> tuple[Target, ...]:
+    """Read targets from whatever a person has: Proposals, Target, boxes ``n 4``, or one box.
+
+    Args:
+        targets: Proposals keep their labels, scores and class probabilities; plain boxes match a
+            proposal of any class.
+        origin: what plain boxes are: ``"drawn"`` or ``"truth"``.
+
+    Raises:
+        TargetError: on anything that is not boxes.
+    """
+    if isinstance(targets, Target):
+        return (targets,)
+    if isinstance(targets, Proposals):
+        found = targets.to("cpu")
+        probabilities = found.class_probabilities
+        return tuple(
+            Target(
+                box=found.boxes[i],
+                label=int(found.labels[i]),
+                score=float(found.scores[i]),
+                class_probabilities=None if probabilities is None else probabilities[i],
+                origin="found",
+            )
+            for i in range(len(found))
+        )
+    if isinstance(targets, Tensor):
+        targets = targets.detach().cpu().numpy()
+    if isinstance(targets, Iterable) and not isinstance(targets, (str, bytes, np.ndarray)):
+        targets = list(targets)
+        if targets and all(isinstance(t, Target) for t in targets):
+            return tuple(targets)
+    try:
+        boxes = np.asarray(targets, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise TargetError(f"targets: wanted boxes x1 y1 x2 y2, got {targets!r}") from error
+    if boxes.size == 0:
+        return ()
+    if boxes.ndim == 1:
+        boxes = boxes[None]
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise TargetError(
+            f"targets: wanted boxes of shape (n, 4) as x1 y1 x2 y2, got shape {boxes.shape}"
+        )
+    return tuple(Target(box=torch.from_numpy(box.copy()), origin=origin) for box in boxes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Explanation:
+    """Saliency maps of some targets in one picture, with what is needed to trust and redo them.
+
+    Attributes:
+        targets: what was explained, in order.
+        saliency: ``targets height width``, raw values in the units that ``meaning`` states;
+            positive where showing the pixel raises the target's weight, negative where it
+            suppresses it.
+        standard_error: ``targets height width``, in the same units.
+        fidelity: ``targets``, in [-1, 1]: estimated correlation with the map that infinitely many
+            masks would give, over the box and the ring around it.
+        mean_weight: ``targets``, in [0, 1]: mean of the mask weights, how well the detector still
+            sees the target when half of the picture is hidden.
+        settings: method, estimator, seed, number of masks and so on, as plain JSON values.
+        meaning: what one unit of ``saliency`` is, in words.
+        notes: anything the reader of the maps should know, in sentences.
+    """
+
+    targets: tuple[Target, ...]
+    saliency: Float32[Tensor, "targets height width"]
+    standard_error: Float32[Tensor, "targets height width"]
+    fidelity: Float32[Tensor, " targets"]
+    mean_weight: Float32[Tensor, " targets"]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    meaning: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.targets)
+        if self.saliency.ndim != 3 or len(self.saliency) != n:
+            raise TargetError(
+                f"saliency: wanted shape ({n}, height, width), one map a target, "
+                f"got {tuple(self.saliency.shape)}"
+            )
+        for name in ("saliency", "standard_error", "fidelity", "mean_weight"):
+            if not bool(torch.isfinite(getattr(self, name)).all()):
+                raise TargetError(f"{name}: wanted finite numbers, got NaN or infinity")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def height(self) -> int:
+        """Height of the maps in pixels."""
+        return self.saliency.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Width of the maps in pixels."""
+        return self.saliency.shape[2]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the maps, as plain JSON values: what the manifest holds."""
+        return {
+            "settings": dict(self.settings),
+            "meaning": self.meaning,
+            "notes": list(self.notes),
+            "height": self.height,
+            "width": self.width,
+            "targets": [
+                {
+                    **target.describe(),
+                    "fidelity": round(float(self.fidelity[i]), 4),
+                    "mean_weight": round(float(self.mean_weight[i]), 6),
+                }
+                for i, target in enumerate(self.targets)
+            ],
+        }
+
+    def save(self, folder: str | Path, *, manifest: Mapping[str, Any] | None = None) -> Path:
+        """Write ``saliency.npz`` and, last, ``manifest.json`` into a folder.
+
+        Each file appears whole or not at all; the manifest's presence means complete. Maps are raw,
+        never rescaled.
+
+        Args:
+            folder: made if absent; files of an earlier explanation in it are replaced.
+            manifest: further JSON values for the manifest.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        nan = float("nan")
+        arrays = {
+            "saliency": self.saliency.numpy(),
+            "standard_error": self.standard_error.numpy(),
+            "boxes": np.stack([t.box.numpy() for t in self.targets])
+            if self.targets
+            else np.zeros((0, 4), np.float32),
+            "scores": np.array([nan if t.score is None else t.score for t in self.targets], "f4"),
+            "labels": np.array([-1 if t.label is None else t.label for t in self.targets], "i8"),
+            "fidelity": self.fidelity.numpy(),
+            "mean_weight": self.mean_weight.numpy(),
+        }
+        (folder / "manifest.json").unlink(missing_ok=True)
+        bundle.write_arrays(folder / "saliency.npz", arrays)
+        bundle.write_json(folder / "manifest.json", {**self.describe(), **(manifest or {})})
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read back what ``save`` wrote.
+
+        Raises:
+            BundleError: if the folder is incomplete or its files do not belong together.
+        """
+        folder = Path(folder)
+        manifest = bundle.read_json(folder / "manifest.json")
+        arrays = bundle.read_arrays(folder / "saliency.npz")
+        try:
+            targets = tuple(
+                Target(
+                    box=torch.from_numpy(arrays["boxes"][i]),
+                    label=entry["label"],
+                    score=entry["score"],
+                    origin=entry["origin"],
+                )
+                for i, entry in enumerate(manifest["targets"])
+            )
+            return cls(
+                targets=targets,
+                saliency=torch.from_numpy(arrays["saliency"]),
+                standard_error=torch.from_numpy(arrays["standard_error"]),
+                fidelity=torch.from_numpy(arrays["fidelity"]),
+                mean_weight=torch.from_numpy(arrays["mean_weight"]),
+                settings=manifest["settings"],
+                meaning=manifest["meaning"],
+                notes=tuple(manifest["notes"]),
+            )
+        except (KeyError, IndexError, TypeError) as error:
+            raise BundleError(
+                f"{folder}: manifest.json and saliency.npz do not belong together ({error!r}); "
+                "explain again into a new folder"
+            ) from error
+
+
+def _tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
+    try:
+        tensor = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        return tensor.to(dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ProposalsError(f"{name}: wanted numbers, got {type(value).__name__}") from error
+
+
+def _optional(name: str, value: Any) -> Tensor | None:
+    return None if value is None else _tensor(name, value, torch.float32)
+
+
+def _unit_interval(name: str, value: Tensor) -> Tensor:
+    if value.numel() and (value.min() < -_TOLERANCE or value.max() > 1 + _TOLERANCE):
+        raise ProposalsError(
+            f"{name}: wanted values in [0, 1], got {float(value.min()):.4g} to "
+            f"{float(value.max()):.4g}; logits need a sigmoid or softmax first"
+        )
+    return value.clamp(0, 1)
+
+
+def _numbers(box: Tensor) -> str:
+    return ",".join(f"{v:g}" for v in box.tolist())
+
+
+PixelMask = Bool[Tensor, "height width"]

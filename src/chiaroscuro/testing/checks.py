@@ -1,0 +1,160 @@
+"""A suite that every detector should pass: ours, and those of plug-ins.
+
+Use it in a test of your own adapter::
+
+    import pytest
+    from chiaroscuro.testing import detector_checks
+
+    @pytest.mark.parametrize(("name", "check"), detector_checks(MyDetector()))
+    def test_my_detector(name, check):
+        check()
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from chiaroscuro.detectors.protocol import Detector, DetectorInfo, checked_detect
+from chiaroscuro.records import Proposals
+
+Check = Callable[[], None]
+
+
+def detector_checks(
+    detector: Detector, image: Tensor | None = None, *, tolerance: float = 1e-3
+) -> Iterator[tuple[str, Check]]:
+    """Yield every check as ``(name, function)``; a function raises AssertionError when it fails.
+
+    Args:
+        detector: what to check.
+        image: ``3 height width`` uint8, best one in which the detector finds something and that is
+            not square; a fixed noise picture of 96 x 160 when not given.
+        tolerance: how far boxes (px / side of the picture) and scores may differ between a picture
+            alone and the same picture in a batch.
+    """
+    if image is None:
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randint(0, 256, (3, 96, 160), dtype=torch.uint8, generator=generator)
+    suite = _Suite(detector, image, tolerance)
+    for name in dir(suite):
+        if name.startswith("check_"):
+            yield name.removeprefix("check_"), getattr(suite, name)
+
+
+class _Suite:
+    def __init__(self, detector: Detector, image: Tensor, tolerance: float) -> None:
+        self.detector, self.image, self.tolerance = detector, image, tolerance
+
+    def check_protocol(self) -> None:
+        """``info`` is complete and both members are there."""
+        assert isinstance(self.detector, Detector)
+        info = self.detector.info
+        assert isinstance(info, DetectorInfo)
+        assert info.name
+        assert info.class_names
+        assert 0 <= info.min_score < 1
+        torch.device(info.device)
+
+    def check_one_result_an_image(self) -> None:
+        for n in (1, 2, 3):
+            assert len(checked_detect(self.detector, self._batch(n))) == n
+
+    def check_empty_batch(self) -> None:
+        assert list(self.detector.detect(self._batch(1)[:0])) == []
+
+    def check_results_live_on_one_device(self) -> None:
+        for proposals in self._detect(self._batch(2)):
+            devices = {proposals.boxes.device, proposals.scores.device, proposals.labels.device}
+            assert len(devices) == 1
+
+    def check_scores_reach_no_lower_than_stated(self) -> None:
+        for proposals in self._detect(self._batch(2)):
+            assert bool((proposals.scores >= self.detector.info.min_score - 1e-6).all())
+
+    def check_labels_have_names(self) -> None:
+        names = self.detector.info.class_names
+        for proposals in self._detect(self._batch(2)):
+            assert bool(((proposals.labels >= 0) & (proposals.labels < len(names))).all())
+            vectors = proposals.class_probabilities
+            assert vectors is None or len(vectors) == 0 or vectors.shape[1] == len(names)
+
+    def check_boxes_are_pixels_of_the_input(self) -> None:
+        """Boxes lie near the picture, which is not square: no swapped axes, no other scale."""
+        _, height, width = self.image.shape
+        for proposals in self._detect(self._batch(1)):
+            centres = (proposals.boxes[:, :2] + proposals.boxes[:, 2:]) / 2
+            assert bool((centres >= -0.25 * max(height, width)).all())
+            assert bool((centres[:, 0] <= 1.25 * width).all())
+            assert bool((centres[:, 1] <= 1.25 * height).all())
+
+    def check_same_picture_same_result(self) -> None:
+        first, second = self._detect(self._batch(1)), self._detect(self._batch(1))
+        self._assert_alike(first, second, 0)
+
+    def check_uint8_equals_float(self) -> None:
+        exact = self._detect(self.image[None])
+        floats = self._detect(self.image[None].float() / 255)
+        self._assert_alike(exact, floats, self.tolerance)
+
+    def check_batch_equals_singles(self) -> None:
+        batch = self._batch(3)
+        alone = [self._detect(batch[i : i + 1])[0] for i in range(3)]
+        self._assert_alike(self._detect(batch), alone, self.tolerance)
+
+    def check_input_is_left_alone(self) -> None:
+        batch = self._batch(2)
+        before = batch.clone()
+        self._detect(batch)
+        assert torch.equal(batch, before)
+
+    def check_result_owns_its_memory(self) -> None:
+        """A later call must not change an earlier result."""
+        first = self._detect(self._batch(1))[0]
+        boxes = first.boxes.clone()
+        self._detect(1 - self._batch(1))
+        assert torch.equal(first.boxes, boxes)
+
+    def check_blank_and_tiny_pictures(self) -> None:
+        for size in ((96, 160), (1, 1), (1, 40), (33, 2)):
+            for value in (0.0, 1.0):
+                assert len(self._detect(torch.full((1, 3, *size), value))) == 1
+
+    def check_gradients_are_not_kept(self) -> None:
+        for proposals in self._detect(self._batch(1).requires_grad_()):
+            assert not proposals.boxes.requires_grad
+            assert not proposals.scores.requires_grad
+
+    def check_without_nms_finds_no_less(self) -> None:
+        without = getattr(self.detector, "without_nms", None)
+        if without is None:
+            return
+        more = without()
+        assert isinstance(more, Detector)
+        assert more.info.before_nms
+        plain, raw = self._detect(self._batch(1))[0], more.detect(self._batch(1))[0]
+        if len(plain):
+            assert len(raw) >= 1
+            assert float(raw.scores.max()) >= float(plain.scores.max()) - self.tolerance
+
+    def _batch(self, n: int) -> Tensor:
+        """The picture, darker with every copy, float32."""
+        image = self.image.float() / 255
+        return torch.stack([image * (1 - 0.2 * i) for i in range(n)])
+
+    def _detect(self, images: Tensor) -> list[Proposals]:
+        return checked_detect(self.detector, images)
+
+    def _assert_alike(
+        self, got: Sequence[Proposals], wanted: Sequence[Proposals], tolerance: float
+    ) -> None:
+        side = max(self.image.shape[1:])
+        for one, other in zip(got, wanted, strict=True):
+            one, other = one.above(0.05), other.above(0.05)
+            assert len(one) == len(other)
+            torch.testing.assert_close(
+                one.boxes / side, other.boxes / side, atol=tolerance, rtol=0, check_device=False
+            )
+            torch.testing.assert_close(
+                one.scores, other.scores, atol=tolerance, rtol=0, check_device=False
+            )
