@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -134,6 +134,20 @@ class Evidence:
             found = self._all()[stop - int(counts.sum()) : stop]
             parts.append(mask_weights(wanted, found, index, len(counts)))
         return torch.cat(parts, dim=1) if parts else torch.zeros(len(wanted), 0)
+
+    def first(self, n_masks: int) -> "Evidence":
+        """The evidence of the first masks alone, as if no more had been asked for."""
+        counts = self.counts[:n_masks]
+        kept = self._all()[: int(counts.sum())]
+        return replace(
+            self,
+            boxes=kept.boxes,
+            scores=kept.scores,
+            labels=kept.labels,
+            class_probabilities=kept.class_probabilities,
+            objectness=kept.objectness,
+            counts=counts,
+        )
 
     def explain(self, targets: TargetsLike, *, estimator: str = "centred") -> Explanation:
         """Saliency maps of any targets, with no further detector pass.
@@ -321,7 +335,8 @@ def observe(
         design: grid size, keep probability and fill of the masks.
         batch_size: pictures a detector call; chosen from the picture's size when not given.
         progress: called after every batch.
-        resume: evidence of the same picture, detector, seed and design to go on from.
+        resume: evidence of the same picture, detector, seed and design to go on from. The result
+            is that of a fresh start, whatever it holds.
 
     Raises:
         ImageError: if the picture cannot be used.
@@ -357,27 +372,25 @@ def observe(
     pixels = as_unit_floats(picture[None])[0]
     masks = Masks(design, picture.shape[1], picture.shape[2], seed)
     try:
-        while record.n_masks < total:
-            while record.n_masks < look:
-                for batch in observe_masks(
-                    pixels, detector, masks, record.n_masks, look, batch_size
-                ):
-                    record.add(batch)
-                    if progress is not None:
-                        progress(
-                            Progress(
-                                done=record.n_masks,
-                                total=total,
-                                seconds=time.perf_counter() - began,
-                                started_at=started_at,
-                                fidelity=reached,
-                            )
+        while True:
+            for batch in observe_masks(pixels, detector, masks, record.n_masks, look, batch_size):
+                record.add(batch)
+                if progress is not None:
+                    seconds = time.perf_counter() - began
+                    progress(
+                        Progress(
+                            done=record.n_masks,
+                            total=total,
+                            seconds=seconds,
+                            started_at=started_at,
+                            fidelity=reached,
                         )
+                    )
             if n_masks == "auto":
-                reached = tuple(record.evidence().explain(judged).fidelity.tolist())
-                if all(value >= fidelity for value in reached):
-                    break
-                look = min(total, record.n_masks + max(FIRST_LOOK, record.n_masks // 4))
+                reached = tuple(record.evidence().first(look).explain(judged).fidelity.tolist())
+            if look == total or all(value >= fidelity for value in reached):
+                return record.evidence().first(look)
+            look = min(total, look + max(FIRST_LOOK, look // 4))
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
     except Exception as error:
@@ -386,7 +399,6 @@ def observe(
             f"{type(error).__name__}: {error}",
             record.evidence() if record.n_masks else None,
         ) from error
-    return record.evidence()
 
 
 def explain(

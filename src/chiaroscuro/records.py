@@ -92,7 +92,7 @@ class Proposals:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Self:
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "Proposals":
         """Some of the proposals: by number, slice, list of numbers or boolean mask."""
         if isinstance(index, int):
             index = [index] if index != -1 else slice(-1, None)
@@ -102,20 +102,20 @@ class Proposals:
         return type(self)(**picked)
 
     @classmethod
-    def empty(cls) -> Self:
+    def empty(cls) -> "Proposals":
         """No proposals at all."""
         return cls(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
 
-    def above(self, score: float) -> Self:
+    def above(self, score: float) -> "Proposals":
         """The proposals whose score is at least ``score``, best first."""
         order = torch.argsort(self.scores, descending=True, stable=True)
         return self[order[self.scores[order] >= score]]
 
-    def best(self, n: int) -> Self:
+    def best(self, n: int) -> "Proposals":
         """The ``n`` proposals of highest score, best first; all of them if there are fewer."""
         return self[torch.argsort(self.scores, descending=True, stable=True)[:n]]
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Proposals":
         """The same proposals on another device."""
         moved: dict[str, Any] = {
             name: None if value is None else value.to(device)

@@ -1,0 +1,50 @@
+"""The command line: parse, call, show. One file a command; torch loads only when one runs."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from chiaroscuro.cli.demo import demo
+from chiaroscuro.cli.detect import detect
+from chiaroscuro.cli.detectors import detectors
+from chiaroscuro.cli.explain import explain
+
+app = typer.Typer(
+    name="chiaroscuro",
+    help="Why did the detector find a face here, see one where there is none, or miss one? "
+    "chiaroscuro hides random parts of a painting, watches what the detector still finds, and "
+    "draws what it relied on. Start with [bold]chiaroscuro demo[/].",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, detectors, detect, explain):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chiaroscuro {version('chiaroscuro')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: results on stdout, progress and notes on stderr.
+
+    Exit status 0: done, 1: failed, 2: wrong use.
+    """
+    app()

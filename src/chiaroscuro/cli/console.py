@@ -1,0 +1,141 @@
+"""What every command shares: options, notes on stderr, progress, errors as exit status."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from chiaroscuro.errors import ChiaroscuroError, TargetError, UnknownNameError
+
+if TYPE_CHECKING:
+    from chiaroscuro import evidence
+    from chiaroscuro.detectors import Detector
+
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+
+PICTURES = Annotated[
+    list[Path],
+    typer.Argument(metavar="PICTURE...", help="Pictures to read: any format, any mode."),
+]
+DETECTOR = Annotated[
+    str,
+    typer.Option(
+        "--detector",
+        "-d",
+        help="A name ([bold]chiaroscuro detectors[/] lists them), an ONNX file, a checkpoint, "
+        "or module:function.",
+    ),
+]
+DETECTOR_OPTIONS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--detector-option",
+        "-O",
+        metavar="KEY=VALUE",
+        help="An option of the detector, such as layout=yolov8 or form=torch; may be repeated.",
+    ),
+]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+MIN_SCORE = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Lowest score of a detection that counts as found.")
+]
+MAX_SIDE = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Larger pictures are reduced so that their longer side has this many pixels; "
+        "0 keeps them. Boxes are always in the file's pixels.",
+    ),
+]
+MAX_PIXELS = Annotated[
+    int,
+    typer.Option(min=1, help="Pictures with more pixels are refused: a guard against bombs."),
+]
+AS_JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def note(text: str) -> None:
+    """A sentence for the person, on stderr."""
+    notes.print(text, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """The result as JSON, on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def errors_as_exit_status() -> Iterator[None]:
+    """Turn our errors into one line on stderr and exit status 1, or 2 for wrong use."""
+    try:
+        yield
+    except ChiaroscuroError as error:
+        report(error)
+        wrong_use = isinstance(error, (UnknownNameError, TargetError))
+        raise typer.Exit(2 if wrong_use else 1) from error
+
+
+def report(error: Exception) -> None:
+    """An error as one line on stderr."""
+    notes.print(f"[bold red]error[/] {_escaped(str(error))}")
+
+
+def open_detector(name: str, options: Sequence[str] | None, device: str) -> "Detector":
+    """The detector that the options name, said on stderr while it loads."""
+    from chiaroscuro.detectors import load_detector
+
+    settings = dict(_option(text) for text in options or ())
+    with notes.status(f"loading {name}"):
+        return load_detector(name, device=device, **settings)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise typer.BadParameter(f"wanted KEY=VALUE, got {text!r}", param_hint="--detector-option")
+    try:
+        return key.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return key.replace("-", "_"), value
+
+
+@contextmanager
+def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
+    """A bar on stderr: masks done, passes a second, fidelity so far, time left."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("masks"),
+        TextColumn("{task.fields[pace]}"),
+        TextColumn("{task.fields[fidelity]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=notes,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(_escaped(what), total=None, pace="", fidelity="")
+
+        def show(progress: "evidence.Progress") -> None:
+            lowest = f"fidelity {min(progress.fidelity):.2f}" if progress.fidelity else ""
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                pace=f"{progress.passes_per_second:.1f}/s",
+                fidelity=lowest,
+            )
+
+        yield show
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

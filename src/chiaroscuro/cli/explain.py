@@ -1,0 +1,255 @@
+"""``chiaroscuro explain``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chiaroscuro.cli.console import (
+    AS_JSON,
+    DETECTOR,
+    DETECTOR_OPTIONS,
+    DEVICE,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MIN_SCORE,
+    PICTURES,
+    errors_as_exit_status,
+    mask_progress,
+    note,
+    open_detector,
+    print_json,
+    report,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from chiaroscuro.records import Target
+    from chiaroscuro.workflow import ExplainedPicture, Picture
+
+FILLS = ("black", "mean", "blur")
+
+
+def explain(
+    pictures: PICTURES,
+    detector: DETECTOR = "centerface",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="all|X1,Y1,X2,Y2",
+            help="What to explain: all that is found, or a box, also where nothing was found; "
+            "may be repeated. [dim]default: all[/]",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder that gets a folder for every picture.")
+    ] = Path("explanations"),
+    n_masks: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Detector passes; auto goes on until every target has the wanted fidelity.",
+        ),
+    ] = "auto",
+    fidelity: Annotated[
+        float,
+        typer.Option(help="Correlation with the map of infinitely many masks that auto waits for."),
+    ] = 0.9,
+    min_score: MIN_SCORE = 0.3,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same maps.")] = 0,
+    estimator: Annotated[
+        str, typer.Option(help="centred (covariance of weight and mask) or paper (published sum).")
+    ] = "centred",
+    fill: Annotated[
+        str,
+        typer.Option(help="What stands where the picture is hidden: black, mean, blur, a picture."),
+    ] = "black",
+    grid_size: Annotated[int, typer.Option(min=1, help="Mask cells a side.")] = 16,
+    keep_probability: Annotated[
+        float, typer.Option(help="Share of the picture that a mask shows.")
+    ] = 0.5,
+    colours: Annotated[
+        str,
+        typer.Option(
+            help="jet (blue low, red high), viridis (perceptually uniform), coolwarm (signed), "
+            "or any matplotlib colour map."
+        ),
+    ] = "jet",
+    detector_option: DETECTOR_OPTIONS = None,
+    device: DEVICE = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures a detector call; chosen when not given.")
+    ] = None,
+    max_side: MAX_SIDE = 1280,
+    max_pixels: MAX_PIXELS = 100_000_000,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace evidence of other settings in the folder.")
+    ] = False,
+    as_json: AS_JSON = False,
+) -> None:
+    """Explain faces in paintings: found, false, or missed.
+
+    Writes for every picture OUT/<name>/ with an overlay for every target, a contact sheet, the raw
+    maps (saliency.npz), the evidence (evidence.npz) and, last, manifest.json.
+
+    Run it again with another --target: the evidence is used again, with no detector pass. After
+    Ctrl-C, the same command goes on where it stopped.
+    """
+    with errors_as_exit_status():
+        from chiaroscuro.draw import check_colours
+        from chiaroscuro.errors import ChiaroscuroError, ImageError, ObservationInterrupted
+        from chiaroscuro.masks import MaskDesign
+        from chiaroscuro.workflow import Settings, explain_picture, open_picture
+
+        check_colours(colours)
+        boxes = _boxes(target)
+        model = open_detector(detector, detector_option, device)
+        manifests, failed = [], False
+        for path in pictures:
+            try:
+                picture = open_picture(path, max_side=max_side or None, max_pixels=max_pixels)
+            except ImageError as error:
+                report(error)
+                failed = True
+                continue
+            if picture.scale < 1:
+                height, width = picture.image.shape[1:]
+                note(f"{path}: reduced to {width}x{height}; --max-side 0 keeps the full size")
+            settings = Settings(
+                min_score=min_score,
+                n_masks=_n_masks(n_masks),
+                fidelity=fidelity,
+                seed=seed,
+                design=MaskDesign(
+                    grid_size=grid_size,
+                    keep_probability=keep_probability,
+                    fill=_fill(fill, picture),
+                ),
+                estimator=estimator,
+                batch_size=batch_size,
+                colours=colours,
+                overwrite=overwrite,
+            )
+            try:
+                wanted = _targets(target, boxes, picture, model, min_score)
+                with mask_progress(picture.name) as progress:
+                    explained = explain_picture(
+                        picture, model, wanted, out, settings, progress=progress
+                    )
+            except ObservationInterrupted as stopped:
+                done = stopped.evidence.n_masks if stopped.evidence else 0
+                note(
+                    f"stopped; {done} masks are kept in {out / picture.name / 'evidence.npz'}. "
+                    "The same command goes on from there."
+                )
+                raise typer.Exit(1) from stopped
+            except ChiaroscuroError as error:
+                if len(pictures) == 1:
+                    raise
+                report(error)
+                failed = True
+                continue
+            manifests.append(_show(explained, fidelity, quiet=as_json, automatic=n_masks == "auto"))
+        if as_json:
+            print_json(manifests)
+        if failed:
+            raise typer.Exit(1)
+
+
+def _show(
+    explained: "ExplainedPicture", fidelity: float, *, quiet: bool, automatic: bool
+) -> dict[str, Any]:
+    """Print one picture's results; return them as JSON values."""
+    result, picture = explained.result, explained.picture
+    for text in result.notes:
+        note(f"{picture.source}: {text}")
+    unreached = [str(i + 1) for i, value in enumerate(result.fidelity.tolist()) if value < fidelity]
+    if automatic and unreached:
+        note(
+            f"{picture.source}: target {', '.join(unreached)} did not reach fidelity {fidelity:g} "
+            f"with {result.settings['n_masks']} masks; hide less (--keep-probability 0.7) or use "
+            "larger cells (--grid-size 10)"
+        )
+    files = [str(path) for path in explained.overlays]
+    if not quiet:
+        n_masks = result.settings["n_masks"]
+        print(f"{picture.source}  {len(result)} targets  {n_masks} masks  {explained.sheet}")
+        for i, target in enumerate(result.targets):
+            box = ",".join(f"{v / picture.scale:.0f}" for v in target.box.tolist())
+            score = "-" if target.score is None else f"{target.score:.2f}"
+            print(
+                f"  {i + 1}  {target.origin}  score {score}  box {box}  "
+                f"fidelity {float(result.fidelity[i]):.2f}  {files[i]}"
+            )
+    described = result.describe()
+    for target, file in zip(described["targets"], files, strict=True):
+        target["box_in_file"] = [round(v / picture.scale, 3) for v in target["box"]]
+        target["overlay"] = file
+    return {
+        "picture": picture.describe(),
+        "folder": str(explained.folder),
+        "contact_sheet": str(explained.sheet),
+        **described,
+    }
+
+
+def _boxes(texts: list[str] | None) -> list[list[float]]:
+    boxes = []
+    for text in texts or ():
+        if text == "all":
+            continue
+        try:
+            box = [float(part) for part in text.split(",")]
+        except ValueError:
+            box = []
+        if len(box) != 4:
+            raise typer.BadParameter(
+                f"wanted all, or four numbers x1,y1,x2,y2 in pixels, got {text!r}",
+                param_hint="--target",
+            )
+        boxes.append(box)
+    return boxes
+
+
+def _targets(
+    texts: list[str] | None,
+    boxes: list[list[float]],
+    picture: "Picture",
+    model: Any,
+    min_score: float,
+) -> "tuple[Target, ...] | None":
+    from chiaroscuro.records import as_targets
+    from chiaroscuro.workflow import detect_picture
+
+    if not boxes:
+        return None
+    drawn = as_targets([[v * picture.scale for v in box] for box in boxes])
+    if "all" not in (texts or ()):
+        return drawn
+    return as_targets(detect_picture(picture, model, min_score)) + drawn
+
+
+def _n_masks(text: str) -> Any:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(
+            f"wanted a whole number of at least 1, or auto, got {text!r}", param_hint="--n-masks"
+        )
+    return int(text)
+
+
+def _fill(name: str, picture: "Picture") -> "str | Tensor":
+    if name in FILLS:
+        return name
+    if not Path(name).is_file():
+        raise typer.BadParameter(
+            f"wanted {', '.join(FILLS)} or the path of a picture, got {name!r}", param_hint="--fill"
+        )
+    from chiaroscuro.data.images import read_image, to_pil
+
+    height, width = picture.image.shape[1:]
+    return read_image(to_pil(read_image(name)).resize((width, height)))

@@ -1,0 +1,1 @@
+"""Pictures in, and the sample paintings."""

@@ -1,0 +1,81 @@
+"""A small page that shows explained pictures, linking to the files beside it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from chiaroscuro import bundle
+from chiaroscuro.workflow import ExplainedPicture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GalleryEntry:
+    """One picture on the page.
+
+    Attributes:
+        title: of the picture.
+        byline: who made it, when.
+        url: a page about it, or an empty string.
+        explained: the result.
+        captions: a word for every target.
+    """
+
+    title: str
+    byline: str
+    url: str
+    explained: ExplainedPicture
+    captions: Sequence[str]
+
+
+def write_gallery(
+    path: Path, heading: str, entries: Sequence[GalleryEntry], *, detector: str
+) -> Path:
+    """Write the page; pictures are linked relative to it, so the folder can be moved whole."""
+    environment = Environment(
+        loader=PackageLoader("chiaroscuro.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    counts = Counter(caption for entry in entries for caption in entry.captions)
+    page = environment.get_template("gallery.html").render(
+        heading=heading,
+        detector=detector,
+        counts=counts,
+        entries=[_describe(entry, path.parent) for entry in entries],
+    )
+    bundle.write_atomically(path, lambda stream: stream.write(page.encode()))
+    return path
+
+
+def _describe(entry: GalleryEntry, root: Path) -> dict[str, Any]:
+    explained = entry.explained
+    height, width = explained.picture.image.shape[1:]
+    return {
+        "title": entry.title,
+        "byline": entry.byline,
+        "url": entry.url,
+        "sheet": explained.sheet.relative_to(root).as_posix(),
+        "folder": explained.folder.relative_to(root).as_posix(),
+        "n_masks": explained.result.settings["n_masks"],
+        "size": f"{width} x {height}",
+        "notes": explained.result.notes,
+        "targets": [
+            {
+                "number": i + 1,
+                "caption": caption,
+                "score": target.score,
+                "fidelity": float(explained.result.fidelity[i]),
+                "mean_weight": float(explained.result.mean_weight[i]),
+                "overlay": overlay.relative_to(root).as_posix(),
+            }
+            for i, (target, caption, overlay) in enumerate(
+                zip(explained.result.targets, entry.captions, explained.overlays, strict=True)
+            )
+        ],
+    }

@@ -1,0 +1,251 @@
+"""What the command line does with one picture, and any other front end too."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from chiaroscuro import draw, estimators
+from chiaroscuro.data.images import read_image, shrink
+from chiaroscuro.detectors.protocol import Detector, checked_detect
+from chiaroscuro.errors import (
+    BundleError,
+    DetectorFailedError,
+    InputError,
+    ObservationInterrupted,
+)
+from chiaroscuro.evidence import Evidence, Progress, observe
+from chiaroscuro.masks import MaskDesign
+from chiaroscuro.records import Explanation, Proposals, Target, as_targets
+
+SHOWN_SCORE = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Picture:
+    """A picture as it is explained: perhaps a reduced copy of its file.
+
+    Attributes:
+        source: path or address it was read from.
+        image: ``3 height width``, uint8.
+        scale: pixels of ``image`` a pixel of the file; 1 where it was not reduced.
+    """
+
+    source: str
+    image: Tensor
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix: what its folder of results is called."""
+        return Path(self.source.split("?")[0].rstrip("/")).stem or "picture"
+
+    def describe(self) -> dict[str, Any]:
+        """Source, size and scale as plain JSON values."""
+        height, width = self.image.shape[1:]
+        return {
+            "source": self.source,
+            "width": width,
+            "height": height,
+            "scale": round(self.scale, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How pictures are explained; what the command line's options say."""
+
+    min_score: float = SHOWN_SCORE
+    n_masks: int | Literal["auto"] = "auto"
+    fidelity: float = 0.9
+    seed: int = 0
+    design: MaskDesign = MaskDesign()  # noqa: RUF009  (frozen)
+    estimator: str = "centred"
+    batch_size: int | None = None
+    colours: str = draw.COLOURS
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExplainedPicture:
+    """What ``explain_picture`` made.
+
+    Attributes:
+        picture: what was explained.
+        found: what the detector reports in the whole picture, from the shown score up.
+        result: the maps; empty where there was nothing to explain.
+        folder: where the files are.
+        overlays: one PNG a target, in the targets' order.
+        sheet: the contact sheet.
+    """
+
+    picture: Picture
+    found: Proposals
+    result: Explanation
+    folder: Path
+    overlays: tuple[Path, ...]
+    sheet: Path
+
+
+def open_picture(
+    source: str | Path, *, max_side: int | None = None, max_pixels: int = 100_000_000
+) -> Picture:
+    """Read a picture, reduced so that its longer side has at most ``max_side`` pixels.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    image = read_image(source, max_pixels=max_pixels)
+    if max_side is None:
+        return Picture(source=str(source), image=image)
+    reduced, scale = shrink(image, max_side)
+    return Picture(source=str(source), image=reduced, scale=scale)
+
+
+def detect_picture(picture: Picture, detector: Detector, min_score: float) -> Proposals:
+    """What the detector reports in the whole picture with at least that score, best first."""
+    return checked_detect(detector, picture.image[None])[0].to("cpu").above(min_score)
+
+
+def explain_picture(
+    picture: Picture,
+    detector: Detector,
+    targets: Sequence[Target] | None,
+    out: Path,
+    settings: Settings,
+    *,
+    captions: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+) -> ExplainedPicture:
+    """Explain targets in a picture and write ``out/<name>/``.
+
+    The folder gets ``evidence.npz``, one overlay PNG a target, ``contact-sheet.png``,
+    ``saliency.npz`` and, last, ``manifest.json``, whose presence means complete. Evidence that is
+    there already is used and, where more masks are wanted, extended: an interrupted run goes on
+    where it stopped, and another target costs no detector pass. The maps are those of a fresh run.
+
+    Args:
+        picture: what to explain.
+        detector: the detector asked.
+        targets: in the pixels of ``picture.image``; everything found when None.
+        out: folder of the results' folders.
+        settings: how.
+        captions: a word for every target, such as "false alarm", shown in the figures.
+        progress: called after every batch.
+
+    Raises:
+        BundleError: if the folder holds evidence of another picture, detector or setting.
+        DetectorFailedError: if the detector failed; what was observed is saved first.
+        ObservationInterrupted: on Ctrl-C; what was observed is saved first.
+    """
+    began = time.perf_counter()
+    estimators.coefficients(settings.estimator)
+    folder = out / picture.name
+    evidence_file = folder / "evidence.npz"
+    found = detect_picture(picture, detector, settings.min_score)
+    height, width = picture.image.shape[1:]
+    wanted = as_targets(found) if targets is None else targets
+    wanted = tuple(target.inside(height, width) for target in wanted)
+    earlier = _earlier_evidence(evidence_file, settings.overwrite)
+    if wanted:
+        try:
+            evidence = observe(
+                picture.image,
+                detector,
+                n_masks=settings.n_masks,
+                fidelity=settings.fidelity,
+                targets=wanted,
+                seed=settings.seed,
+                design=settings.design,
+                batch_size=settings.batch_size,
+                progress=progress,
+                resume=earlier,
+            )
+        except (DetectorFailedError, ObservationInterrupted) as stopped:
+            if stopped.evidence is not None:
+                stopped.evidence.save(evidence_file)
+            raise
+        except InputError as error:
+            if earlier is None:
+                raise
+            raise BundleError(
+                f"{evidence_file}: {error}; choose another --out, or --overwrite it"
+            ) from error
+        if earlier is None or evidence.n_masks > earlier.n_masks:
+            evidence.save(evidence_file)
+        result = evidence.explain(wanted, estimator=settings.estimator)
+    else:
+        result = _nothing(picture, settings)
+    overlays, sheet = _draw(picture, result, found, folder, settings.colours, captions)
+    result.save(
+        folder,
+        manifest={
+            "picture": picture.describe(),
+            "captions": list(captions),
+            "files": {
+                "overlays": [path.name for path in overlays],
+                "contact_sheet": sheet.name,
+                "saliency": "saliency.npz",
+                "evidence": evidence_file.name if wanted else None,
+            },
+            "seconds": round(time.perf_counter() - began, 3),
+        },
+    )
+    return ExplainedPicture(
+        picture=picture,
+        found=found,
+        result=result,
+        folder=folder,
+        overlays=overlays,
+        sheet=sheet,
+    )
+
+
+def _earlier_evidence(path: Path, overwrite: bool) -> Evidence | None:
+    if overwrite or not path.exists():
+        return None
+    return Evidence.load(path)
+
+
+def _nothing(picture: Picture, settings: Settings) -> Explanation:
+    height, width = picture.image.shape[1:]
+    return Explanation(
+        targets=(),
+        saliency=torch.zeros(0, height, width),
+        standard_error=torch.zeros(0, height, width),
+        fidelity=torch.zeros(0),
+        mean_weight=torch.zeros(0),
+        settings={"method": "drise", "estimator": settings.estimator, "n_masks": 0},
+        notes=(
+            f"nothing was found with a score of {settings.min_score:g} or more; lower the score "
+            "(--min-score 0.1), or draw a box where a face should be (--target x1,y1,x2,y2)",
+        ),
+    )
+
+
+def _draw(
+    picture: Picture,
+    result: Explanation,
+    found: Proposals,
+    folder: Path,
+    colours: str,
+    captions: Sequence[str],
+) -> tuple[tuple[Path, ...], Path]:
+    for stale in folder.glob("target-*.png"):
+        stale.unlink()
+    overlays = tuple(
+        draw.save_figure(
+            draw.target_figure(picture.image, result, i, found, colours, captions),
+            folder / f"target-{i + 1:02}.png",
+        )
+        for i in range(len(result))
+    )
+    sheet = draw.save_figure(
+        draw.contact_sheet(picture.image, result, found, picture.name, colours, captions),
+        folder / "contact-sheet.png",
+    )
+    return overlays, sheet
