@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chiaroscuro._version import __version__
 
 if TYPE_CHECKING:
-    from chiaroscuro import boxes, errors, testing
+    from chiaroscuro import boxes, detectors, errors, testing
     from chiaroscuro.data.images import read_image
     from chiaroscuro.detectors import (
         Detector,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chiaroscuro.evidence import Evidence, Progress, explain, observe
     from chiaroscuro.masks import MaskDesign, Masks
     from chiaroscuro.records import Explanation, Proposals, Target
-    from chiaroscuro.similarity import mask_weights, similarity
+    from chiaroscuro.similarity import mask_weights
 
 _HOMES = {
     "Detector": "chiaroscuro.detectors",
@@ -47,7 +47,6 @@ _HOMES = {
     "mask_weights": "chiaroscuro.similarity",
     "observe": "chiaroscuro.evidence",
     "read_image": "chiaroscuro.data.images",
-    "similarity": "chiaroscuro.similarity",
 }
 
 __all__ = [
@@ -64,19 +63,19 @@ __all__ = [
     "Target",
     "__version__",
     "boxes",
+    "detectors",
     "errors",
     "explain",
     "load_detector",
     "mask_weights",
     "observe",
     "read_image",
-    "similarity",
     "testing",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("boxes", "errors", "testing"):
+    if name in ("boxes", "detectors", "errors", "testing"):
         return importlib.import_module(f"chiaroscuro.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

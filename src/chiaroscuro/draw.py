@@ -79,13 +79,14 @@ def overlay(
         UnknownNameError: on a colour map that matplotlib does not have.
     """
     picture = _lifted(_pixels(image))
-    tint = _colour_map(colours)(Normalize(*value_range(saliency, colours), clip=True)(saliency))
+    scaled = Normalize(*value_range(saliency, colours), clip=True)(saliency.numpy())
+    tint = np.asarray(_colour_map(colours)(scaled))[..., :3]
     sure = np.ones(saliency.shape)
     if standard_error is not None:
         noise = standard_error.numpy().clip(min=1e-12)
         sure = ((np.abs(saliency.numpy()) / noise - 1) / 3).clip(0, 1)
     alpha = opacity * (0.5 + 0.5 * sure[..., None])
-    blend = picture * (1 - alpha) + tint[..., :3] * alpha
+    blend = picture * (1 - alpha) + tint * alpha
     return (blend.clip(0, 1) * 255).round().astype(np.uint8)
 
 
@@ -149,7 +150,7 @@ def _figure(
     rows: int, columns: int, aspect: float, *, bar: bool, heading: bool = False
 ) -> tuple[Figure, list[Axes]]:
     wide = _PANEL_INCHES * (1.16 if bar else 1)
-    high = _PANEL_INCHES * min(max(aspect, 0.3), 2.5) + 0.35
+    high = _PANEL_INCHES * min(max(aspect, 0.4), 2.5) + 0.35
     figure = Figure(
         figsize=(wide * columns, high * rows + (0.4 if heading else 0)),
         facecolor=_GROUND,
@@ -204,16 +205,17 @@ def _draw_box(axes: Axes, target: Target, label: str = "") -> None:
             )
         )
     if label:
-        axes.text(
-            x1,
-            y1 - 3,
+        tag = axes.annotate(
             label,
+            (x1 - 0.5, y1 - 0.5),
+            xytext=(0, 2),
+            textcoords="offset points",
             color="black",
             fontsize=8,
             fontweight="bold",
-            va="bottom",
             bbox={"facecolor": TARGET_COLOUR, "edgecolor": "none", "pad": 1.5},
         )
+        tag.set_in_layout(False)
 
 
 def _draw_proposals(axes: Axes, proposals: Proposals | None, targets: Sequence[Target]) -> None:

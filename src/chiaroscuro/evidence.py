@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -240,7 +240,7 @@ class Evidence:
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "Evidence":
         """Read back what ``save`` wrote.
 
         Raises:
@@ -550,7 +550,7 @@ def _joined(parts: Sequence[Proposals]) -> Proposals:
         return None if any(v is None for v in values) else torch.cat(values)
 
     names = ("boxes", "scores", "labels", "class_probabilities", "objectness")
-    return Proposals(**{name: join(name) for name in names})  # type: ignore[arg-type]
+    return Proposals(**{name: join(name) for name in names})
 
 
 def _stack(maps: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:

@@ -7,7 +7,7 @@ Frozen, checked at birth: an object that exists is valid. All arrays are torch t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from chiaroscuro.errors import BundleError, ProposalsError, TargetError
 _TOLERANCE = 1e-4  # scores a hair above 1 come from float16 and are clamped, not refused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, init=False, eq=False)
 class Proposals:
     """What a detector reports for one image.
 
@@ -40,12 +40,20 @@ class Proposals:
 
     boxes: Float32[Tensor, "n 4"]
     scores: Float32[Tensor, " n"]
-    labels: Int64[Tensor, " n"] = None  # type: ignore[assignment]
-    class_probabilities: Float32[Tensor, "n classes"] | None = None
-    objectness: Float32[Tensor, " n"] | None = None
+    labels: Int64[Tensor, " n"]
+    class_probabilities: Float32[Tensor, "n classes"] | None
+    objectness: Float32[Tensor, " n"] | None
 
-    def __post_init__(self) -> None:
-        boxes = _tensor("boxes", self.boxes, torch.float32)
+    def __init__(
+        self,
+        *,
+        boxes: Any,
+        scores: Any,
+        labels: Any = None,
+        class_probabilities: Any = None,
+        objectness: Any = None,
+    ) -> None:
+        boxes = _tensor("boxes", boxes, torch.float32)
         if boxes.numel() == 0:
             boxes = boxes.reshape(0, 4)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -53,16 +61,17 @@ class Proposals:
                 f"boxes: wanted shape (n, 4) as x1 y1 x2 y2, got {tuple(boxes.shape)}"
             )
         n = len(boxes)
-        labels = torch.zeros(n, dtype=torch.int64) if self.labels is None else self.labels
+        labels = torch.zeros(n, dtype=torch.int64) if labels is None else labels
         checked: dict[str, Tensor | None] = {
             "boxes": boxes,
-            "scores": _tensor("scores", self.scores, torch.float32),
+            "scores": _tensor("scores", scores, torch.float32),
             "labels": _tensor("labels", labels, torch.int64),
-            "class_probabilities": _optional("class_probabilities", self.class_probabilities),
-            "objectness": _optional("objectness", self.objectness),
+            "class_probabilities": _optional("class_probabilities", class_probabilities),
+            "objectness": _optional("objectness", objectness),
         }
         for name, value in checked.items():
             if value is None:
+                object.__setattr__(self, name, None)
                 continue
             value = value.to(boxes.device)
             if name in ("scores", "labels", "objectness") and value.shape != (n,):
@@ -133,7 +142,7 @@ class Proposals:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, init=False, eq=False)
 class Target:
     """The box being explained: found by the detector, drawn by a person, or from ground truth.
 
@@ -149,18 +158,24 @@ class Target:
     """
 
     box: Float32[Tensor, "4"]
-    label: int | None = None
-    score: float | None = None
-    class_probabilities: Float32[Tensor, " classes"] | None = None
-    origin: str = "drawn"
+    label: int | None
+    score: float | None
+    class_probabilities: Float32[Tensor, " classes"] | None
+    origin: str
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        box: Any,
+        label: int | None = None,
+        score: float | None = None,
+        class_probabilities: Any = None,
+        origin: str = "drawn",
+    ) -> None:
         try:
-            box = torch.as_tensor(np.asarray(self.box, dtype=np.float32).copy())
+            box = torch.as_tensor(np.asarray(box, dtype=np.float32).copy())
         except (TypeError, ValueError) as error:
-            raise TargetError(
-                f"target: wanted four numbers x1 y1 x2 y2, got {self.box!r}"
-            ) from error
+            raise TargetError(f"target: wanted four numbers x1 y1 x2 y2, got {box!r}") from error
         if box.shape != (4,):
             raise TargetError(
                 f"target: wanted four numbers x1 y1 x2 y2, got shape {tuple(box.shape)}"
@@ -172,9 +187,17 @@ class Target:
             raise TargetError(
                 f"target: wanted x1 < x2 and y1 < y2, got {_numbers(box)}, a box without area"
             )
-        if self.origin not in ("found", "drawn", "truth"):
-            raise TargetError(f"origin: wanted found, drawn or truth, got {self.origin!r}")
-        object.__setattr__(self, "box", box)
+        if origin not in ("found", "drawn", "truth"):
+            raise TargetError(f"origin: wanted found, drawn or truth, got {origin!r}")
+        fields = {
+            "box": box,
+            "label": label,
+            "score": score,
+            "class_probabilities": _optional("class_probabilities", class_probabilities),
+            "origin": origin,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
 
     def inside(self, height: int, width: int) -> "Target":
         """The target cut to a picture of that size.
@@ -359,7 +382,7 @@ class Explanation:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path) -> "Explanation":
         """Read back what ``save`` wrote.
 
         Raises:

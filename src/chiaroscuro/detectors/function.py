@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -109,6 +110,8 @@ def read_detections(result: Any, name: str = "detector") -> Proposals:
         scores = np.ones(n) if result.confidence is None else result.confidence
         return _drop_unusable(name, result.xyxy, scores, result.class_id)
     try:
+        if result is None:
+            raise TypeError
         rows = result.detach().cpu().numpy() if isinstance(result, Tensor) else np.asarray(result)
         rows = rows.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -149,9 +152,9 @@ def _drop_unusable(name: str, boxes: Any, scores: Any, labels: Any) -> Proposals
     return Proposals(
         boxes=boxes[usable],
         scores=scores[usable],
-        labels=None if label_values is None else label_values[usable],  # type: ignore[arg-type]
+        labels=None if label_values is None else label_values[usable],
     )
 
 
-def _array(value: Any) -> np.ndarray[Any, Any]:
+def _array(value: Any) -> npt.NDArray[Any]:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)

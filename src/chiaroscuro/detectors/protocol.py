@@ -65,9 +65,9 @@ def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
     Raises:
         DetectorOutputError: if it returned something else.
     """
-    results = detector.detect(images)
+    results: object = detector.detect(images)
     name = detector.info.name
-    if isinstance(results, Proposals) or not isinstance(results, Sequence):
+    if not isinstance(results, (list, tuple)):
         raise DetectorOutputError(
             f"detector {name}: wanted a list of {len(images)} Proposals, one an image, "
             f"got {type(results).__name__}"

@@ -9,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,12 @@ from torch import nn
 
 from chiaroscuro.detectors.function import FunctionDetector
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.errors import CheckpointError, InputError, UnknownNameError
+from chiaroscuro.errors import (
+    CheckpointError,
+    InputError,
+    MissingDependencyError,
+    UnknownNameError,
+)
 
 GROUP = "chiaroscuro.detectors"
 
@@ -48,9 +53,29 @@ class DetectorSource:
 
 
 def sources() -> dict[str, DetectorSource]:
-    """Every installed source by name: ours first, then those of plug-ins."""
-    found = sorted(entry_points(group=GROUP), key=lambda e: not e.value.startswith("chiaroscuro."))
-    return {entry.name: entry.load() for entry in found}
+    """Every installed source by name. A plug-in that cannot be imported is listed as missing."""
+    return {name: _source(entry) for name, entry in _entries().items()}
+
+
+def _entries() -> dict[str, EntryPoint]:
+    """Entry points by name; ours are not overridden."""
+    found = sorted(entry_points(group=GROUP), key=lambda e: e.value.startswith("chiaroscuro."))
+    return {entry.name: entry for entry in found}
+
+
+def _source(entry: EntryPoint) -> DetectorSource:
+    try:
+        loaded: DetectorSource = entry.load()
+    except Exception as error:  # a plug-in may fail in any way; said when it is asked for
+        reason = f"the plug-in {entry.value} cannot be imported: {type(error).__name__}: {error}"
+
+        def refuse(*_: Any, **__: Any) -> Detector:
+            raise MissingDependencyError(f"detector {entry.name}: {reason}")
+
+        return DetectorSource(
+            name=entry.name, summary="a plug-in", load=refuse, missing=lambda: reason
+        )
+    return loaded
 
 
 def load_detector(spec: Any, **options: Any) -> Detector:
@@ -87,13 +112,13 @@ def load_detector(spec: Any, **options: Any) -> Detector:
 
 
 def _load_by_text(spec: str, options: dict[str, Any]) -> Detector:
-    known = sources()
+    entries, path = _entries(), Path(spec)
     name, _, rest = spec.partition("/")
-    if name in known and not Path(spec).is_file():
-        return known[name].load(rest, **options)
-    path = Path(spec)
+    if name in entries and not path.is_file():
+        return _source(entries[name]).load(rest, **options)
+    known = sources()
     for source in known.values():
-        if path.suffix.lower() in source.suffixes:
+        if path.suffix and path.suffix.lower() in source.suffixes:
             if not path.is_file():
                 raise CheckpointError(f"{spec} does not exist; wanted a detector's file")
             return source.load(spec, **options)

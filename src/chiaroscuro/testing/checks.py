@@ -10,7 +10,7 @@ Use it in a test of your own adapter::
         check()
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ Check = Callable[[], None]
 
 def detector_checks(
     detector: Detector, image: Tensor | None = None, *, tolerance: float = 1e-3
-) -> Iterator[tuple[str, Check]]:
-    """Yield every check as ``(name, function)``; a function raises AssertionError when it fails.
+) -> list[tuple[str, Check]]:
+    """Every check as ``(name, function)``; a function raises AssertionError when it fails.
 
     Args:
         detector: what to check.
@@ -37,9 +37,11 @@ def detector_checks(
         generator = torch.Generator().manual_seed(0)
         image = torch.randint(0, 256, (3, 96, 160), dtype=torch.uint8, generator=generator)
     suite = _Suite(detector, image, tolerance)
-    for name in dir(suite):
-        if name.startswith("check_"):
-            yield name.removeprefix("check_"), getattr(suite, name)
+    return [
+        (name.removeprefix("check_"), getattr(suite, name))
+        for name in dir(suite)
+        if name.startswith("check_")
+    ]
 
 
 class _Suite:
@@ -90,7 +92,7 @@ class _Suite:
 
     def check_same_picture_same_result(self) -> None:
         first, second = self._detect(self._batch(1)), self._detect(self._batch(1))
-        self._assert_alike(first, second, 0)
+        self._assert_alike(first, second, 0.0)
 
     def check_uint8_equals_float(self) -> None:
         exact = self._detect(self.image[None])

@@ -26,7 +26,7 @@ class PlantedDetector:
 
     def __init__(
         self,
-        box: Sequence[float],
+        box: Sequence[float | int],
         evidence: Float[Tensor, "height width"],
         *,
         bias: float = 0.0,

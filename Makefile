@@ -1,0 +1,39 @@
+# `make demo` and `make test` need Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/ready-for-demo  ## explain faces in five paintings; results in demo/
+	$(BIN)/chiaroscuro demo --out demo
+
+test: $(VENV)/ready-for-test lint  ## everything CI runs
+	$(BIN)/python -m pytest -n 2 tests/unit
+	$(BIN)/python -m pytest -n 2 tests/integration tests/docs
+
+lint: $(VENV)/ready-for-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/ready-for-test  ## the site, in site/
+	$(BIN)/sphinx-build -W -b html docs site
+
+clean:
+	rm -rf $(VENV) site demo
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "chiaroscuro needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready-for-demo: pyproject.toml | $(VENV)/bin/python
+	$(PIP_INSTALL) -e '.[faces]'
+	@touch $@
+
+$(VENV)/ready-for-test: pyproject.toml | $(VENV)/bin/python
+	$(PIP_INSTALL) -e '.[all,ultralytics,docs,test]'
+	@touch $@ $(VENV)/ready-for-demo

@@ -1,0 +1,166 @@
+"""Weights from files, without running any code that a file may carry.
+
+``.safetensors`` files hold numbers only. ``.pt`` and ``.pth`` files are pickles, and a pickle can
+run code when it is opened; they are read by torch's weights-only reader, which refuses everything
+but tensors and plain containers.
+
+Checkpoints of ours are ``.safetensors`` files whose metadata has one more entry, ``chiaroscuro``: a
+JSON object that says what the weights are of (``builder``, ``class_names`` and so on), so that the
+file alone is enough to build the detector again.
+"""
+
+import argparse
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from chiaroscuro.bundle import write_atomically
+from chiaroscuro.errors import CheckpointError
+
+_ENTRY = "chiaroscuro"
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_MEND = (
+    "where it was trained, save the weights alone: torch.save(model.state_dict(), 'weights.pth') "
+    "or safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a file of weights holds.
+
+    Attributes:
+        state_dict: tensors by parameter name, on the CPU.
+        about: what :func:`write_checkpoint` was told of them; empty in files of others.
+    """
+
+    state_dict: dict[str, Tensor]
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a file of weights.
+
+    A state dict may be wrapped as ``{"state_dict": ...}``, ``{"model_state_dict": ...}`` or
+    ``{"model": ...}``, and its names may all start with ``module.``, ``_orig_mod.`` or ``model.``,
+    which is taken off.
+
+    Args:
+        path: a ``.safetensors`` file; any other suffix means a file written by ``torch.save``.
+
+    Raises:
+        CheckpointError: if the file is absent, damaged, holds no state dict, or holds Python
+            objects that could run code (a hostile file, or a whole model that was pickled).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; wanted a file of weights")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty; wanted a file of weights: copy it again")
+    if path.suffix.lower() == ".safetensors":
+        return _read_safetensors(path)
+    return Checkpoint(state_dict=_state_dict(path, _read_pickle(path)))
+
+
+def write_checkpoint(
+    path: Path | str, weights: Mapping[str, Tensor], about: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint of ours, whole or not at all.
+
+    Args:
+        path: ends in ``.safetensors``.
+        weights: tensors by parameter name, as from ``model.state_dict()``.
+        about: JSON values that say what the weights are of.
+
+    Raises:
+        CheckpointError: if the path has another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors":
+        raise CheckpointError(f"checkpoint: wanted a path that ends in .safetensors, got {path}")
+    tensors = {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()
+    }
+    text = json.dumps(about, ensure_ascii=False, allow_nan=False)
+    content = save(tensors, metadata={"format": "pt", _ENTRY: text})
+    write_atomically(path, lambda stream: stream.write(content))
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file ({error}); copy or save it again"
+        ) from error
+    try:
+        about = json.loads(metadata.get(_ENTRY, "{}"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata entry {_ENTRY!r} is no JSON") from error
+    if not isinstance(about, dict):
+        raise CheckpointError(
+            f"{path}: wanted a JSON object in its metadata entry {_ENTRY!r}, got {about!r}"
+        )
+    return Checkpoint(state_dict=_state_dict(path, tensors), about=about)
+
+
+def _read_pickle(path: Path) -> Any:
+    # torchvision's training scripts keep their command line in the file: a plain record, harmless
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            warnings.filterwarnings("ignore", message="'torch.load' received a zip file")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage surfaces as almost any error; all of them end here
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused:
+            kind = refused[1]
+            hint = ""
+            if kind.startswith("ultralytics."):
+                hint = f"; an Ultralytics model is loaded as 'ultralytics/{path}'"
+            raise CheckpointError(
+                f"{path} was not opened: wanted tensors only, but it holds the Python object "
+                f"{kind}, and such a file (a whole pickled model is one) can run any code when "
+                f"opened; {_MEND}{hint}"
+            ) from error
+        reason = str(error.__context__ or error).split(". ")[0].strip() or type(error).__name__
+        raise CheckpointError(
+            f"{path} could not be read: it is damaged, or was not written by torch.save as a state "
+            f"dict ({type(error).__name__}: {reason}); copy it again, or {_MEND}"
+        ) from error
+
+
+def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
+    """The state dict in what a file holds, without wrappers and common prefixes."""
+    if isinstance(content, Mapping):
+        inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
+        content = inner[0] if inner else content
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{path}: wanted a state dict, got {_describe(content)}; {_MEND}")
+    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
+        raise CheckpointError(
+            f"{path}: wanted a state dict, tensors by name, got {_describe(content)}; {_MEND}"
+        )
+    tensors = dict(content)
+    while prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in tensors)), None):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, Mapping):
+        shown = ", ".join(f"{k!r}: {type(v).__name__}" for k, v in list(content.items())[:3])
+        return f"{{{shown}{', ...' if len(content) > 3 else ''}}}"
+    return type(content).__name__

@@ -1,0 +1,272 @@
+"""The command line as a person uses it, on a detector of our own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import chiaroscuro as cs
+from chiaroscuro.cli import app
+
+FINDS_BRIGHT = """
+import os, time
+
+def find(images):
+    rows = []
+    for picture in images:
+        score = float(picture[:, 10:30, 20:44].mean())
+        rows.append([[20, 10, 44, 30, min(1, 2 * score)]])
+    return rows
+
+def nothing(images):
+    return [[] for _ in images]
+
+def slow(images):
+    global passes
+    passes += len(images)
+    if passes > 20:
+        open("under-way", "w").close()
+    time.sleep(0.02 * len(images))
+    return find(images)
+
+passes = 0
+
+def counting(images):
+    global passes
+    passes += len(images)
+    return find(images)
+
+def fails_late(images):
+    global passes
+    passes += len(images)
+    if passes > 9:
+        raise RuntimeError("the camera fell off")
+    return find(images)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a detector and a dark picture with one bright patch, 64 wide and 40 high."""
+    (tmp_path / "bright.py").write_text(FINDS_BRIGHT)
+    pixels = np.full((40, 64, 3), 12, dtype=np.uint8)
+    pixels[10:30, 20:44] = 220
+    Image.fromarray(pixels).save(tmp_path / "painting.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    sys.modules.pop("bright", None)
+    return tmp_path
+
+
+def run(*words: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == expect, result.output
+    return result
+
+
+def test_explain_writes_what_it_says(folder: Path) -> None:
+    result = run("explain", "painting.png", "-d", "bright:find", "--n-masks", "60", "--out", "out")
+    made = folder / "out" / "painting"
+    assert sorted(p.name for p in made.iterdir()) == [
+        "contact-sheet.png",
+        "evidence.npz",
+        "manifest.json",
+        "saliency.npz",
+        "target-01.png",
+    ]
+    assert "box 20,10,44,30" in result.stdout
+    assert "contact-sheet.png" in result.stdout
+    manifest = json.loads((made / "manifest.json").read_text())
+    assert manifest["settings"]["n_masks"] == 60
+    assert manifest["settings"]["seed"] == 0
+    assert manifest["picture"]["width"] == 64
+    explanation = cs.Explanation.load(made)
+    y, x = divmod(int(explanation.saliency[0].argmax()), 64)
+    assert 10 <= y < 30
+    assert 20 <= x < 44
+
+
+def test_explain_prints_json(folder: Path) -> None:
+    result = run(
+        *("explain", "painting.png", "-d", "bright:find", "--n-masks", "20", "--json"),
+        *("--target", "all", "--target", "1,2,30,35"),
+    )
+    (printed,) = json.loads(result.stdout)
+    assert [t["origin"] for t in printed["targets"]] == ["found", "drawn"]
+    assert printed["targets"][1]["box_in_file"] == [1, 2, 30, 35]
+    assert Path(printed["targets"][1]["overlay"]).exists()
+
+
+def test_same_seed_same_maps(folder: Path) -> None:
+    for out, batch in (("a", "1"), ("b", "7")):
+        run(
+            *("explain", "painting.png", "-d", "bright:find", "--n-masks", "30", "--seed", "5"),
+            *("--out", out, "--batch-size", batch),
+        )
+    first, second = (cs.Explanation.load(folder / out / "painting") for out in "ab")
+    assert bool((first.saliency == second.saliency).all())
+
+
+def test_another_target_costs_no_pass(folder: Path) -> None:
+    run("explain", "painting.png", "-d", "bright:counting", "--n-masks", "25", "--out", "out")
+    passes = sys.modules["bright"].passes
+    assert passes == 25 + 1
+    run(
+        *("explain", "painting.png", "-d", "bright:counting", "--n-masks", "25", "--out", "out"),
+        *("--target", "2,2,40,38"),
+    )
+    assert sys.modules["bright"].passes == passes + 1
+    run("explain", "painting.png", "-d", "bright:counting", "--n-masks", "40", "--out", "out")
+    assert sys.modules["bright"].passes == passes + 1 + 16
+
+
+def test_evidence_of_something_else_is_not_mixed_in(folder: Path) -> None:
+    words = ("explain", "painting.png", "-d", "bright:find", "--n-masks", "20", "--out", "out")
+    run(*words)
+    result = run(*words, "--seed", "1", expect=1)
+    assert "seed was 0, is 1" in result.stderr
+    assert "--overwrite" in result.stderr
+    run(*words, "--seed", "1", "--overwrite")
+
+
+def test_larger_pictures_are_reduced_and_boxes_stay_in_the_files_pixels(folder: Path) -> None:
+    with Image.open("painting.png") as picture:
+        picture.resize((640, 400), Image.Resampling.NEAREST).save("large.png")
+    result = run(
+        *("explain", "large.png", "-d", "bright:find", "--n-masks", "20", "--json"),
+        *("--max-side", "64", "--target", "200,100,440,300"),
+    )
+    (printed,) = json.loads(result.stdout)
+    assert printed["picture"]["scale"] == pytest.approx(0.1)
+    assert printed["targets"][0]["box"] == [20, 10, 44, 30]
+    assert printed["targets"][0]["box_in_file"] == [200, 100, 440, 300]
+    assert "reduced to 64x40" in result.stderr
+
+
+def test_nothing_found_is_no_failure(folder: Path) -> None:
+    result = run("explain", "painting.png", "-d", "bright:nothing", "--out", "out")
+    assert "--min-score" in result.stderr
+    assert "--target x1,y1,x2,y2" in result.stderr
+    assert (folder / "out" / "painting" / "manifest.json").exists()
+    result = run("detect", "painting.png", "-d", "bright:nothing")
+    assert result.stdout == ""
+    assert "--min-score" in result.stderr
+
+
+def test_detect_prints_boxes_and_json(folder: Path) -> None:
+    assert "20.0,10.0,44.0,30.0" in run("detect", "painting.png", "-d", "bright:find").stdout
+    (printed,) = json.loads(run("detect", "painting.png", "-d", "bright:find", "--json").stdout)
+    assert printed["detections"][0]["box"] == [20, 10, 44, 30]
+    assert printed["detections"][0]["class"] == "face"
+
+
+def test_detectors_lists_what_would_mend(folder: Path) -> None:
+    assert "centerface" in run("detectors").stdout
+    printed = {entry["name"]: entry for entry in json.loads(run("detectors", "--json").stdout)}
+    assert printed["torchvision"]["usable"]
+    assert all(entry["usable"] or entry["missing"] for entry in printed.values())
+
+
+def test_a_broken_picture_is_reported_and_the_others_go_on(folder: Path) -> None:
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not much of a picture")
+    result = run(
+        *("explain", "broken.jpg", "painting.png", "absent.png", "-d", "bright:find"),
+        *("--n-masks", "10", "--out", "out"),
+        expect=1,
+    )
+    assert "broken.jpg" in result.stderr
+    assert "absent.png" in result.stderr
+    assert (folder / "out" / "painting" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["explain"], 2, "Missing argument"),
+        (["explain", "painting.png", "-d", "facefinder"], 2, "unknown detector"),
+        (["explain", "painting.png", "-d", "bright:find", "--target", "1,2,3"], 2, "four numbers"),
+        (["explain", "painting.png", "-d", "bright:find", "-t", "9,9,3,3"], 2, "without area"),
+        (["explain", "painting.png", "-d", "bright:find", "-t", "90,9,99,30"], 2, "outside"),
+        (["explain", "painting.png", "-d", "bright:find", "--n-masks", "few"], 2, "auto"),
+        (["explain", "painting.png", "-d", "bright:find", "--fill", "noise"], 2, "black, mean"),
+        (["explain", "painting.png", "-d", "bright:find", "--colours", "no"], 2, "colour map"),
+        (["explain", "painting.png", "-d", "bright:find", "--estimator", "x"], 2, "centred"),
+        (["explain", "painting.png", "-d", "bright:find", "--fidelity", "2"], 1, "fidelity"),
+        (["explain", "painting.png", "-d", "bright:find", "-O", "layout"], 2, "KEY=VALUE"),
+        (["explain", "painting.png", "-d", "weights.pth"], 1, "does not exist"),
+        (["detect", "absent.png", "-d", "bright:find"], 1, "absent.png"),
+    ],
+)
+def test_wrong_use_and_failures_say_how_to_mend(
+    folder: Path, words: list[str], status: int, says: str
+) -> None:
+    result = run(*words, expect=status)
+    assert says in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+def test_a_detector_that_raises_leaves_its_evidence_and_the_run_goes_on(folder: Path) -> None:
+    words = ("explain", "painting.png", "--n-masks", "30", "--batch-size", "1", "--out", "out")
+    result = run(*words, "-d", "bright:fails_late", expect=1)
+    assert "the camera fell off" in result.stderr
+    kept = cs.Evidence.load(folder / "out" / "painting" / "evidence.npz")
+    assert kept.n_masks == 8
+    assert not (folder / "out" / "painting" / "manifest.json").exists()
+    sys.modules["bright"].passes = -1000
+    run(*words, "-d", "bright:fails_late")
+    assert sys.modules["bright"].passes == -1000 + 1 + 22
+
+
+def test_fill_by_picture_and_other_fills(folder: Path) -> None:
+    Image.new("RGB", (10, 10), "grey").save("grey.png")
+    for fill in ("blur", "mean", "grey.png"):
+        run(
+            *("explain", "painting.png", "-d", "bright:find", "--n-masks", "8"),
+            *("--fill", fill, "--out", f"out-{fill}"),
+        )
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(folder: Path) -> None:
+    words = [
+        *(sys.executable, "-m", "chiaroscuro", "explain", "painting.png", "-d", "bright:slow"),
+        *("--n-masks", "400", "--batch-size", "2", "--out", "out"),
+    ]
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(folder)}
+    )
+    deadline = time.monotonic() + 60
+    while not (folder / "under-way").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1, errors
+    assert "goes on from there" in errors
+    kept = cs.Evidence.load(folder / "out" / "painting" / "evidence.npz").n_masks
+    assert 0 < kept < 400
+    run(
+        *("explain", "painting.png", "-d", "bright:slow", "--n-masks", "400", "--out", "out"),
+        *("--batch-size", "2"),
+    )
+    resumed = cs.Explanation.load(folder / "out" / "painting")
+    fresh = cs.explain(
+        cs.read_image("painting.png"),
+        sys.modules["bright"].find,
+        [[20, 10, 44, 30]],
+        n_masks=400,
+    )
+    assert bool((resumed.saliency[0] == fresh.saliency[0]).all())
+
+
+def test_help_teaches(folder: Path) -> None:
+    for command in ("demo", "detectors", "detect", "explain"):
+        assert "Usage" in run(command, "--help").stdout
+    assert "goes on where it stopped" in " ".join(run("explain", "--help").stdout.split())
+    assert run("--version").stdout.startswith("chiaroscuro 0.")

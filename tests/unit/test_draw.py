@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import chiaroscuro as cs
+from chiaroscuro import draw
+from chiaroscuro.errors import UnknownNameError
+
+
+def ramp() -> torch.Tensor:
+    return torch.linspace(-1, 1, 40)[:, None].expand(40, 56).clone()
+
+
+def test_high_is_red_and_low_is_blue() -> None:
+    picture = draw.overlay(torch.full((3, 40, 56), 0.5), ramp())
+    red, blue = picture[-1, 0].astype(int), picture[0, 0].astype(int)
+    assert red[0] > red[2] + 40
+    assert blue[2] > blue[0] + 40
+
+
+def test_values_without_significance_are_faint() -> None:
+    image, saliency = torch.full((3, 40, 56), 0.5), ramp()
+    noise = torch.full((40, 56), 100.0)
+    strong = np.abs(draw.overlay(image, saliency).astype(float) - 127.5).mean()
+    faint = np.abs(draw.overlay(image, saliency, noise).astype(float) - 127.5).mean()
+    assert faint < 0.6 * strong
+
+
+def test_the_scale_holds_zero_and_real_values() -> None:
+    assert draw.value_range(torch.tensor([[0.2, 0.4]])) == pytest.approx((0, 0.4))
+    assert draw.value_range(torch.tensor([[-0.05, 0.4]])) == pytest.approx((-0.05, 0.4))
+    assert draw.value_range(torch.tensor([[-3.0, 0.4]])) == pytest.approx((-0.1, 0.4))
+    assert draw.value_range(torch.tensor([[-3.0, 0.4]]), "coolwarm") == pytest.approx((-3, 3))
+    assert draw.value_range(torch.tensor([[-3.0, -1.0]])) == pytest.approx((-3, 0))
+    assert draw.value_range(torch.zeros(1, 2)) == (0, 1)
+
+
+def test_a_nearly_black_picture_is_lifted_and_its_forms_stay() -> None:
+    dark = torch.full((3, 40, 56), 0.01)
+    dark[:, 10:30, 20:40] = 0.06
+    shown = draw.overlay(dark, torch.zeros(40, 56)).astype(int)
+    form = shown[15, 30].sum() - shown[5, 5].sum()
+    assert form > 40
+
+
+@pytest.mark.parametrize("colours", ["jet", "viridis", "coolwarm"])
+def test_figures_of_results(image: torch.Tensor, tmp_path: Path, colours: str) -> None:
+    result = cs.explain(
+        image,
+        lambda images: [[[4, 4, 20, 20, float(p.mean())]] for p in images],
+        [[4, 4, 20, 20], [30, 9, 50, 30]],
+        n_masks=12,
+    )
+    others = cs.Proposals(boxes=[[4, 4, 20, 20], [1, 1, 9, 9]], scores=[0.5, 0.4])
+    one = draw.save_figure(
+        draw.target_figure(image, result, 0, others, colours), tmp_path / "one.png"
+    )
+    sheet = draw.save_figure(
+        draw.contact_sheet(image, result, others, "A painting", colours, ["face", "missed face"]),
+        tmp_path / "sheet.png",
+    )
+    with Image.open(one) as picture, Image.open(sheet) as whole:
+        assert picture.size[0] > 300
+        assert whole.size[0] > 2 * picture.size[0]
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    green = (pixels[..., 1] > 200) & (pixels[..., 0] < 120) & (pixels[..., 2] < 120)
+    assert green.sum() > 50  # the target's box
+
+
+def test_an_empty_result_still_has_a_sheet(image: torch.Tensor, tmp_path: Path) -> None:
+    result = cs.explain(image, lambda images: [[]] * len(images))
+    path = draw.save_figure(draw.contact_sheet(image, result), tmp_path / "sheet.png")
+    assert path.stat().st_size > 1000
+
+
+def test_tall_and_wide_pictures(tmp_path: Path) -> None:
+    for size in ((300, 20), (20, 300), (1, 1)):
+        image = torch.rand(3, *size)
+        result = cs.explain(
+            image, lambda images: [[[0, 0, 1, 1, 0.5]]] * len(images), [[0, 0, 1, 1]], n_masks=4
+        )
+        assert draw.save_figure(draw.contact_sheet(image, result), tmp_path / "s.png").exists()
+
+
+def test_unknown_colours_are_refused(image: torch.Tensor) -> None:
+    with pytest.raises(UnknownNameError, match="jet"):
+        draw.overlay(image, torch.zeros(40, 56), colours="rainbowish")

@@ -1,0 +1,156 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import chiaroscuro as cs
+from chiaroscuro.errors import DetectorOutputError
+from chiaroscuro.testing import PlantedDetector, detector_checks
+
+BOX, SCORE = [2.0, 3.0, 12.0, 9.0], 0.75
+WAYS = {
+    "array n 5": np.array([[*BOX, SCORE]]),
+    "array n 6": np.array([[*BOX, SCORE, 1]]),
+    "list": [[*BOX, SCORE]],
+    "tensor": torch.tensor([[*BOX, SCORE]], requires_grad=True),
+    "torchvision": {
+        "boxes": torch.tensor([BOX]),
+        "scores": torch.tensor([SCORE]),
+        "labels": torch.tensor([1]),
+    },
+    "supervision": SimpleNamespace(
+        xyxy=np.array([BOX]), confidence=np.array([SCORE]), class_id=np.array([1])
+    ),
+    "supervision without scores": SimpleNamespace(
+        xyxy=np.array([BOX]), confidence=None, class_id=None
+    ),
+    "proposals": cs.Proposals(boxes=[BOX], scores=[SCORE]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_say_one_detection(way: str) -> None:
+    detector = cs.load_detector(lambda images: [WAYS[way]] * len(images))
+    for proposals in detector.detect(torch.rand(2, 3, 20, 30)):
+        assert proposals.boxes.tolist() == [BOX]
+        assert float(proposals.scores) == (1.0 if way == "supervision without scores" else SCORE)
+        assert not proposals.boxes.requires_grad
+
+
+@pytest.mark.parametrize("nothing", [[], np.zeros((0, 5)), torch.zeros(0, 6), np.array([])])
+def test_every_way_to_say_nothing(nothing: object) -> None:
+    assert len(cs.load_detector(lambda _: [nothing]).detect(torch.rand(1, 3, 4, 5))[0]) == 0
+
+
+def test_the_function_gets_float_cpu_pictures_in_the_unit_interval() -> None:
+    seen = []
+
+    def look(images: Tensor) -> list[list[float]]:
+        seen.append(images)
+        return [[] for _ in images]
+
+    picture = torch.randint(0, 256, (2, 3, 7, 5), dtype=torch.uint8)
+    cs.load_detector(look).detect(picture)
+    assert seen[0].dtype == torch.float32
+    torch.testing.assert_close(seen[0], picture.float() / 255)
+
+
+def test_min_score_and_names() -> None:
+    rows = np.array([[*BOX, 0.9, 0], [*BOX, 0.1, 1]])
+    detector = cs.load_detector(
+        lambda _: [rows], min_score=0.5, class_names=["a", "b"], name="mine"
+    )
+    assert detector.info.name == "mine"
+    assert detector.info.class_names == ("a", "b")
+    assert len(detector.detect(torch.rand(1, 3, 4, 5))[0]) == 1
+
+
+def test_infinite_and_inverted_rows_are_dropped_with_a_count() -> None:
+    rows = np.array([[*BOX, 0.9], [5, 5, 1, 9, 0.8], [1, 1, 2, np.inf, 0.7], [1, 1, 2, 2, np.nan]])
+    with pytest.warns(RuntimeWarning, match="dropped 3 of 4 detections"):
+        (proposals,) = cs.load_detector(lambda _: [rows]).detect(torch.rand(1, 3, 4, 5))
+    assert len(proposals) == 1
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "says"),
+    [
+        (np.zeros((2, 7)), DetectorOutputError, r"got shape \(2, 7\)"),
+        ({"boxes": [BOX]}, DetectorOutputError, "boxes, scores and labels"),
+        ({"boxes": [BOX], "scores": []}, DetectorOutputError, "one score a box"),
+        ("nothing", DetectorOutputError, "got str"),
+        (None, DetectorOutputError, "got NoneType"),
+        ([[*BOX, 3.0]], DetectorOutputError, "sigmoid"),
+    ],
+)
+def test_what_is_no_detection_is_refused(result: object, error: type, says: str) -> None:
+    with pytest.raises(error, match=says):
+        cs.load_detector(lambda _: [result]).detect(torch.rand(1, 3, 4, 5))
+
+
+def bright_box(images: Tensor) -> list[list[list[float]]]:
+    return [[[2, 3, 12, 9, float(picture.mean())]] for picture in images]
+
+
+@pytest.mark.parametrize(("name", "check"), detector_checks(cs.load_detector(bright_box)))
+def test_function_detector_passes_the_suite(name: str, check: object) -> None:
+    check()  # type: ignore[operator]
+
+
+PLANTED = PlantedDetector((20, 10, 60, 50), torch.full((96, 160), 1 / (96 * 160)))
+
+
+@pytest.mark.parametrize(("name", "check"), detector_checks(PLANTED))
+def test_planted_detector_passes_the_suite(name: str, check: object) -> None:
+    check()  # type: ignore[operator]
+
+
+class Broken:
+    """Breaks one promise at a time, so that the suite is seen to notice."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.info = cs.DetectorInfo(name="broken", min_score=0.1)
+        self.calls = 0
+
+    def detect(self, images: Tensor) -> list[cs.Proposals]:
+        self.calls += 1
+        height, width = images.shape[2:]
+        box, score = [1.0, 1.0, 9.0, 9.0], 0.5
+        if self.how == "count":
+            images = images[:1]
+        elif self.how == "floor":
+            score = 0.05
+        elif self.how == "axes":
+            box = [0.0, width - 2.0, 3.0, width + 0.0] if width > 1.3 * height else box
+        elif self.how == "writes" and images.is_floating_point():
+            images.mul_(0.5)
+        elif self.how == "random":
+            score = 0.2 + 0.001 * self.calls
+        elif self.how == "range" and images.is_floating_point():
+            score = 0.4
+        elif self.how == "batch" and len(images) > 1:
+            score = 0.6
+        label = 4 if self.how == "label" else 0
+        return [cs.Proposals(boxes=[box], scores=[score], labels=[label]) for _ in images]
+
+
+@pytest.mark.parametrize(
+    ("how", "check"),
+    [
+        ("count", "one_result_an_image"),
+        ("floor", "scores_reach_no_lower_than_stated"),
+        ("axes", "boxes_are_pixels_of_the_input"),
+        ("writes", "input_is_left_alone"),
+        ("random", "same_picture_same_result"),
+        ("range", "uint8_equals_float"),
+        ("batch", "batch_equals_singles"),
+        ("label", "labels_have_names"),
+    ],
+)
+def test_the_suite_notices_a_broken_promise(how: str, check: str) -> None:
+    checks = dict(detector_checks(Broken(how)))
+    with pytest.raises((AssertionError, DetectorOutputError)):
+        checks[check]()
