@@ -1,0 +1,89 @@
+"""CenterFace with its real weights on real paintings."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import chiaroscuro as cs
+from chiaroscuro import boxes
+from chiaroscuro.data.samples import met_faces, sample_painting
+from chiaroscuro.testing import detector_checks
+
+pytestmark = pytest.mark.weights
+
+DETECTOR = cs.load_detector("centerface", device="cpu")
+MUSICIANS = sample_painting(435844).read()
+
+
+@pytest.mark.parametrize(
+    ("name", "check"), detector_checks(DETECTOR, MUSICIANS[:, :221, 180:480], tolerance=2e-3)
+)
+def test_suite(name: str, check: object) -> None:
+    check()  # type: ignore[operator]
+
+
+def test_most_marked_faces_are_found() -> None:
+    n_found = n_marked = 0
+    for painting in met_faces(tenebrist=True)[:8]:
+        found = DETECTOR.detect(painting.read()[None])[0].above(0.3)
+        marked = painting.boxes[~painting.ignore]
+        n_found += int((boxes.iou(marked, found.boxes) > 0.5).any(dim=1).sum())
+        n_marked += len(marked)
+    assert n_marked >= 20
+    assert n_found >= 0.8 * n_marked
+
+
+def test_boxes_are_mapped_exactly_at_any_size() -> None:
+    """A picture inside a larger one keeps its boxes, shifted; sides need be no multiples of 32."""
+    picture = MUSICIANS[:, 3:450, 7:590]
+    alone = DETECTOR.detect(picture[None])[0].above(0.5)
+    canvas = torch.zeros(3, 600, 800, dtype=torch.uint8)
+    canvas[:, 64 : 64 + 447, 96 : 96 + 583] = picture
+    within = DETECTOR.detect(canvas[None])[0].above(0.5)
+    assert len(alone) == len(within) >= 2
+    shifted = within.boxes - torch.tensor([96.0, 64.0, 96.0, 64.0])
+    assert float(boxes.iou(alone.boxes, shifted).max(dim=1).values.min()) > 0.9
+
+
+def test_pictures_are_read_as_rgb() -> None:
+    """With red and blue swapped, the marked faces score less over twelve paintings."""
+    right, wrong = [], []
+    for painting in met_faces()[:12]:
+        image = painting.read()
+        for pixels, scores in ((image, right), (image.flip(0), wrong)):
+            found = DETECTOR.detect(pixels[None])[0]
+            hits = boxes.iou(painting.boxes[~painting.ignore], found.boxes) > 0.5
+            scores += (hits * found.scores).amax(dim=1).tolist()
+    assert np.mean(right) > np.mean(wrong) + 0.01
+
+
+def test_a_map_peaks_on_its_own_face() -> None:
+    """Two faces in one picture, two maps, from the same passes; each peaks at its own face."""
+    image = MUSICIANS[:, 20:260, 200:440]
+    faces = DETECTOR.detect(image[None])[0].above(0.6)
+    assert len(faces) == 2
+    result = cs.explain(image, DETECTOR, faces, n_masks=200, seed=0)
+    for saliency, target in zip(result.saliency, result.targets, strict=True):
+        y, x = divmod(int(saliency.argmax()), image.shape[2])
+        x1, y1, x2, y2 = target.box.tolist()
+        margin = 0.25 * (x2 - x1)
+        assert x1 - margin <= x <= x2 + margin
+        assert y1 - margin <= y <= y2 + margin
+    assert float(result.fidelity.min()) > 0.6
+
+
+def test_same_seed_same_map_whatever_the_batch_size() -> None:
+    image = MUSICIANS[:, 20:180, 200:440]
+    maps = [
+        cs.explain(image, DETECTOR, [[35, 38, 102, 124]], n_masks=24, batch_size=size).saliency
+        for size in (1, 5, 24)
+    ]
+    np.testing.assert_allclose(maps[0].numpy(), maps[1].numpy(), atol=1e-6)
+    np.testing.assert_allclose(maps[0].numpy(), maps[2].numpy(), atol=1e-6)
+
+
+def test_large_memory_is_not_needed(image: Tensor) -> None:
+    """Proposals of a busy picture are capped, so evidence stays small."""
+    evidence = cs.observe(MUSICIANS, DETECTOR, n_masks=4)
+    assert int(evidence.counts.max()) <= 300
