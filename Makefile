@@ -36,4 +36,7 @@ $(VENV)/ready-for-demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/ready-for-test: pyproject.toml | $(VENV)/bin/python
 	$(PIP_INSTALL) -e '.[all,ultralytics,docs,test]'
+# Ultralytics imports OpenCV, whose desktop build wants libGL, which a bare machine lacks.
+	$(BIN)/python -m pip uninstall --quiet --yes opencv-python
+	$(PIP_INSTALL) --force-reinstall --no-deps opencv-python-headless
 	@touch $@ $(VENV)/ready-for-demo

@@ -104,11 +104,11 @@ def read_detections(result: Any, name: str = "detector") -> Proposals:
             raise DetectorOutputError(
                 f"detector {name}: wanted a dict with boxes, scores and labels, got {list(result)}"
             )
-        return _drop_unusable(name, result["boxes"], result["scores"], result.get("labels"))
+        return drop_unusable(name, result["boxes"], result["scores"], result.get("labels"))
     if hasattr(result, "xyxy") and hasattr(result, "confidence"):  # supervision.Detections
         n = len(result.xyxy)
         scores = np.ones(n) if result.confidence is None else result.confidence
-        return _drop_unusable(name, result.xyxy, scores, result.class_id)
+        return drop_unusable(name, result.xyxy, scores, result.class_id)
     try:
         if result is None:
             raise TypeError
@@ -126,10 +126,11 @@ def read_detections(result: Any, name: str = "detector") -> Proposals:
             f"detector {name}: wanted for each image an array (n, 5) of x1 y1 x2 y2 score, or "
             f"(n, 6) with a label, got shape {rows.shape}"
         )
-    return _drop_unusable(name, rows[:, :4], rows[:, 4], rows[:, 5] if rows.shape[1] == 6 else None)
+    return drop_unusable(name, rows[:, :4], rows[:, 4], rows[:, 5] if rows.shape[1] == 6 else None)
 
 
-def _drop_unusable(name: str, boxes: Any, scores: Any, labels: Any) -> Proposals:
+def drop_unusable(name: str, boxes: Any, scores: Any, labels: Any) -> Proposals:
+    """Proposals of the rows with finite, upright boxes; a warning counts the others."""
     boxes = torch.as_tensor(_array(boxes), dtype=torch.float32).reshape(-1, 4)
     scores = torch.as_tensor(_array(scores), dtype=torch.float32)
     label_values = None if labels is None else torch.as_tensor(_array(labels))

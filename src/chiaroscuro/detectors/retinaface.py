@@ -7,15 +7,13 @@ variances 0.1 and 0.2; non-maximum suppression at IoU 0.4. The network takes a p
 as it is: nothing is resized or padded, and boxes need no mapping back.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import nms
 
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
@@ -28,6 +26,7 @@ from chiaroscuro.detectors.retinaface_network import (
     pretrained_network,
     weights_file,
 )
+from chiaroscuro.detectors.torch_modules import evaluating, pick_device
 from chiaroscuro.errors import DetectorOutputError, InputError, UnknownNameError
 from chiaroscuro.records import Proposals
 
@@ -166,21 +165,9 @@ class TorchRetinaFace(RetinaFaceDetector):
     def _predict(
         self, images: Float[Tensor, "n 3 height width"]
     ) -> tuple[Float[Tensor, "n anchors 4"], Float[Tensor, "n anchors"]]:
-        with torch.no_grad(), _evaluating(self.network):
+        with evaluating(self.network):
             output = self.network(images.to(self._device))
             return output.regression, output.logits.softmax(dim=-1)[..., 1]
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards every part is in the mode it was in."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
 
 
 def load(
@@ -207,12 +194,12 @@ def load(
     if not 0 <= floor < 1:
         raise InputError(f"min_score: wanted a number in [0, 1), got {min_score}")
     if isinstance(rest, RetinaFaceNetwork):
-        network = rest if device == "auto" else rest.to(_torch_device(device))
+        network = rest if device == "auto" else rest.to(pick_device(device))
         return TorchRetinaFace(network, DetectorInfo(name="RetinaFaceNetwork", min_score=floor))
     if rest:
         raise UnknownNameError("detector", f"retinaface/{rest}", list(source.examples))
     if form == "torch":
-        network = pretrained_network().to(_torch_device(device))
+        network = pretrained_network().to(pick_device(device))
         return TorchRetinaFace(network, DetectorInfo(name="retinaface", min_score=floor))
     if form != "onnx":
         raise UnknownNameError("form of retinaface", form, ["onnx", "torch"])
@@ -222,18 +209,6 @@ def load(
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
     return OnnxRetinaFace(session, DetectorInfo(name="retinaface", min_score=floor, device=device))
-
-
-def _torch_device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device: wanted auto, cpu, cuda or cuda:<n>, got {device!r}") from error
-    if wanted.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device}: this torch sees no CUDA device; use cpu or auto")
-    return wanted
 
 
 def _missing() -> str | None:

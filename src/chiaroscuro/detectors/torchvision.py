@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
-from chiaroscuro.detectors.function import _drop_unusable
+from chiaroscuro.detectors.function import drop_unusable
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
+from chiaroscuro.detectors.torch_modules import pick_device
 from chiaroscuro.detectors.torchvision_builders import (
     build,
     builders,
@@ -162,7 +163,7 @@ class TorchvisionDetector:
     def _read(self, result: Mapping[str, Tensor]) -> Proposals:
         labels = result["labels"] - self._first_label
         best = (labels >= 0).nonzero()[: self._max_detections, 0]  # they come best first
-        proposals = _drop_unusable(
+        proposals = drop_unusable(
             self.info.name,
             result["boxes"][best].float(),
             result["scores"][best].float(),
@@ -219,14 +220,14 @@ def load(
     if isinstance(rest, nn.Module):
         if weights != "DEFAULT" or builder is not None or channels_last:
             raise InputError("a given model takes no weights, builder or channels_last")
-        if device != "auto" and _pick_device(device).type != _device_of(rest).type:
+        if device != "auto" and pick_device(device).type != _device_of(rest).type:
             raise InputError(
                 f"device: the given model is on {_device_of(rest)}; wanted device='auto', got "
                 f"{device!r}; move it first with model.to({device!r})"
             )
         return TorchvisionDetector(rest, **options)
 
-    target = _pick_device(device)
+    target = pick_device(device)
     if Path(rest).suffix.lower() in _SUFFIXES:
         if weights != "DEFAULT":
             raise InputError(f"weights: wanted none beside the file {rest}, got {weights!r}")
@@ -424,18 +425,6 @@ def _to_float32(_module: nn.Module, _inputs: Any, output: Any) -> Any:
     if isinstance(output, Mapping):
         return type(output)((k, _to_float32(_module, None, v)) for k, v in output.items())  # type: ignore[call-arg]
     return type(output)(_to_float32(_module, None, value) for value in output)
-
-
-def _pick_device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device: wanted auto, cpu, cuda or cuda:N, got {device!r}") from error
-    if picked.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device: {device!r} was wanted, but torch sees no CUDA device here")
-    return picked
 
 
 source = DetectorSource(

@@ -1,0 +1,85 @@
+"""A picture in a network's input, and boxes back from it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+_PADDING = 114 / 255  # the grey that YOLO networks are trained with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """How a picture lies in a network's input: resized to ``inner``, its corner at ``corner``.
+
+    Attributes:
+        picture: height, width of the picture in pixels.
+        size: height, width of the network's input.
+        inner: height, width of the resized picture within it.
+        corner: top, left of the resized picture within it.
+        antialias: whether a smaller picture is made by averaging, as PIL does, or by plain
+            bilinear interpolation, as OpenCV does; whichever the network was trained with.
+    """
+
+    picture: tuple[int, int]
+    size: tuple[int, int]
+    inner: tuple[int, int]
+    corner: tuple[int, int] = (0, 0)
+    antialias: bool = False
+
+    @classmethod
+    def letterbox(
+        cls, picture: tuple[int, int], size: tuple[int, int], multiple: int = 32
+    ) -> "Frame":
+        """Resized as a whole, grey bars at the sides, as YOLO networks expect.
+
+        Args:
+            picture: height, width.
+            size: height, width of the input; a side of 0 is free: as long as needed.
+            multiple: a free side is rounded up to a multiple of this.
+        """
+        ratio = min((s / p for s, p in zip(size, picture, strict=True) if s), default=1.0)
+        inner = pair(max(1, round(side * ratio)) for side in picture)
+        filled = pair(
+            s or math.ceil(i / multiple) * multiple for s, i in zip(size, inner, strict=True)
+        )
+        corner = pair(max(0, round((s - i) / 2 - 0.1)) for s, i in zip(filled, inner, strict=True))
+        return cls(picture=picture, size=filled, inner=inner, corner=corner)
+
+    @classmethod
+    def stretch(
+        cls, picture: tuple[int, int], size: tuple[int, int], multiple: int = 32
+    ) -> "Frame":
+        """Resized to fill the input; a free side is the picture's own, to the next multiple."""
+        filled = pair(
+            s or math.ceil(p / multiple) * multiple for s, p in zip(size, picture, strict=True)
+        )
+        return cls(picture=picture, size=filled, inner=filled, antialias=True)
+
+    def fill(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 h w"]:
+        """The network's input, still in [0, 1]."""
+        if self.inner != self.picture:
+            images = F.interpolate(
+                images, self.inner, mode="bilinear", align_corners=False, antialias=self.antialias
+            )
+        if self.inner == self.size:
+            return images
+        (top, left), (height, width) = self.corner, self.inner
+        bottom, right = self.size[0] - top - height, self.size[1] - left - width
+        return F.pad(images, (left, right, top, bottom), value=_PADDING)
+
+    def to_picture(self, boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
+        """Boxes in pixels of the network's input as boxes in pixels of the picture."""
+        (top, left), (height, width) = self.corner, self.inner
+        offset = boxes.new_tensor([left, top, left, top])
+        x, y = self.picture[1] / width, self.picture[0] / height
+        return (boxes - offset) * boxes.new_tensor([x, y, x, y])
+
+
+def pair(values: Any) -> tuple[int, int]:
+    """Two whole numbers."""
+    first, second = values
+    return int(first), int(second)

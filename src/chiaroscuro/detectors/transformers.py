@@ -1,0 +1,222 @@
+"""Object detectors of Hugging Face Transformers: the DETR family, YOLOS, RT-DETR, D-FINE.
+
+By the name of a model on the hub, by a folder that ``save_pretrained`` wrote, or a model that the
+caller already holds. Pictures are prepared by the model's own image processor.
+
+These networks report a fixed set of queries and need no non-maximum suppression. All queries above
+the score floor are reported, one class each: nothing is withheld, so there is no ``without_nms``,
+and ``info.before_nms`` stays False.
+"""
+
+import importlib.util
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chiaroscuro.detectors.frames import Frame
+from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
+from chiaroscuro.detectors.registry import DetectorSource
+from chiaroscuro.detectors.rows import Rows, to_proposals
+from chiaroscuro.detectors.torch_modules import evaluating, pick_device
+from chiaroscuro.errors import (
+    CheckpointError,
+    DetectorOutputError,
+    InputError,
+    MissingDependencyError,
+)
+from chiaroscuro.records import Proposals
+
+_INSTALL = "pip install 'chiaroscuro[transformers]'"
+
+
+class TransformersDetector:
+    """An object detection model of Transformers as a detector.
+
+    Class vectors are the softmax without the no-object class where the model has one, else the
+    sigmoid of every class.
+
+    Args:
+        model: a ``...ForObjectDetection``. It stays on its device, and after every ``detect`` is in
+            training or evaluation mode as before.
+        processor: its image processor. It gets uint8 pictures: floats are rounded to 1/255.
+        min_score: the lowest score that is reported; 0.01 by default.
+        name: what results call it; the model's class by default.
+
+    Raises:
+        InputError: if the model wants a text beside the picture.
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, *, min_score: float | None = None, name: str | None = None
+    ) -> None:
+        self._inputs = set(inspect.signature(model.forward).parameters)
+        if "input_ids" in self._inputs:
+            raise InputError(
+                f"transformers: wanted a model that needs a picture only, got "
+                f"{type(model).__name__}, which is asked in words; wrap it in a function"
+            )
+        self.model, self._processor = model, processor
+        names = model.config.id2label
+        self.info = DetectorInfo(
+            name=name or type(model).__name__,
+            class_names=tuple(names.get(i, f"class {i}") for i in range(model.config.num_labels)),
+            min_score=0.01 if min_score is None else min_score,
+            device=str(model.device),
+        )
+
+    def detect(self, images: Tensor) -> list[Proposals]:
+        """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
+
+        At most 300 proposals a picture, the best of them.
+
+        Raises:
+            DetectorOutputError: if the model's output is no logits and boxes of its classes.
+        """
+        pictures = as_unit_floats(images.detach())
+        if not len(pictures):
+            return []
+        with evaluating(self.model):
+            output = self.model(**self._prepare(pictures))
+        height, width = pictures.shape[2:]
+        frame = Frame.stretch((height, width), (height, width))
+        boxes = self._boxes(output, len(pictures), frame)
+        probabilities = self._class_probabilities(output)
+        return [
+            to_proposals(Rows.of_vectors(b, p), frame, self.info, nms_iou=None)
+            for b, p in zip(boxes, probabilities, strict=True)
+        ]
+
+    def _prepare(self, pictures: Tensor) -> dict[str, Tensor]:
+        """The model's inputs: pixels, and a mask of padding where its processor makes one."""
+        on_device = getattr(self._processor, "backend", "") == "torchvision"
+        given = (pictures.to(self.model.device if on_device else "cpu") * 255).round()
+        encoded = self._processor(
+            images=list(given.clamp(0, 255).to(torch.uint8)),
+            return_tensors="pt",
+            input_data_format="channels_first",  # a picture may be 1 or 3 pixels wide
+        )
+        return {
+            name: value.to(
+                self.model.device, self.model.dtype if value.is_floating_point() else None
+            )
+            for name, value in encoded.items()
+            if name in self._inputs
+        }
+
+    def _boxes(self, output: Any, n: int, frame: Frame) -> Tensor:
+        boxes = getattr(output, "pred_boxes", None)
+        if boxes is None or boxes.ndim != 3 or boxes.shape[::2] != (n, 4):
+            raise DetectorOutputError(
+                f"detector {self.info.name}: wanted pred_boxes of shape ({n}, queries, 4), got "
+                f"{getattr(boxes, 'shape', None)}"
+            )
+        middle, size = boxes.float().cpu().split(2, dim=2)
+        height, width = frame.picture
+        corners = torch.cat([middle - size / 2, middle + size / 2], dim=2)
+        return corners * torch.tensor([width, height, width, height])
+
+    def _class_probabilities(self, output: Any) -> Tensor:
+        logits: Tensor = output.logits.float().cpu()
+        n_classes = len(self.info.class_names)
+        if logits.shape[2] == n_classes + 1:  # the last is "no object"
+            return logits.softmax(dim=2)[..., :-1]
+        if logits.shape[2] == n_classes:
+            return logits.sigmoid()
+        raise DetectorOutputError(
+            f"detector {self.info.name}: wanted logits of its {n_classes} classes (and no-object), "
+            f"got {logits.shape[2]}"
+        )
+
+
+def _load(
+    rest: str | nn.Module,
+    *,
+    processor: Any = None,
+    device: str = "auto",
+    min_score: float | None = None,
+) -> TransformersDetector:
+    missing = _missing()
+    if missing:
+        raise MissingDependencyError(f"transformers: {missing}")
+    if isinstance(rest, str):
+        return _from_pretrained(rest, processor, device, min_score)
+    model: Any = rest
+    if device not in ("auto", str(model.device)):
+        raise InputError(
+            f"device: the given model is on {model.device}; wanted device='auto', got {device!r}; "
+            f"move it first with model.to({device!r})"
+        )
+    if processor is None:
+        if not model.name_or_path:
+            raise InputError(
+                f"transformers: wanted processor= beside a {type(model).__name__}, the image "
+                "processor it was trained with, such as AutoImageProcessor.from_pretrained(...)"
+            )
+        processor = _pretrained("AutoImageProcessor", model.name_or_path)
+    return TransformersDetector(model, processor, min_score=min_score)
+
+
+def _from_pretrained(
+    name: str, processor: Any, device: str, min_score: float | None
+) -> TransformersDetector:
+    if not name:
+        raise InputError(
+            "transformers: wanted the name of a model on the hub or a folder, such as "
+            "transformers/facebook/detr-resnet-50"
+        )
+    if processor is None:
+        processor = _pretrained("AutoImageProcessor", name)
+    model, loading = _pretrained("AutoModelForObjectDetection", name, output_loading_info=True)
+    lost = sorted(k for k in loading["missing_keys"] if not k.endswith("num_batches_tracked"))
+    if lost:
+        raise CheckpointError(
+            f"{name}: wanted weights for the whole model, but {len(lost)} are not there, such as "
+            f"{lost[0]}, and would be random; load the model yourself and pass it if that is meant"
+        )
+    return TransformersDetector(
+        model.float().to(pick_device(device)),
+        processor,
+        min_score=min_score,
+        name=f"transformers/{name}",
+    )
+
+
+def _pretrained(kind: str, name: str, **options: Any) -> Any:
+    import transformers
+
+    try:
+        # code that a repository brings along is never run
+        return getattr(transformers, kind).from_pretrained(name, trust_remote_code=False, **options)
+    except ImportError as error:
+        raise MissingDependencyError(f"{name} needs another package: {error}") from error
+    except Exception as error:  # offline, absent, damaged, no detector: all errors of their own
+        raise CheckpointError(
+            f"{name} cannot be loaded as an object detector; wanted a model of the hub "
+            f"(https://huggingface.co, which needs a network the first time) or a folder that "
+            f"save_pretrained wrote, got: {error}"
+        ) from error
+
+
+def _wraps(module: nn.Module) -> bool:
+    return any(
+        kind.__module__.startswith("transformers.") and kind.__name__.endswith("ForObjectDetection")
+        for kind in type(module).__mro__
+    )
+
+
+def _missing() -> str | None:
+    if importlib.util.find_spec("transformers") is None:
+        return f"needs Transformers: {_INSTALL}"
+    return None
+
+
+source = DetectorSource(
+    name="transformers",
+    summary="object detectors of Hugging Face Transformers: DETR, RT-DETR, YOLOS, D-FINE",
+    load=_load,
+    missing=_missing,
+    examples=("transformers/facebook/detr-resnet-50", "transformers/PekingU/rtdetr_r50vd"),
+    wraps=_wraps,
+)

@@ -1,0 +1,229 @@
+"""The pages are followed as a reader would, and checked against the code that they describe.
+
+On tutorial and how-to pages, in the order of the page and in one fresh folder:
+
+- a ``python`` block is run;
+- a ``code-block`` with a caption is written to the file of that name;
+- in a ``console`` block, what follows ``$`` is run;
+- a ``text`` block is what the block before it prints, numbers to within 0.02.
+"""
+
+import importlib
+import io
+import json
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from typer.testing import CliRunner
+
+import chiaroscuro as cs
+from chiaroscuro.cli import app
+from chiaroscuro.workflow import Picture, Settings, explain_picture
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+FOLLOWED = [page for page in PAGES if page.parent.name in ("tutorials", "how-to")]
+NEEDS_WEIGHTS = ("first-painting", "large-pictures")
+BLOCK = re.compile(
+    r"^```(\{code-block\} )?(?P<kind>\w+)\n(:caption: (?P<file>\S+)\n\n)?(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in, from which modules can be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, id=p.stem, marks=[pytest.mark.weights] * (p.stem in NEEDS_WEIGHTS))
+        for p in FOLLOWED
+    ],
+)
+def test_page_does_what_it_shows(page: Path, folder: Path) -> None:
+    bring_what_the_reader_has(page, folder)
+    scope: dict[str, object] = {"__name__": page.stem}
+    text, printed, n_run = page.read_text(), "", 0
+    for block in BLOCK.finditer(text):
+        kind, body = block["kind"], block["body"]
+        if block["file"]:
+            (folder / block["file"]).write_text(body)
+            if block["file"] == "pyproject.toml":
+                install(folder)
+        elif kind == "python":
+            lines_above = text[: block.start("body")].count("\n")
+            code = compile("\n" * lines_above + body, str(page), "exec")
+            with redirect_stdout(io.StringIO()) as output:
+                exec(code, scope)
+            printed, n_run = output.getvalue(), n_run + 1
+        elif kind == "console":
+            for line in body.splitlines():
+                run_command(line.removeprefix("$ "), folder)
+        elif kind == "text":
+            assert_alike(printed, body)
+    assert n_run
+
+
+def bring_what_the_reader_has(page: Path, folder: Path) -> None:
+    """Files that a page takes for granted."""
+    if page.stem == "onnx":
+        (folder / "model.onnx").write_bytes(small_onnx_model())
+        Image.new("RGB", (90, 60), "grey").save(folder / "painting.png")
+    if page.stem == "large-pictures":
+        from chiaroscuro.data.samples import sample_painting
+
+        with Image.open(sample_painting(436838).path) as painting:
+            painting.resize((1200, 992)).save(folder / "scan.png")
+
+
+def small_onnx_model() -> bytes:
+    """Eight boxes of one class in the layout of YOLOv8; brighter pictures score higher."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    table = np.random.default_rng(0).uniform(0.2, 1, size=(1, 5, 8)).astype(np.float32)
+    table[:, :4] *= 40
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["brightness"], keepdims=0),
+        helper.make_node("Mul", ["table", "brightness"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 96])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 5, 8])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def install(folder: Path) -> None:
+    """What an installer leaves of a package: its name and its entry points."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    metadata = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    metadata.mkdir()
+    lines = [f"Name: {project['name']}", f"Version: {project['version']}"]
+    (metadata / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, ""]))
+    (metadata / "entry_points.txt").write_text(
+        "".join(
+            f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in names.items())
+            for group, names in project["entry-points"].items()
+        )
+    )
+    importlib.invalidate_caches()
+
+
+def run_command(line: str, folder: Path) -> None:
+    program, *words = shlex.split(line)
+    if program == "chiaroscuro":
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+    else:
+        assert program == "pytest"
+        command = [sys.executable, "-m", program, "-p", "no:cacheprovider", *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def assert_alike(printed: str, shown: str) -> None:
+    """The same words, and numbers that differ by 0.02 at most."""
+    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", shown).split()
+    for got, wanted in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
+        assert float(got) == pytest.approx(float(wanted), abs=0.02), printed
+
+
+def test_command_line_reference_is_up_to_date() -> None:
+    reference = runpy.run_path(str(DOCS / "cli_reference.py"))["reference"]
+    page = DOCS / "reference" / "cli.md"
+    assert page.read_text() == reference(), "run: python docs/cli_reference.py"
+
+
+@pytest.mark.parametrize("name", cs.__all__)
+def test_public_name_is_in_the_reference(name: str) -> None:
+    text = (DOCS / "reference" / "python.md").read_text()
+    assert re.search(rf"(`cs\.|:: |:: chiaroscuro\.){name}\b", text)
+
+
+def test_files_reference_names_what_is_written(tmp_path: Path) -> None:
+    def find(images: Tensor) -> list[cs.Proposals]:
+        return [
+            cs.Proposals(
+                boxes=[[2, 3, 20, 16]],
+                scores=[0.5],
+                class_probabilities=[[0.5, 0.2, 0.1]],
+                objectness=[0.9],
+            )
+            for _ in images
+        ]
+
+    image = torch.full((3, 24, 36), 0.5)
+    made = explain_picture(
+        Picture(source="night.png", image=image),
+        cs.load_detector(find, class_names=("face", "hand", "hat")),
+        None,
+        tmp_path,
+        Settings(n_masks=5, design=cs.MaskDesign(fill=image)),
+    ).folder
+    page = (DOCS / "reference" / "files.md").read_text()
+    for name in ("saliency.npz", "evidence.npz"):
+        with np.load(made / name) as arrays:
+            assert first_column(page, name) == set(arrays.files)
+    manifest = json.loads((made / "manifest.json").read_text())
+    assert first_column(page, "manifest.json") == set(manifest)
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set(manifest["settings"]) | set(manifest["targets"][0]) <= named
+    assert set(manifest["picture"]) | set(manifest["settings"]["design"]) <= named
+    for path in made.iterdir():
+        assert f"`{path.name}`" in page
+
+
+def first_column(page: str, heading: str) -> set[str]:
+    """Names in code type in the first column of the table under a heading."""
+    table = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE))))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).is_file(), link
+
+
+def test_pictures_are_small_and_shown() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    for picture in (DOCS / "pictures").iterdir():
+        assert picture.stat().st_size < 150_000, picture
+        assert f"pictures/{picture.name})" in text, picture
+
+
+def test_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "trees"]
+    done = subprocess.run(
+        [*command, DOCS, tmp_path / "html"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "html" / "reference" / "python.html").is_file()
