@@ -4,7 +4,7 @@ A coarse grid of cells, each kept with probability ``keep_probability``, is magn
 the picture and shifted by a random part of a cell (Petsiuk et al., RISE, BMVC 2018,
 arXiv:1806.07421, section 3.2; D-RISE, CVPR 2021, arXiv:2006.03204, section 3.3). Where we differ:
 
-- The grid has one more row and column than the published one, so that no pixel ever lies past the
+- A ring of further cells surrounds the published grid, so that no pixel ever lies past the
   outermost cell centres. Published masks are clamped there, and vary more at borders and corners
   than in the centre; ours have the same distribution at every pixel.
 - Interpolation weights are rounded to multiples of 1/4096. Products of two of them are then exact

@@ -24,10 +24,11 @@ for command in (demo, detectors, detect, explain):
     app.command()(command)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"chiaroscuro {version('chiaroscuro')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
