@@ -1,6 +1,6 @@
 """From mask weights to saliency maps, with their standard error and fidelity.
 
-Every estimator here is a linear combination of masks, ``sum_i u_i M_i``, that differs in how the
+Two estimators are a linear combination of masks, ``sum_i u_i M_i``, that differs in how the
 coefficients ``u`` follow from the weights ``w``:
 
 - ``paper``: ``u_i = w_i``, the published sum (D-RISE, arXiv:2006.03204, section 3.1). Its map holds
@@ -9,12 +9,16 @@ coefficients ``u`` follow from the weights ``w``:
   expectation up to scale and an additive constant, far less noise, and a sign: pixels that suppress
   the target come out negative.
 
-Error bars come from splitting the masks into groups: the spread of the groups' sums is the standard
-error of their total (batch means), and over the target's neighbourhood it gives the fidelity,
-``sqrt(signal / (signal + noise))``, the expected correlation with the map of infinitely many masks.
+``surrogate``, in a module of its own, models the weight instead and needs far fewer masks.
+
+For the two sums, error bars come from splitting the masks into groups: the spread of the groups'
+sums is the standard error of their total (batch means), and over the target's neighbourhood it
+gives the fidelity, ``sqrt(signal / (signal + noise))``, the expected correlation with the map of
+infinitely many masks.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +31,7 @@ from chiaroscuro import boxes
 from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.masks import Masks
 from chiaroscuro.records import Target
+from chiaroscuro.surrogate import Surrogate
 
 N_GROUPS = 12
 
@@ -59,36 +64,62 @@ def centred(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return centred_weights / max(len(weights) - 1, 1)
 
 
-ESTIMATORS: dict[str, tuple[Coefficients, str]] = {
-    "paper": (paper, "sum over the masks of weight x mask"),
-    "centred": (centred, "covariance of mask weight and mask"),
+SUMS: dict[str, Coefficients] = {"paper": paper, "centred": centred}
+
+MEANINGS = {
+    "paper": "sum over the masks of weight x mask",
+    "centred": "covariance of mask weight and mask",
+    "surrogate": "covariance of mask weight and mask, from a linear model of the weight",
 }
 
 
-def coefficients(estimator: str) -> tuple[Coefficients, str]:
-    """An estimator by name, and what its values mean.
-
-    Raises:
-        UnknownNameError: if there is none of that name.
-    """
-    if estimator not in ESTIMATORS:
-        raise UnknownNameError("estimator", estimator, list(ESTIMATORS))
-    return ESTIMATORS[estimator]
+def check_name(estimator: str) -> None:
+    """Raise UnknownNameError if there is no estimator of that name."""
+    if estimator not in MEANINGS:
+        raise UnknownNameError("estimator", estimator, list(MEANINGS))
 
 
 def estimate(
-    masks: Masks, weights: Float32[Tensor, " n_masks"], target: Target, estimator: str
-) -> Estimate:
-    """The saliency map of one target from the weights of masks 0 to ``n_masks - 1``.
+    masks: Masks,
+    image: Float32[Tensor, "3 height width"],
+    weights: Float32[Tensor, "targets n_masks"],
+    targets: Sequence[Target],
+    estimator: str,
+) -> list[Estimate]:
+    """The saliency map of every target from the weights of masks 0 to ``n_masks - 1``.
 
     Deterministic: the same weights give the same bits.
+
+    Args:
+        masks: those observed.
+        image: the picture, values in [0, 1].
+        weights: of every mask for every target, in [0, 1].
+        targets: what is explained.
+        estimator: a name of ``MEANINGS``.
     """
-    to_coefficients, _ = coefficients(estimator)
+    check_name(estimator)
+    if not targets:
+        return []
+    if estimator == "surrogate":
+        model = Surrogate(masks, weights.shape[1], image)
+        fits = (model.fit(w, target) for w, target in zip(weights, targets, strict=True))
+        return [
+            Estimate(saliency=f.saliency, standard_error=f.standard_error, fidelity=f.fidelity)
+            for f in fits
+        ]
+    return [_sum(masks, w, t, estimator) for w, t in zip(weights, targets, strict=True)]
+
+
+def _sum(
+    masks: Masks, weights: Float32[Tensor, " n_masks"], target: Target, estimator: str
+) -> Estimate:
+    """Map and error bars of the estimators that are sums over the masks."""
     w = weights.double().numpy()
     n = len(w)
-    u = to_coefficients(w)
+    u = SUMS[estimator](w)
     keep = masks.design.keep_probability if estimator == "centred" else 0.0
-    n_groups = max(1, min(N_GROUPS, n))
+    block = 2 if masks.design.in_pairs else 1  # a pair stays together
+    n_groups = max(1, min(N_GROUPS, n // block))
     shape = (masks.height, masks.width)
     inside, ring = boxes.neighbourhood(target.box, *shape)
     near = inside | ring
@@ -96,7 +127,8 @@ def estimate(
     squares = torch.zeros(shape, dtype=torch.float64)
     near_noise = 0.0
     sums = []
-    for group in np.array_split(np.arange(n), n_groups):
+    for blocks in np.array_split(np.arange(math.ceil(n / block)), n_groups):
+        group = np.arange(blocks[0] * block, min((blocks[-1] + 1) * block, n))
         part = masks.weighted_sum(u[group], group) - keep * float(u[group].sum())
         total += part
         squares += part**2

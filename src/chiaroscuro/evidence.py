@@ -150,28 +150,25 @@ class Evidence:
             counts=counts,
         )
 
-    def explain(self, targets: TargetsLike, *, estimator: str = "centred") -> Explanation:
+    def explain(self, targets: TargetsLike, *, estimator: str = "surrogate") -> Explanation:
         """Saliency maps of any targets, with no further detector pass.
 
         Args:
             targets: Proposals, Targets, or boxes ``n 4`` (or one box) in pixels; cut to the
                 picture.
-            estimator: ``"centred"`` or ``"paper"``, see ``chiaroscuro.estimators``.
+            estimator: ``"surrogate"``, ``"centred"`` or ``"paper"``; see ``estimators``.
 
         Raises:
             TargetError: on a box that is no box or lies outside the picture.
             UnknownNameError: on an estimator of another name.
         """
         wanted = self._targets(targets)
-        _, meaning = estimators.coefficients(estimator)
+        estimators.check_name(estimator)
         if wanted and not self.n_masks:
             raise InputError("evidence: wanted at least one mask to explain from, got none")
         weights = self.weights(wanted)
-        masks = self.masks
-        estimates = [
-            estimators.estimate(masks, w, target, estimator)
-            for w, target in zip(weights, wanted, strict=True)
-        ]
+        pixels = as_unit_floats(self.image[None])[0]
+        estimates = estimators.estimate(self.masks, pixels, weights, wanted, estimator)
         size = (0, *self.image.shape[1:])
         return Explanation(
             targets=wanted,
@@ -180,7 +177,7 @@ class Evidence:
             fidelity=torch.tensor([e.fidelity for e in estimates], dtype=torch.float32),
             mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0),
             settings={"method": "drise", "estimator": estimator, **self.describe()},
-            meaning=meaning,
+            meaning=estimators.MEANINGS[estimator],
             notes=tuple(self._notes(wanted, weights)),
         )
 
@@ -268,6 +265,7 @@ class Evidence:
                 design=MaskDesign(
                     grid_size=(rows, columns),
                     keep_probability=design["keep_probability"],
+                    antithetic=design["antithetic"],
                     fill=fill,
                 ),
                 detector=settings["detector"],
@@ -317,6 +315,7 @@ def observe(
     n_masks: int | Literal["auto"] = "auto",
     fidelity: float = 0.9,
     targets: TargetsLike | None = None,
+    estimator: str = "surrogate",
     seed: int = 0,
     design: MaskDesign | None = None,
     batch_size: int | None = None,
@@ -332,6 +331,7 @@ def observe(
             5000.
         fidelity: wanted by ``"auto"``, in (0, 1).
         targets: what ``"auto"`` judges; the detections of score 0.3 and more when not given.
+        estimator: by which ``"auto"`` judges.
         seed: whole number; the same seed gives the same masks.
         design: grid size, keep probability and fill of the masks.
         batch_size: pictures a detector call; chosen from the picture's size when not given.
@@ -389,11 +389,12 @@ def observe(
                         )
                     )
             if n_masks == "auto":
-                reached = tuple(record.evidence().first(look).explain(judged).fidelity.tolist())
+                seen = record.evidence().first(look)
+                reached = tuple(seen.explain(judged, estimator=estimator).fidelity.tolist())
             if look == total or all(value >= fidelity for value in reached):
                 return record.evidence().first(look)
             expected = min(total, max(look + 1, _expected_masks(look, min(reached), fidelity)))
-            look = min(total, look + max(FIRST_LOOK, look // 4))
+            look = min(total, look + max(FIRST_LOOK, look // 8 * 2))  # even: whole pairs
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
     except Exception as error:
@@ -409,7 +410,7 @@ def explain(
     detector: Any,
     targets: TargetsLike | None = None,
     *,
-    estimator: str = "centred",
+    estimator: str = "surrogate",
     n_masks: int | Literal["auto"] = "auto",
     fidelity: float = 0.9,
     seed: int = 0,
@@ -438,7 +439,7 @@ def explain(
     """
     picture = usable_image(image)
     detector = load_detector(detector)
-    estimators.coefficients(estimator)
+    estimators.check_name(estimator)
     wanted = find_targets(picture, detector) if targets is None else as_targets(targets)
     wanted = tuple(target.inside(*picture.shape[1:]) for target in wanted)
     if not wanted:
@@ -450,6 +451,7 @@ def explain(
         n_masks=n_masks,
         fidelity=fidelity,
         targets=wanted,
+        estimator=estimator,
         seed=seed,
         design=design,
         batch_size=batch_size,

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from chiaroscuro.errors import ImageError, InputError, UnknownNameError
@@ -40,6 +40,9 @@ class MaskDesign:
     Attributes:
         grid_size: cells a side, or ``(rows, columns)``; cells take the picture's aspect.
         keep_probability: probability in (0, 1) that a cell is shown.
+        antithetic: whether masks come in pairs, every second one the complement of the one before.
+            Each mask alone is as likely as ever, so maps mean the same, and are surer. Only with a
+            keep probability of 0.5; the published masks are all independent.
         fill: what stands where a pixel is hidden: ``"black"``, ``"mean"`` (the picture's mean
             colour), ``"blur"`` (the picture, Gaussian-blurred beyond recognition), or an image
             ``3 height width``.
@@ -51,6 +54,7 @@ class MaskDesign:
 
     grid_size: int | tuple[int, int] = 16
     keep_probability: float = 0.5
+    antithetic: bool = True
     fill: str | Tensor = "black"
 
     def __post_init__(self) -> None:
@@ -71,11 +75,17 @@ class MaskDesign:
         rows, columns = self.grid_size
         return int(rows), int(columns)
 
+    @property
+    def in_pairs(self) -> bool:
+        """Whether mask ``2 k + 1`` is the complement of mask ``2 k``."""
+        return self.antithetic and self.keep_probability == 0.5
+
     def describe(self) -> dict[str, Any]:
         """The design as plain JSON values."""
         return {
             "grid_size": list(self.grid),
             "keep_probability": self.keep_probability,
+            "antithetic": self.antithetic,
             "fill": self.fill if isinstance(self.fill, str) else "image",
         }
 
@@ -97,10 +107,10 @@ class Masks:
             raise InputError(f"seed: wanted a whole number from 0 to 2**64 - 1, got {seed}")
         self.design, self.height, self.width, self.seed = design, height, width, seed
         rows, columns = design.grid
-        self._cell = math.ceil(height / rows), math.ceil(width / columns)
+        self.cell = math.ceil(height / rows), math.ceil(width / columns)
         self._grid = (
-            math.ceil(height / self._cell[0]) + 2,
-            math.ceil(width / self._cell[1]) + 2,
+            math.ceil(height / self.cell[0]) + 2,
+            math.ceil(width / self.cell[1]) + 2,
         )
 
     def cells(self, start: int, stop: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
@@ -113,22 +123,57 @@ class Masks:
         rows, columns = self._grid
         grids = np.empty((stop - start, rows, columns), dtype=np.bool_)
         shifts = np.empty((stop - start, 2), dtype=np.int64)
+        pairs = self.design.in_pairs
         for n, i in enumerate(range(start, stop)):
-            stream = np.random.Philox(key=self.seed, counter=i << 192)
+            stream = np.random.Philox(key=self.seed, counter=(i // 2 if pairs else i) << 192)
             draws = np.random.Generator(stream).random(2 + rows * columns)
-            shifts[n] = (draws[:2] * self._cell).astype(np.int64)
-            grids[n] = (draws[2:] < self.design.keep_probability).reshape(rows, columns)
+            shifts[n] = (draws[:2] * self.cell).astype(np.int64)
+            kept = draws[2:] < self.design.keep_probability
+            grids[n] = (~kept if pairs and i % 2 else kept).reshape(rows, columns)
         return grids, shifts
 
     def render(
         self, start: int, stop: int, device: torch.device | str = "cpu"
     ) -> Float32[Tensor, "n height width"]:
         """Masks ``start`` to ``stop - 1`` in [0, 1]; 1 keeps a pixel, 0 hides it."""
+        return self.sample(
+            start,
+            stop,
+            torch.arange(self.height, device=device),
+            torch.arange(self.width, device=device),
+        )
+
+    def sample(
+        self,
+        start: int,
+        stop: int,
+        rows: Int64[Tensor, " rows"],
+        columns: Int64[Tensor, " columns"],
+    ) -> Float32[Tensor, "n rows columns"]:
+        """Masks ``start`` to ``stop - 1`` at some pixels only, on the device of ``rows``."""
         grids, shifts = self.cells(start, stop)
+        device = rows.device
         grid = torch.from_numpy(grids).to(device, torch.float32)
-        down = self._interpolation(0, self.height, torch.from_numpy(shifts[:, 0]).to(device))
-        right = self._interpolation(1, self.width, torch.from_numpy(shifts[:, 1]).to(device))
+        down = self._interpolation(0, rows, torch.from_numpy(shifts[:, 0]).to(device))
+        right = self._interpolation(1, columns, torch.from_numpy(shifts[:, 1]).to(device))
         return torch.bmm(down, torch.bmm(grid, right.transpose(1, 2)))
+
+    def covariance(
+        self, axis: int, first: Int64[Tensor, " n"], second: Int64[Tensor, " m"]
+    ) -> Float64[Tensor, "n m"]:
+        """One axis's factor of the covariance of mask values, between two sets of pixels.
+
+        The covariance of two pixels of a random mask is ``keep (1 - keep)`` times the factors of
+        both axes, at any place in the picture: the triangle that a cell spreads, correlated with
+        itself and averaged over the shifts.
+        """
+        cell = self.cell[axis]
+        upper = _weights(cell).double()
+        triangle = torch.cat([upper, 1 - upper]).numpy()
+        factor = torch.from_numpy(np.correlate(triangle, triangle, "full") / cell)
+        lag = (first[:, None] - second).abs()
+        within = lag < 2 * cell
+        return torch.where(within, factor[(lag.clamp(max=2 * cell - 1)) + 2 * cell - 1], 0.0)
 
     def weighted_sum(
         self, weights: npt.NDArray[np.float64], indices: npt.NDArray[np.int64] | None = None
@@ -139,7 +184,7 @@ class Masks:
             weights: one a mask.
             indices: which masks; the first ``len(weights)`` when not given.
         """
-        (cell_h, cell_w), (rows, columns) = self._cell, self._grid
+        (cell_h, cell_w), (rows, columns) = self.cell, self._grid
         lattice = (rows * cell_h, columns * cell_w)
         points = np.zeros(lattice[0] * lattice[1])
         wanted = np.arange(len(weights)) if indices is None else np.asarray(indices)
@@ -154,10 +199,10 @@ class Masks:
         down, right = self._spread
         return down @ torch.from_numpy(points).view(lattice) @ right.T
 
-    def _interpolation(self, axis: int, size: int, shift: Tensor) -> Tensor:
-        """``n size cells``: the weight of every cell at every pixel along one axis."""
-        cell = self._cell[axis]
-        position = torch.arange(size, device=shift.device) + shift[:, None]
+    def _interpolation(self, axis: int, pixels: Tensor, shift: Tensor) -> Tensor:
+        """``n pixels cells``: the weight of every cell at some pixels along one axis."""
+        cell = self.cell[axis]
+        position = pixels + shift[:, None]
         lower = position // cell
         upper_weight = _weights(cell).to(shift.device)[position % cell]
         matrix = torch.zeros(*position.shape, self._grid[axis], device=shift.device)
@@ -173,9 +218,7 @@ class Masks:
         times faster than as a float64 convolution.
         """
         matrices = []
-        for size, cell, cells in zip(
-            (self.height, self.width), self._cell, self._grid, strict=True
-        ):
+        for size, cell, cells in zip((self.height, self.width), self.cell, self._grid, strict=True):
             upper = _weights(cell).double()
             triangle = torch.cat([(1 - upper).flip(0), upper.flip(0)])
             column = torch.arange(size)[:, None] + torch.arange(2 * cell)

@@ -121,11 +121,15 @@ class Proposals:
         return self[order[self.scores[order] >= score]]
 
     def best(self, n: int) -> "Proposals":
-        """The ``n`` proposals of highest score, best first; all of them if there are fewer."""
+        """The ``n`` proposals of highest score, best first; all, as they are, if no more."""
+        if len(self) <= n:
+            return self
         return self[torch.argsort(self.scores, descending=True, stable=True)[:n]]
 
     def to(self, device: torch.device | str) -> "Proposals":
         """The same proposals on another device."""
+        if self.boxes.device == torch.device(device):
+            return self
         moved: dict[str, Any] = {
             name: None if value is None else value.to(device)
             for name, value in self._arrays().items()

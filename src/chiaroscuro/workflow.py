@@ -64,7 +64,7 @@ class Settings:
     fidelity: float = 0.9
     seed: int = 0
     design: MaskDesign = MaskDesign()  # noqa: RUF009  (frozen)
-    estimator: str = "centred"
+    estimator: str = "surrogate"
     batch_size: int | None = None
     colours: str = draw.COLOURS
     overwrite: bool = False
@@ -143,7 +143,7 @@ def explain_picture(
         ObservationInterrupted: on Ctrl-C; what was observed is saved first.
     """
     began = time.perf_counter()
-    estimators.coefficients(settings.estimator)
+    estimators.check_name(settings.estimator)
     folder = out / picture.name
     evidence_file = folder / "evidence.npz"
     found = detect_picture(picture, detector, settings.min_score)
@@ -159,6 +159,7 @@ def explain_picture(
                 n_masks=settings.n_masks,
                 fidelity=settings.fidelity,
                 targets=wanted,
+                estimator=settings.estimator,
                 seed=settings.seed,
                 design=settings.design,
                 batch_size=settings.batch_size,

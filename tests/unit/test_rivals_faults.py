@@ -113,8 +113,11 @@ def test_fault_04_equal_boxes_overlap_fully_whatever_their_size(side: float) -> 
 
 
 def test_fault_05_every_mask_has_its_own_shift() -> None:
-    _, shifts = cs.Masks(cs.MaskDesign(grid_size=4), 80, 120).cells(0, 32)
-    assert len({tuple(s) for s in shifts.tolist()}) > 25
+    """Or every pair of masks, where they come in antithetic pairs."""
+    for antithetic, n in ((False, 64), (True, 32)):
+        design = cs.MaskDesign(grid_size=4, antithetic=antithetic)
+        _, shifts = cs.Masks(design, 800, 1200).cells(0, 64)
+        assert len({tuple(s) for s in shifts.tolist()}) == n
 
 
 def test_fault_06_rows_and_columns_are_not_swapped() -> None:
@@ -156,8 +159,10 @@ def test_fault_09_maps_are_raw_and_scaled_only_when_drawn(image: Tensor) -> None
         ]
 
     target = [[4, 4, 20, 20]]
-    strong = cs.explain(image, half_as_sure(1.0), target, n_masks=50).saliency
-    weak = cs.explain(image, half_as_sure(0.5), target, n_masks=50).saliency
+    strong, weak = (
+        cs.explain(image, half_as_sure(f), target, n_masks=50, estimator="centred").saliency
+        for f in (1.0, 0.5)
+    )
     torch.testing.assert_close(weak, strong / 2)
     torch.testing.assert_close(
         torch.from_numpy(draw.overlay(image, weak[0])),

@@ -19,7 +19,7 @@ def demo(
         "demo"
     ),
     detector: DETECTOR = "centerface",
-    n_masks: Annotated[int, typer.Option(min=10, help="Detector passes a painting.")] = 300,
+    n_masks: Annotated[int, typer.Option(min=10, help="Detector passes a painting.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same maps.")] = 0,
 ) -> None:
     """Explain faces found, imagined and missed in five tenebrist paintings of The Met.

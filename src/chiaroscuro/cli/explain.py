@@ -61,8 +61,12 @@ def explain(
     min_score: MIN_SCORE = 0.3,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same maps.")] = 0,
     estimator: Annotated[
-        str, typer.Option(help="centred (covariance of weight and mask) or paper (published sum).")
-    ] = "centred",
+        str,
+        typer.Option(
+            help="surrogate (fewest masks), centred (covariance of weight and mask) or paper "
+            "(published sum)."
+        ),
+    ] = "surrogate",
     fill: Annotated[
         str,
         typer.Option(help="What stands where the picture is hidden: black, mean, blur, a picture."),

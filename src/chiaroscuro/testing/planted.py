@@ -39,15 +39,14 @@ class PlantedDetector:
 
     def detect(self, images: Tensor) -> list[Proposals]:
         """One proposal an image, none where its score is below ``min_score``."""
-        brightness = as_unit_floats(images).detach().cpu().double().mean(dim=1)
+        brightness = as_unit_floats(images).detach().cpu().mean(dim=1).double()
         height, width = self.evidence.shape
         if brightness.shape[1:] != (height, width):  # another size: the same scene, resized
             brightness = torch.nn.functional.interpolate(brightness[:, None], (height, width))[:, 0]
-        results = []
-        for picture in brightness:
-            score = float((self.bias + (picture * self.evidence).sum()).clamp(0, 1))
-            if score < self.info.min_score:
-                results.append(Proposals.empty())
-            else:
-                results.append(Proposals(boxes=self.box.clone(), scores=torch.tensor([score])))
-        return results
+        scores = (self.bias + (brightness * self.evidence).sum(dim=(1, 2))).clamp(0, 1).float()
+        return [
+            Proposals(boxes=self.box, scores=score[None])
+            if score >= self.info.min_score
+            else Proposals.empty()
+            for score in scores
+        ]

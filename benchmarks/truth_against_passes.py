@@ -1,0 +1,126 @@
+"""How near to the truth each estimator comes with how many detector passes.
+
+    python benchmarks/long_runs.py && python benchmarks/truth_against_passes.py
+
+For every target of every painting that has its long runs: correlation with the long run in the box,
+in the ring around it (nearer than one box size), and beyond; the same for the box itself, pushed
+through the mask covariance with no detector at all; and how far the reported fidelity is from the
+correlation measured over box and ring. Prints tables in Markdown.
+"""
+
+from collections import defaultdict
+from functools import partial
+
+import numpy as np
+import torch
+from long_runs import DETECTORS, PAINTINGS, path_of
+from torch import Tensor
+
+import chiaroscuro as cs
+from chiaroscuro import boxes
+from chiaroscuro.data.samples import sample_painting
+from chiaroscuro.records import Target, as_targets
+
+BUDGETS = (60, 100, 150, 250, 400, 600, 1000)
+Scores = dict[tuple[str, int], list[list[float]]]
+
+
+def correlation(first: Tensor, second: Tensor, where: Tensor) -> float:
+    a, b = first[where], second[where]
+    if float(a.std()) == 0 or float(b.std()) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def targets_of(detector: cs.Detector, painting: int, image: Tensor) -> tuple[Target, ...]:
+    """What the detector finds, and the marked faces that it misses."""
+    sample = sample_painting(painting)
+    marked = sample.boxes[~sample.ignore] * (image.shape[2] / sample.read().shape[2])
+    found = detector.detect(image[None])[0].above(0.3)
+    missed = marked[(boxes.iou(marked, found.boxes) < 0.4).all(dim=1)]
+    return as_targets(found) + as_targets(missed, origin="truth")
+
+
+def box_alone(masks: cs.Masks, target: Target) -> Tensor:
+    """The box pushed through the covariance of the masks: what a map shows that knows nothing."""
+    rows, columns = torch.arange(masks.height), torch.arange(masks.width)
+    inside, _ = boxes.neighbourhood(target.box, masks.height, masks.width)
+    down, right = masks.covariance(0, rows, rows), masks.covariance(1, columns, columns)
+    return down @ inside.double() @ right.T
+
+
+def judge(
+    scores: Scores,
+    truth: Tensor,
+    where: list[tuple[Tensor, Tensor, Tensor]],
+    maps: Tensor,
+    key: tuple[str, int],
+) -> None:
+    """Note every map's correlation with the truth in every region."""
+    for saliency, wanted, regions in zip(maps, truth, where, strict=True):
+        scores[key].append([correlation(saliency, wanted, region) for region in regions])
+
+
+def main() -> None:
+    scores: Scores = defaultdict(list)
+    fidelity: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
+    n_targets = n_pictures = 0
+    for name in DETECTORS:
+        detector = cs.load_detector(name)
+        for painting in PAINTINGS:
+            roles = ("truth", "published", "pairs0", "pairs1", "pairs2")
+            if not all(path_of(name, painting, role).exists() for role in roles):
+                continue
+            truth_run, published, *trials = (
+                cs.Evidence.load(path_of(name, painting, role)) for role in roles
+            )
+            targets = targets_of(detector, painting, truth_run.image)
+            n_targets, n_pictures = n_targets + len(targets), n_pictures + 1
+            truth = truth_run.explain(targets, estimator="centred")
+            where = []
+            for target in targets:
+                inside, ring = boxes.neighbourhood(target.box, truth.height, truth.width)
+                where.append((inside, ring, ~(inside | ring)))
+
+            judged = partial(judge, scores, truth.saliency, where)
+            masks = truth_run.masks
+            judged(torch.stack([box_alone(masks, t) for t in targets]), ("box alone", 0))
+            judged(published.explain(targets, estimator="paper").saliency, ("paper", 5000))
+            for n in (150, 500, 1000):
+                part = published.first(n)
+                judged(part.explain(targets, estimator="paper").saliency, ("paper", n))
+            for trial in trials:
+                for n in BUDGETS:
+                    part = trial.first(n)
+                    judged(part.explain(targets, estimator="centred").saliency, ("centred", n))
+                    result = part.explain(targets)
+                    judged(result.saliency, ("surrogate", n))
+                    for i, (inside, ring, _) in enumerate(where):
+                        measured = correlation(result.saliency[i], truth.saliency[i], inside | ring)
+                        fidelity[n].append(
+                            (float(result.fidelity[i]), measured, float(truth.mean_weight[i]))
+                        )
+            print(f"<!-- {name} {painting}: {len(targets)} targets -->", flush=True)
+    print(f"{n_targets} targets, {n_pictures} pictures of a detector and a painting\n")
+    print("| estimator | passes | box | ring | beyond | box, mean | ring, mean |")
+    print("|---|---|---|---|---|---|---|")
+    for (name, n), rows in scores.items():
+        middle, mean = np.median(rows, axis=0), np.mean(rows, axis=0)
+        print(
+            f"| {name} | {n} | {middle[0]:.3f} | {middle[1]:.3f} | {middle[2]:.2f} "
+            f"| {mean[0]:.3f} | {mean[1]:.3f} |"
+        )
+    print("\n| passes | fidelity said | measured | mean error | bias where mean weight < 0.08 |")
+    print("|---|---|---|---|---|")
+    for n, rows in fidelity.items():
+        said, measured, weight = np.array(rows).T
+        weak = weight < 0.08
+        bias = (said - measured)[weak].mean() if weak.any() else float("nan")
+        print(
+            f"| {n} | {said.mean():.3f} | {measured.mean():.3f} "
+            f"| {np.abs(said - measured).mean():.3f} | {bias:+.3f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

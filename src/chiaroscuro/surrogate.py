@@ -1,0 +1,322 @@
+"""A linear model of the mask weight whose prior knows the target: the same map from fewer masks.
+
+The map of infinitely many masks is the covariance of mask and weight, ``m(p) = Cov(M(p), w)``.
+Model the weight, on a scale where evidence adds up, as linear in the mask::
+
+    y = link(w) = a + sum_q b(q) M(q) + noise,        link(w) = log((w + 0.1) / (1.1 - w))
+
+Then ``m = d C b``, where ``C(p, q) = Cov(M(p), M(q))`` is known from the mask design without any
+detector pass, and ``d`` is the mean slope of ``w`` over ``y``. The detector's passes have to teach
+``b`` alone, and much is known of it beforehand: it is smooth, strongest near the target, and zero
+where hiding changes nothing. That is a Gaussian process with prior covariance ::
+
+    Cov(b(p), b(q)) = s^2 e(p) e(q) exp(-|p - q|^2 / (2 l^2)),    e = envelope x visibility
+
+``envelope`` falls from 1 at the target to a floor far from it; ``visibility`` is how much hiding a
+place changes the picture, 0 where a black fill hides black paint. Length ``l``, the envelope's
+centre, width and floor, ``s`` and the noise are those of highest marginal likelihood. It stays a
+prior: with enough masks the data decide, and evidence far from the target, or in one corner of its
+box, is found.
+
+Masks that come in antithetic pairs, a mask and its complement, are used as half their difference:
+whatever is the same under both, all interactions of even order among it, drops out of the noise.
+
+The posterior gives the standard error, and the fidelity: with ``S`` the sum of squares of the map
+about its mean over the target's neighbourhood, and ``N`` the posterior variance of that, the
+expected correlation of the posterior mean with the truth is ``sqrt(S / (S + N))``.
+
+References: Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006,
+chapters 2 and 5. The use for mask-based saliency is ours.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float32, Float64
+from torch import Tensor
+
+from chiaroscuro import boxes
+from chiaroscuro.masks import Masks, fill_image
+from chiaroscuro.records import Target
+
+LINK_FLOOR = 0.1
+POINTS_A_CELL = 2.0  # lattice points on which b is modelled, each way
+MOST_POINTS = 64  # each way
+MIN_VISIBILITY = 0.02
+SEARCH_ROWS = 128  # contrasts from which the prior is chosen
+SCALE_ROWS = 256  # contrasts from which scale and noise are chosen
+NEAR_POINTS = 16  # each way, where fidelity is judged
+RATIOS = torch.logspace(-4, 5, 46, dtype=torch.float64)  # of prior to noise variance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """What is believed of ``b`` before any detector pass.
+
+    Attributes:
+        centred: whether the envelope falls from the box's centre, in units of the box's width and
+            height, or from its edge, in units of its size (the square root of its area).
+        width: of the envelope, in those units.
+        floor: of the envelope, far away.
+        length: over which ``b`` is smooth, in box sizes.
+    """
+
+    centred: bool = False
+    width: float = 1.0
+    floor: float = 0.1
+    length: float = 0.5
+
+
+STAGES: tuple[list[dict[str, Any]], ...] = (
+    [{"centred": c, "width": w} for c in (False, True) for w in (0.4, 0.7, 1.2, 2.0)],
+    [{"floor": floor} for floor in (0.01, 0.03, 0.3, 1.0)],
+    [{"length": length} for length in (0.15, 0.25, 1.0)],
+)  # changes of the prior to try, stage after stage, each from the best so far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """What is known of one target's map after the passes.
+
+    Attributes:
+        saliency: ``height width``, in the units of the covariance of mask and weight.
+        standard_error: ``height width``, in the same units.
+        fidelity: expected correlation with the map of infinitely many masks, in [0, 1].
+        prior: the one chosen.
+    """
+
+    saliency: Float32[Tensor, "height width"]
+    standard_error: Float32[Tensor, "height width"]
+    fidelity: float
+    prior: Prior
+
+
+class Surrogate:
+    """The model of one picture's masks, shared by all targets.
+
+    Args:
+        masks: those of the picture.
+        n_masks: the first of them that were observed.
+        image: ``3 height width``, float32 in [0, 1]: where hiding changes nothing, ``b`` is zero.
+    """
+
+    def __init__(
+        self, masks: Masks, n_masks: int, image: Float32[Tensor, "3 height width"]
+    ) -> None:
+        self.masks = masks
+        self.n_masks = n_masks
+        self.rows, self.columns = (
+            _lattice(size, cell)
+            for size, cell in zip((masks.height, masks.width), masks.cell, strict=True)
+        )
+        self.visibility = self._visibility(image)
+        self.contrasts = self._contrast(
+            masks.sample(0, n_masks, self.rows, self.columns).double()
+            - masks.design.keep_probability
+        )
+
+    def fit(self, weights: Float32[Tensor, " n_masks"], target: Target) -> Posterior:
+        """The map of one target. Deterministic: one thread, fixed order.
+
+        Args:
+            weights: of masks 0 to ``n_masks - 1``, in [0, 1].
+            target: its box is what the prior knows.
+        """
+        height, width = self.masks.height, self.masks.width
+        with _one_thread():
+            w = weights.double()
+            y = self._contrast(((w + LINK_FLOOR) / (1 + LINK_FLOOR - w)).log())
+            if len(y) < 2 or float(y.abs().max()) < 1e-9:
+                nothing = torch.zeros(height, width)
+                return Posterior(
+                    saliency=nothing, standard_error=nothing, fidelity=0.0, prior=Prior()
+                )
+            prior = self._choose_prior(y, target)
+            spread = self._spread(prior, target)
+            x = self._whiten(self.contrasts, spread)
+            ratio, noise = _scale(x[:SCALE_ROWS], y[:SCALE_ROWS])
+            values, directions = _principal(x)
+            slope = float(((w + LINK_FLOOR) * (1 + LINK_FLOOR - w) / (1 + 2 * LINK_FLOOR)).mean())
+
+            mean = directions @ ((y @ x @ directions) * ratio / (1 + ratio * values))
+            learnt = 1 - (1 + ratio * values).rsqrt()
+
+            def variance_factor(rows: Tensor, columns: Tensor) -> Tensor:
+                """``points unknowns``: the posterior covariance of the map is its square."""
+                covered = self._whiten(
+                    torch.einsum(
+                        "ay,bx->abyx",
+                        self.masks.covariance(0, rows, self.rows),
+                        self.masks.covariance(1, columns, self.columns),
+                    ).reshape(-1, len(self.rows), len(self.columns)),
+                    spread,
+                )
+                left = covered - ((covered @ directions) * learnt) @ directions.T
+                return slope * math.sqrt(noise * ratio) * left
+
+            field = self._unwhiten(mean, spread) * slope
+            down = self.masks.covariance(0, torch.arange(height), self.rows)
+            right = self.masks.covariance(1, torch.arange(width), self.columns)
+            v = self.masks.design.keep_probability * (1 - self.masks.design.keep_probability)
+            saliency = v * (down @ field @ right.T)
+
+            error = v * variance_factor(self.rows, self.columns).square().sum(1).sqrt()
+            error = error.reshape(1, 1, len(self.rows), len(self.columns))
+            standard_error = F.interpolate(error, (height, width), mode="bilinear")[0, 0]
+
+            near_rows, near_columns, near = _near_points(target, height, width)
+            about_mean = v * variance_factor(near_rows, near_columns)[near]
+            about_mean = about_mean - about_mean.mean(0)
+            shown = saliency[near_rows][:, near_columns].reshape(-1)[near]
+            signal = float((shown - shown.mean()).square().sum())
+            doubt = float(about_mean.square().sum())
+        return Posterior(
+            saliency=saliency.float(),
+            standard_error=standard_error.float(),
+            fidelity=math.sqrt(signal / (signal + doubt)) if signal + doubt > 0 else 0.0,
+            prior=prior,
+        )
+
+    def _contrast(self, values: Tensor) -> Tensor:
+        """Half the difference within antithetic pairs, or else the difference from the mean."""
+        if self.masks.design.in_pairs:
+            even = values[: len(values) // 2 * 2]
+            return (even[0::2] - even[1::2]) / 2
+        return values - values.mean(dim=0)
+
+    def _choose_prior(self, y: Tensor, target: Target) -> Prior:
+        def likelihood(prior: Prior) -> float:
+            x = self._whiten(self.contrasts[:SEARCH_ROWS], self._spread(prior, target))
+            return float(_log_evidence(x, y[:SEARCH_ROWS])[0].max())
+
+        best = Prior()
+        highest = likelihood(best)
+        for stage in STAGES:
+            start = best
+            for change in stage:
+                prior = replace(start, **change)
+                value = likelihood(prior)
+                if value > highest:
+                    best, highest = prior, value
+        return best
+
+    def _spread(self, prior: Prior, target: Target) -> tuple[Tensor, Tensor, Tensor]:
+        """Envelope x visibility, and the square roots of the smoothness along both axes."""
+        x1, y1, x2, y2 = target.box.tolist()
+        size = float(boxes.area(target.box).sqrt())
+        x, y = self.columns.double() + 0.5, self.rows.double() + 0.5
+        if prior.centred:
+            across, down = (x - (x1 + x2) / 2) / (x2 - x1), (y - (y1 + y2) / 2) / (y2 - y1)
+        else:
+            across = torch.maximum(x1 - x, x - x2).clamp(min=0) / size
+            down = torch.maximum(y1 - y, y - y2).clamp(min=0) / size
+        square = (across**2)[None] + (down**2)[:, None]
+        envelope = prior.floor + (1 - prior.floor) * torch.exp(-square / (2 * prior.width**2))
+        length = prior.length * size
+        return envelope * self.visibility, _root(y, length), _root(x, length)
+
+    @staticmethod
+    def _whiten(
+        fields: Float64[Tensor, "n rows columns"], spread: tuple[Tensor, Tensor, Tensor]
+    ) -> Float64[Tensor, "n unknowns"]:
+        """Features of unknowns that are independent and of unit variance under the prior."""
+        envelope, down, right = spread
+        features: Tensor = down.T @ (fields * envelope) @ right
+        return features.flatten(1)
+
+    @staticmethod
+    def _unwhiten(
+        unknowns: Float64[Tensor, " unknowns"], spread: tuple[Tensor, Tensor, Tensor]
+    ) -> Float64[Tensor, "rows columns"]:
+        envelope, down, right = spread
+        return envelope * (down @ unknowns.reshape(down.shape[1], right.shape[1]) @ right.T)
+
+    def _visibility(self, image: Tensor) -> Float64[Tensor, "rows columns"]:
+        """How much hiding a place changes the picture there, in (0, 1]."""
+        fill = fill_image(self.masks.design.fill, image)
+        change = (image if fill is None else image - fill).square().mean(dim=0).sqrt()
+        shape = (len(self.rows), len(self.columns))
+        local = F.adaptive_avg_pool2d(change[None, None], shape)[0, 0].double()
+        return (local / local.max().clamp(min=1e-6)).clamp(min=MIN_VISIBILITY)
+
+
+def _lattice(size: int, cell: int) -> Tensor:
+    """Evenly spaced pixels along one axis."""
+    points = min(max(1, round(size / cell * POINTS_A_CELL)), MOST_POINTS, size)
+    return ((torch.arange(points) + 0.5) * size / points).long()
+
+
+def _root(positions: Float64[Tensor, " n"], length: float) -> Float64[Tensor, "n rank"]:
+    """A square root of the smoothness prior along one axis, without its vanishing directions."""
+    distance = (positions[:, None] - positions) / length
+    values, vectors = torch.linalg.eigh(torch.exp(-(distance**2) / 2))
+    kept = values > 1e-3 * values[-1]
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root
+
+
+def _log_evidence(
+    x: Float64[Tensor, "n unknowns"], y: Float64[Tensor, " n"]
+) -> tuple[Float64[Tensor, " ratios"], Float64[Tensor, " ratios"]]:
+    """Log marginal likelihood at every ratio of prior to noise variance, and the noise variance.
+
+    The noise variance is the best one at each ratio (Rasmussen and Williams, equation 5.8).
+    """
+    values, vectors = torch.linalg.eigh(x @ x.T)
+    spectrum = values.clamp(min=0)[:, None] * RATIOS + 1
+    noise = ((vectors.T @ y).square() @ (1 / spectrum) / len(y)).clamp(min=1e-12)
+    return -0.5 * (spectrum.log().sum(0) + len(y) * noise.log()), noise
+
+
+def _scale(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Ratio of prior to noise variance, and noise variance, of highest marginal likelihood."""
+    likelihood, noise = _log_evidence(x, y)
+    best = int(likelihood.argmax())
+    return float(RATIOS[best]), float(noise[best])
+
+
+def _principal(
+    x: Float64[Tensor, "n unknowns"],
+) -> tuple[Float64[Tensor, " rank"], Float64[Tensor, "unknowns rank"]]:
+    """Eigenvalues and eigenvectors of ``x.T @ x``, without those of value 0 if cheap."""
+    if len(x) >= x.shape[1]:
+        values, directions = torch.linalg.eigh(x.T @ x)
+        return values.clamp(min=0), directions
+    values, left = torch.linalg.eigh(x @ x.T)
+    kept = values > 1e-9 * values[-1]
+    return values[kept], x.T @ left[:, kept] / values[kept].sqrt()
+
+
+def _near_points(
+    target: Target, height: int, width: int
+) -> tuple[Tensor, Tensor, Bool[Tensor, " points"]]:
+    """A grid of pixels over the target's neighbourhood, and which of its points lie in it."""
+    inside, ring = boxes.neighbourhood(target.box, height, width)
+    near = inside | ring
+    rows, columns = near.any(1).nonzero()[:, 0], near.any(0).nonzero()[:, 0]
+    if not len(rows):  # a box between pixel centres
+        x1, y1, x2, y2 = target.box.tolist()
+        rows = torch.tensor([min(int((y1 + y2) / 2), height - 1)])
+        columns = torch.tensor([min(int((x1 + x2) / 2), width - 1)])
+        return rows, columns, torch.tensor([True])
+    rows, columns = (
+        points[torch.linspace(0, len(points) - 1, min(NEAR_POINTS, len(points))).round().long()]
+        for points in (rows, columns)
+    )
+    return rows, columns, near[rows][:, columns].reshape(-1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order whatever the number of threads: the same bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
