@@ -1,0 +1,81 @@
+"""What everything around the detector costs: whole run against bare detector passes.
+
+    python benchmarks/overhead.py [--masks 300] [--size 640] [--rounds 3]
+
+The same batches go through the detector alone, then through ``observe`` and ``explain``, in turns,
+so that a noisy machine troubles both alike. Prints the ratio of the medians, and what memory the
+whole run needs above the bare passes.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+
+import chiaroscuro as cs
+from chiaroscuro.data.samples import sample_painting
+from chiaroscuro.engine import default_batch_size
+
+DETECTOR = "centerface"
+
+
+def picture(size: int) -> torch.Tensor:
+    """A sample painting, scaled and cut to a square of that side."""
+    image = sample_painting(435844).read().float()[None]
+    scale = size / min(image.shape[2:])
+    image = torch.nn.functional.interpolate(image, scale_factor=scale * 1.01, mode="bilinear")
+    return image[0, :, :size, :size].round().to(torch.uint8)
+
+
+def bare(detector: cs.Detector, image: torch.Tensor, n_masks: int) -> None:
+    size = default_batch_size(*image.shape[1:], torch.device("cpu"))
+    batch = (image.float() / 255).expand(size, -1, -1, -1).contiguous()
+    for start in range(0, n_masks, size):
+        detector.detect(batch[: min(size, n_masks - start)])
+
+
+def whole(detector: cs.Detector, image: torch.Tensor, n_masks: int) -> None:
+    targets = detector.detect(image[None])[0].above(0.3)
+    cs.observe(image, detector, n_masks=n_masks).explain(targets)
+
+
+def peak_mb(what: str, n_masks: int, size: int) -> float:
+    """Peak memory of a fresh process that does one of the two."""
+    code = (
+        f"import sys; sys.path.insert(0, {sys.path[0]!r}); import overhead as o, chiaroscuro as cs;"
+        f"o.{what}(cs.load_detector(o.DETECTOR), o.picture({size}), {n_masks}); o.print_peak()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def print_peak() -> None:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--masks", type=int, default=300)
+    parser.add_argument("--size", type=int, default=640)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    detector, image = cs.load_detector(DETECTOR), picture(options.size)
+    seconds: dict[str, list[float]] = {"bare": [], "whole": []}
+    for _ in range(options.rounds):
+        for name, run in (("bare", bare), ("whole", whole)):
+            began = time.perf_counter()
+            run(detector, image, options.masks)
+            seconds[name].append(time.perf_counter() - began)
+    ratio = statistics.median(seconds["whole"]) / statistics.median(seconds["bare"])
+    print(f"whole / bare: {ratio:.3f} at {options.masks} masks of {options.size}x{options.size}")
+    for n_masks in (50, 500):
+        above = peak_mb("whole", n_masks, 1024) - peak_mb("bare", n_masks, 1024)
+        print(f"memory above bare passes at 1024x1024, {n_masks} masks: {above:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
