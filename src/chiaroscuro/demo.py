@@ -26,7 +26,7 @@ def explain_sample(
     progress: Callable[[Progress], None] | None = None,
 ) -> GalleryEntry:
     """Explain every face found, every false alarm and every missed face of a sample painting."""
-    picture = Picture(source=str(painting.path), image=painting.read())
+    picture = Picture(source=str(painting.path), image=painting.read(), title=painting.title)
     found = detect_picture(picture, detector, settings.min_score)
     targets, captions = judge(found, painting)
     explained = explain_picture(

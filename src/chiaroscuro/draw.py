@@ -243,7 +243,8 @@ def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
     words = {"found": "found", "drawn": "drawn box", "truth": "true box"}
     what = captions[index] if captions else words[target.origin]
     score = "" if target.score is None else f" {target.score:.2f}"
-    return f"{index + 1}: {what}{score}, fidelity {float(result.fidelity[index]):.2f}"
+    fidelity = math.floor(100 * float(result.fidelity[index])) / 100  # .997 is not 1.00
+    return f"{index + 1}: {what}{score}, fidelity {fidelity:.2f}"
 
 
 def _pixels(image: Tensor) -> npt.NDArray[np.float32]:

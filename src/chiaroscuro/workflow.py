@@ -33,11 +33,13 @@ class Picture:
         source: path or address it was read from.
         image: ``3 height width``, uint8.
         scale: pixels of ``image`` a pixel of the file; 1 where it was not reduced.
+        title: heads the contact sheet; the file's name where it is empty.
     """
 
     source: str
     image: Tensor
     scale: float = 1.0
+    title: str = ""
 
     @property
     def name(self) -> str:
@@ -246,7 +248,9 @@ def _draw(
         for i in range(len(result))
     )
     sheet = draw.save_figure(
-        draw.contact_sheet(picture.image, result, found, picture.name, colours, captions),
+        draw.contact_sheet(
+            picture.image, result, found, picture.title or picture.name, colours, captions
+        ),
         folder / "contact-sheet.png",
     )
     return overlays, sheet
