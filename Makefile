@@ -11,7 +11,7 @@ demo: $(VENV)/ready-for-demo  ## explain faces in five paintings; results in dem
 
 test: $(VENV)/ready-for-test lint  ## everything CI runs
 	$(BIN)/python -m pytest -n 2 tests/unit
-	$(BIN)/python -m pytest -n 2 tests/integration tests/docs
+	$(BIN)/python -m pytest -n 2 tests/adapters tests/integration tests/docs
 
 lint: $(VENV)/ready-for-test
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -190,24 +191,13 @@ def _draw_map(
 
 
 def _draw_box(axes: Axes, target: Target, label: str = "") -> None:
-    x1, y1, x2, y2 = target.box.tolist()
     dashes = "solid" if target.origin == "found" else (0, (4, 2))
     for colour, width in (("black", 3.2), (TARGET_COLOUR, 1.6)):  # dark rim: readable on any ground
-        axes.add_patch(
-            Rectangle(
-                (x1 - 0.5, y1 - 0.5),
-                x2 - x1,
-                y2 - y1,
-                fill=False,
-                edgecolor=colour,
-                linewidth=width,
-                linestyle=dashes,
-            )
-        )
+        _outline(axes, target.box, edgecolor=colour, linewidth=width, linestyle=dashes)
     if label:
         tag = axes.annotate(
             label,
-            (x1 - 0.5, y1 - 0.5),
+            (float(target.box[0]) - 0.5, float(target.box[1]) - 0.5),
             xytext=(0, 2),
             textcoords="offset points",
             color="black",
@@ -225,17 +215,15 @@ def _draw_proposals(axes: Axes, proposals: Proposals | None, targets: Sequence[T
     if targets:
         explained = torch.stack([target.box for target in targets])
         others = others[boxes.iou(others, explained).max(dim=1).values < 0.95]
-    for x1, y1, x2, y2 in others.tolist():
-        axes.add_patch(
-            Rectangle(
-                (x1 - 0.5, y1 - 0.5),
-                x2 - x1,
-                y2 - y1,
-                fill=False,
-                edgecolor=PROPOSAL_COLOUR,
-                linewidth=0.9,
-            )
-        )
+    for box in others:
+        _outline(axes, box, edgecolor=PROPOSAL_COLOUR, linewidth=0.9)
+
+
+def _outline(axes: Axes, box: Tensor, **style: Any) -> None:
+    """A box in an image's axes, whose pixel centres are whole numbers."""
+    x1, y1, x2, y2 = box.tolist()
+    corner = (x1 - 0.5, y1 - 0.5)
+    axes.add_patch(Rectangle(corner, x2 - x1, y2 - y1, fill=False, **style))
 
 
 def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
