@@ -186,7 +186,7 @@ def _show(
             score = "-" if target.score is None else f"{target.score:.2f}"
             print(
                 f"  {i + 1}  {target.origin}  score {score}  box {box}  "
-                f"fidelity {float(result.fidelity[i]):.2f}  {files[i]}"
+                f"fidelity {float(result.fidelity[i]):.3f}  {files[i]}"
             )
     described = result.describe()
     for target, file in zip(described["targets"], files, strict=True):
