@@ -55,8 +55,3 @@ def neighbourhood(
     inside = distance == 0
     size = float(area(box).sqrt())
     return inside, (distance < size) & ~inside
-
-
-def scale(boxes: Float[Tensor, "*n 4"], factor: float) -> Float[Tensor, "*n 4"]:
-    """Boxes in a picture that was resized by ``factor``."""
-    return boxes * factor

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from chiaroscuro import bundle
@@ -445,6 +445,3 @@ def _unit_interval(name: str, value: Tensor) -> Tensor:
 
 def _numbers(box: Tensor) -> str:
     return ",".join(f"{v:g}" for v in box.tolist())
-
-
-PixelMask = Bool[Tensor, "height width"]

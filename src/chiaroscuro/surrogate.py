@@ -109,7 +109,6 @@ class Surrogate:
         self, masks: Masks, n_masks: int, image: Float32[Tensor, "3 height width"]
     ) -> None:
         self.masks = masks
-        self.n_masks = n_masks
         self.rows, self.columns = (
             _lattice(size, cell)
             for size, cell in zip((masks.height, masks.width), masks.cell, strict=True)

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from chiaroscuro import draw, estimators
@@ -18,7 +17,7 @@ from chiaroscuro.errors import (
     InputError,
     ObservationInterrupted,
 )
-from chiaroscuro.evidence import Evidence, Progress, observe
+from chiaroscuro.evidence import Evidence, Progress, explain, observe
 from chiaroscuro.masks import MaskDesign
 from chiaroscuro.records import Explanation, Proposals, Target, as_targets
 
@@ -182,7 +181,7 @@ def explain_picture(
             evidence.save(evidence_file)
         result = evidence.explain(wanted, estimator=settings.estimator)
     else:
-        result = _nothing(picture, settings)
+        result = _nothing(picture, detector, settings)
     overlays, sheet = _draw(picture, result, found, folder, settings.colours, captions)
     result.save(
         folder,
@@ -214,20 +213,21 @@ def _earlier_evidence(path: Path, overwrite: bool) -> Evidence | None:
     return Evidence.load(path)
 
 
-def _nothing(picture: Picture, settings: Settings) -> Explanation:
-    height, width = picture.image.shape[1:]
-    return Explanation(
-        targets=(),
-        saliency=torch.zeros(0, height, width),
-        standard_error=torch.zeros(0, height, width),
-        fidelity=torch.zeros(0),
-        mean_weight=torch.zeros(0),
-        settings={"method": "drise", "estimator": settings.estimator, "n_masks": 0},
-        notes=(
-            f"nothing was found with a score of {settings.min_score:g} or more; lower the score "
-            "(--min-score 0.1), or draw a box where a face should be (--target x1,y1,x2,y2)",
-        ),
+def _nothing(picture: Picture, detector: Detector, settings: Settings) -> Explanation:
+    """An explanation of no target, made without a pass, that says what to do."""
+    empty = explain(
+        picture.image,
+        detector,
+        (),
+        estimator=settings.estimator,
+        seed=settings.seed,
+        design=settings.design,
     )
+    note = (
+        f"nothing was found with a score of {settings.min_score:g} or more; lower the score "
+        "(--min-score 0.1), or draw a box where a face should be (--target x1,y1,x2,y2)"
+    )
+    return replace(empty, notes=(note,))
 
 
 def _draw(
