@@ -68,7 +68,7 @@ def main() -> None:
     for name in DETECTORS:
         detector = cs.load_detector(name)
         for painting in PAINTINGS:
-            roles = ("truth", "published", "pairs0", "pairs1", "pairs2")
+            roles = ("truth", "published", "pairs0", "pairs1")
             if not all(path_of(name, painting, role).exists() for role in roles):
                 continue
             truth_run, published, *trials = (

@@ -101,8 +101,8 @@ def estimate(
     if not targets:
         return []
     if estimator == "surrogate":
-        model = Surrogate(masks, weights.shape[1], image)
-        fits = (model.fit(w, target) for w, target in zip(weights, targets, strict=True))
+        model = Surrogate(masks, image, weights)
+        fits = (model.fit(i, target) for i, target in enumerate(targets))
         return [
             Estimate(saliency=f.saliency, standard_error=f.standard_error, fidelity=f.fidelity)
             for f in fits

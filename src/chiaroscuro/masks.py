@@ -16,7 +16,7 @@ lattice, convolved with one triangular kernel, so the sum is one convolution of 
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +31,7 @@ from chiaroscuro.errors import ImageError, InputError, UnknownNameError
 
 FILLS = ("black", "mean", "blur")
 _WEIGHT_STEPS = 4096
+_BLOCK = 256  # masks drawn in one go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,16 +121,15 @@ class Masks:
             Kept cells ``n rows columns``, bool, and shifts ``n 2`` (down, right) in pixels, from 0
             to one less than a cell.
         """
-        rows, columns = self._grid
-        grids = np.empty((stop - start, rows, columns), dtype=np.bool_)
+        grids = np.empty((stop - start, *self._grid), dtype=np.bool_)
         shifts = np.empty((stop - start, 2), dtype=np.int64)
-        pairs = self.design.in_pairs
-        for n, i in enumerate(range(start, stop)):
-            stream = np.random.Philox(key=self.seed, counter=(i // 2 if pairs else i) << 192)
-            draws = np.random.Generator(stream).random(2 + rows * columns)
-            shifts[n] = (draws[:2] * self.cell).astype(np.int64)
-            kept = draws[2:] < self.design.keep_probability
-            grids[n] = (~kept if pairs and i % 2 else kept).reshape(rows, columns)
+        keep = self.design.keep_probability
+        for block in range(start // _BLOCK, -(-stop // _BLOCK)):
+            first = block * _BLOCK
+            low, high = max(start, first), min(stop, first + _BLOCK)
+            kept, shift = _draw(self.seed, block, self._grid, self.cell, keep, self.design.in_pairs)
+            grids[low - start : high - start] = kept[low - first : high - first]
+            shifts[low - start : high - start] = shift[low - first : high - first]
         return grids, shifts
 
     def render(
@@ -225,6 +225,23 @@ class Masks:
             matrix = torch.zeros(size, cells * cell, dtype=torch.float64)
             matrices.append(matrix.scatter_(1, column, triangle.expand(size, -1)))
         return matrices[0], matrices[1]
+
+
+@lru_cache(maxsize=32)
+def _draw(
+    seed: int, block: int, grid: tuple[int, int], cell: tuple[int, int], keep: float, pairs: bool
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Kept cells and shifts of one block of masks. Remembered: explaining asks for them again."""
+    rows, columns = grid
+    grids = np.empty((_BLOCK, rows, columns), dtype=np.bool_)
+    shifts = np.empty((_BLOCK, 2), dtype=np.int64)
+    for n, i in enumerate(range(block * _BLOCK, (block + 1) * _BLOCK)):
+        stream = np.random.Philox(key=seed, counter=(i // 2 if pairs else i) << 192)
+        draws = np.random.Generator(stream).random(2 + rows * columns)
+        shifts[n] = (draws[:2] * cell).astype(np.int64)
+        kept = draws[2:] < keep
+        grids[n] = (~kept if pairs and i % 2 else kept).reshape(rows, columns)
+    return grids, shifts
 
 
 def _weights(cell: int) -> Tensor:

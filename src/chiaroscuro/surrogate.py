@@ -46,10 +46,11 @@ from chiaroscuro.records import Target
 
 LINK_FLOOR = 0.1
 POINTS_A_CELL = 2.0  # lattice points on which b is modelled, each way
-MOST_POINTS = 64  # each way
+MOST_POINTS = 48  # each way
 MIN_VISIBILITY = 0.02
 SEARCH_ROWS = 128  # contrasts from which the prior is chosen
 SCALE_ROWS = 256  # contrasts from which scale and noise are chosen
+CHUNK = 512  # masks summed in one go; even, so that pairs stay together
 NEAR_POINTS = 16  # each way, where fidelity is judged
 RATIOS = torch.logspace(-4, 5, 46, dtype=torch.float64)  # of prior to noise variance
 
@@ -97,96 +98,130 @@ class Posterior:
 
 
 class Surrogate:
-    """The model of one picture's masks, shared by all targets.
+    """The model of one picture's mask weights, for all its targets.
+
+    The masks enter through their moments on a lattice, summed a chunk at a time, so memory does not
+    grow with their number. Deterministic: one thread, fixed order.
 
     Args:
         masks: those of the picture.
-        n_masks: the first of them that were observed.
         image: ``3 height width``, float32 in [0, 1]: where hiding changes nothing, ``b`` is zero.
+        weights: ``targets n_masks``, of masks 0 to ``n_masks - 1``, in [0, 1].
     """
 
     def __init__(
-        self, masks: Masks, n_masks: int, image: Float32[Tensor, "3 height width"]
+        self,
+        masks: Masks,
+        image: Float32[Tensor, "3 height width"],
+        weights: Float32[Tensor, "targets n_masks"],
     ) -> None:
         self.masks = masks
         self.rows, self.columns = (
             _lattice(size, cell)
             for size, cell in zip((masks.height, masks.width), masks.cell, strict=True)
         )
-        self.visibility = self._visibility(image)
-        self.contrasts = self._contrast(
-            masks.sample(0, n_masks, self.rows, self.columns).double()
-            - masks.design.keep_probability
-        )
+        with _one_thread():
+            self.visibility = self._visibility(image)
+            w = weights.double()
+            self.slopes = ((w + LINK_FLOOR) * (1 + LINK_FLOOR - w) / (1 + 2 * LINK_FLOOR)).mean(1)
+            self.answers = self._contrast(((w + LINK_FLOOR) / (1 + LINK_FLOOR - w)).log().T)
+            self._sum_up(weights.shape[1])
 
-    def fit(self, weights: Float32[Tensor, " n_masks"], target: Target) -> Posterior:
-        """The map of one target. Deterministic: one thread, fixed order.
+    def fit(self, index: int, target: Target) -> Posterior:
+        """The map of one target.
 
         Args:
-            weights: of masks 0 to ``n_masks - 1``, in [0, 1].
+            index: row of the weights.
             target: its box is what the prior knows.
         """
         height, width = self.masks.height, self.masks.width
+        y = self.answers[:, index]
+        if len(y) < 2 or float(y.abs().max()) < 1e-9:
+            nothing = torch.zeros(height, width)
+            return Posterior(saliency=nothing, standard_error=nothing, fidelity=0.0, prior=Prior())
         with _one_thread():
-            w = weights.double()
-            y = self._contrast(((w + LINK_FLOOR) / (1 + LINK_FLOOR - w)).log())
-            if len(y) < 2 or float(y.abs().max()) < 1e-9:
-                nothing = torch.zeros(height, width)
-                return Posterior(
-                    saliency=nothing, standard_error=nothing, fidelity=0.0, prior=Prior()
-                )
             prior = self._choose_prior(y, target)
             spread = self._spread(prior, target)
-            x = self._whiten(self.contrasts, spread)
-            ratio, noise = _scale(x[:SCALE_ROWS], y[:SCALE_ROWS])
-            values, directions = _principal(x)
-            slope = float(((w + LINK_FLOOR) * (1 + LINK_FLOOR - w) / (1 + 2 * LINK_FLOOR)).mean())
+            ratio, noise = _scale(self._whiten(self.contrasts, spread), y[: len(self.contrasts)])
+            half = self._whiten(self.gram.reshape(-1, *self.visibility.shape), spread)
+            precision = self._whiten(half.T.reshape(-1, *self.visibility.shape), spread)
+            precision.diagonal().add_(1 / ratio)
+            root = torch.linalg.cholesky(precision)
+            learnt = self._whiten(self.projection[None, :, :, index], spread).T
+            mean = torch.cholesky_solve(learnt, root)[:, 0]
 
-            mean = directions @ ((y @ x @ directions) * ratio / (1 + ratio * values))
-            learnt = 1 - (1 + ratio * values).rsqrt()
-
-            def variance_factor(rows: Tensor, columns: Tensor) -> Tensor:
-                """``points unknowns``: the posterior covariance of the map is its square."""
-                covered = self._whiten(
-                    torch.einsum(
-                        "ay,bx->abyx",
-                        self.masks.covariance(0, rows, self.rows),
-                        self.masks.covariance(1, columns, self.columns),
-                    ).reshape(-1, len(self.rows), len(self.columns)),
-                    spread,
-                )
-                left = covered - ((covered @ directions) * learnt) @ directions.T
-                return slope * math.sqrt(noise * ratio) * left
-
-            field = self._unwhiten(mean, spread) * slope
+            keep = self.masks.design.keep_probability
+            units = float(self.slopes[index]) * keep * (1 - keep)
+            field = self._unwhiten(mean, spread)
             down = self.masks.covariance(0, torch.arange(height), self.rows)
             right = self.masks.covariance(1, torch.arange(width), self.columns)
-            v = self.masks.design.keep_probability * (1 - self.masks.design.keep_probability)
-            saliency = v * (down @ field @ right.T)
+            saliency = units * (down @ field @ right.T)
 
-            error = v * variance_factor(self.rows, self.columns).square().sum(1).sqrt()
+            def doubt(rows: Tensor, columns: Tensor) -> Tensor:
+                """``unknowns points``: the posterior covariance of the map is its square."""
+                covered = torch.einsum(
+                    "ay,bx->abyx",
+                    self.masks.covariance(0, rows, self.rows),
+                    self.masks.covariance(1, columns, self.columns),
+                ).flatten(0, 1)
+                white = self._whiten(covered, spread).T
+                left: Tensor = torch.linalg.solve_triangular(root, white, upper=False)
+                return units * math.sqrt(noise) * left
+
+            error = doubt(self.rows, self.columns).square().sum(0).sqrt()
             error = error.reshape(1, 1, len(self.rows), len(self.columns))
             standard_error = F.interpolate(error, (height, width), mode="bilinear")[0, 0]
 
             near_rows, near_columns, near = _near_points(target, height, width)
-            about_mean = v * variance_factor(near_rows, near_columns)[near]
-            about_mean = about_mean - about_mean.mean(0)
+            about_mean = doubt(near_rows, near_columns)[:, near]
+            about_mean = about_mean - about_mean.mean(1, keepdim=True)
             shown = saliency[near_rows][:, near_columns].reshape(-1)[near]
             signal = float((shown - shown.mean()).square().sum())
-            doubt = float(about_mean.square().sum())
+            noise_sum = float(about_mean.square().sum())
         return Posterior(
             saliency=saliency.float(),
             standard_error=standard_error.float(),
-            fidelity=math.sqrt(signal / (signal + doubt)) if signal + doubt > 0 else 0.0,
+            fidelity=math.sqrt(signal / (signal + noise_sum)) if signal + noise_sum > 0 else 0.0,
             prior=prior,
         )
 
-    def _contrast(self, values: Tensor) -> Tensor:
+    def _contrast(self, values: Float64[Tensor, "n *rest"]) -> Float64[Tensor, "contrasts *rest"]:
         """Half the difference within antithetic pairs, or else the difference from the mean."""
         if self.masks.design.in_pairs:
             even = values[: len(values) // 2 * 2]
             return (even[0::2] - even[1::2]) / 2
         return values - values.mean(dim=0)
+
+    def _sum_up(self, n_masks: int) -> None:
+        """Moments of the masks' contrasts ``X`` on the lattice, and the first few of them.
+
+        ``gram`` is ``X.T @ X``, ``points points``; ``projection`` is ``X.T @ answers``,
+        ``rows columns targets``.
+        """
+        points, targets = self.visibility.numel(), self.answers.shape[1]
+        paired = self.masks.design.in_pairs
+        gram = torch.zeros(points, points, dtype=torch.float64)
+        projection = torch.zeros(points, targets, dtype=torch.float64)
+        total = torch.zeros(points, dtype=torch.float64)
+        first, done = [], 0
+        for start in range(0, n_masks, CHUNK):
+            stop = min(start + CHUNK, n_masks)
+            fields = self.masks.sample(start, stop, self.rows, self.columns).flatten(1).double()
+            part = self._contrast(fields) if paired else fields - self.masks.design.keep_probability
+            gram += part.T @ part
+            for i in range(targets):  # one by one: the same bits with any number of targets
+                projection[:, i] += part.T @ self.answers[done : done + len(part), i]
+            total += part.sum(0)
+            if done < SCALE_ROWS:
+                first.append(part[: SCALE_ROWS - done])
+            done += len(part)
+        contrasts = torch.cat(first)
+        if not paired:
+            contrasts = contrasts - total / done
+            gram -= torch.outer(total, total) / done
+        self.gram = gram
+        self.projection = projection.reshape(*self.visibility.shape, targets)
+        self.contrasts = contrasts.reshape(-1, *self.visibility.shape)
 
     def _choose_prior(self, y: Tensor, target: Target) -> Prior:
         def likelihood(prior: Prior) -> float:
@@ -236,12 +271,12 @@ class Surrogate:
         return envelope * (down @ unknowns.reshape(down.shape[1], right.shape[1]) @ right.T)
 
     def _visibility(self, image: Tensor) -> Float64[Tensor, "rows columns"]:
-        """How much hiding a place changes the picture there, in (0, 1]."""
+        """How much hiding a place changes the picture there, in (0, 1]: the root of the change."""
         fill = fill_image(self.masks.design.fill, image)
         change = (image if fill is None else image - fill).square().mean(dim=0).sqrt()
         shape = (len(self.rows), len(self.columns))
         local = F.adaptive_avg_pool2d(change[None, None], shape)[0, 0].double()
-        return (local / local.max().clamp(min=1e-6)).clamp(min=MIN_VISIBILITY)
+        return (local / local.max().clamp(min=1e-6)).clamp(min=MIN_VISIBILITY).sqrt()
 
 
 def _lattice(size: int, cell: int) -> Tensor:
@@ -277,18 +312,6 @@ def _scale(x: Tensor, y: Tensor) -> tuple[float, float]:
     likelihood, noise = _log_evidence(x, y)
     best = int(likelihood.argmax())
     return float(RATIOS[best]), float(noise[best])
-
-
-def _principal(
-    x: Float64[Tensor, "n unknowns"],
-) -> tuple[Float64[Tensor, " rank"], Float64[Tensor, "unknowns rank"]]:
-    """Eigenvalues and eigenvectors of ``x.T @ x``, without those of value 0 if cheap."""
-    if len(x) >= x.shape[1]:
-        values, directions = torch.linalg.eigh(x.T @ x)
-        return values.clamp(min=0), directions
-    values, left = torch.linalg.eigh(x @ x.T)
-    kept = values > 1e-9 * values[-1]
-    return values[kept], x.T @ left[:, kept] / values[kept].sqrt()
 
 
 def _near_points(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.surrogate import Surrogate
+from chiaroscuro.surrogate import CHUNK, LINK_FLOOR, SCALE_ROWS, Surrogate, _scale
 from chiaroscuro.testing import PlantedDetector
 
 HEIGHT, WIDTH = 96, 128
@@ -170,6 +170,38 @@ def test_same_bits_with_any_number_of_threads() -> None:
     assert torch.equal(results[0].standard_error, results[2].standard_error)
 
 
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_the_posterior_is_that_of_ridge_regression_by_hand(antithetic: bool) -> None:
+    """More masks than one chunk: the streamed moments give the map of the whole matrix."""
+    design = cs.MaskDesign(grid_size=4, antithetic=antithetic)
+    masks = cs.Masks(design, 40, 54, seed=3)
+    n = 2 * CHUNK + 90
+    weights = torch.rand(2, n, generator=torch.Generator().manual_seed(1))
+    model = Surrogate(masks, torch.ones(3, 40, 54), weights)
+    target = cs.Target(box=[10, 8, 30, 26])
+    fit = model.fit(1, target)
+
+    fields = masks.sample(0, n, model.rows, model.columns).double().numpy()
+    w = weights[1].double().numpy()
+    y = np.log((w + LINK_FLOOR) / (1 + LINK_FLOOR - w))
+    if antithetic:
+        fields, y = (fields[0::2] - fields[1::2]) / 2, (y[0::2] - y[1::2]) / 2
+    else:
+        fields, y = fields - fields.mean(0), y - y.mean()
+    envelope, down, right = (part.numpy() for part in model._spread(fit.prior, target))
+    x = np.einsum("nrc,rc,ri,cj->nij", fields, envelope, down, right).reshape(len(y), -1)
+    ratio, _ = _scale(torch.from_numpy(x[:SCALE_ROWS]), torch.from_numpy(y[:SCALE_ROWS]))
+    u = np.linalg.solve(x.T @ x + np.eye(x.shape[1]) / ratio, x.T @ y)
+    b = envelope * (down @ u.reshape(down.shape[1], -1) @ right.T)
+    slope = ((w + LINK_FLOOR) * (1 + LINK_FLOOR - w) / (1 + 2 * LINK_FLOOR)).mean()
+    rows = masks.covariance(0, torch.arange(40), model.rows).numpy()
+    columns = masks.covariance(1, torch.arange(54), model.columns).numpy()
+    expected = 0.25 * slope * (rows @ b @ columns.T)
+    np.testing.assert_allclose(
+        fit.saliency, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max()
+    )
+
+
 @pytest.mark.parametrize("n_masks", [1, 2, 3, 4, 5])
 def test_hardly_any_masks_are_no_crash(n_masks: int) -> None:
     box = [40.0, 30.0, 70.0, 64.0]
@@ -187,8 +219,8 @@ def test_tiny_boxes_and_pictures() -> None:
         ((50, 2), [0, 9, 2, 30]),
     ]:
         masks = cs.Masks(cs.MaskDesign(), *size)
-        model = Surrogate(masks, 40, torch.rand(3, *size))
-        fit = model.fit(torch.rand(40), cs.Target(box=box))
+        model = Surrogate(masks, torch.rand(3, *size), torch.rand(1, 40))
+        fit = model.fit(0, cs.Target(box=box))
         assert fit.saliency.shape == size
         assert bool(torch.isfinite(fit.saliency).all())
         assert bool(torch.isfinite(fit.standard_error).all())
@@ -196,7 +228,6 @@ def test_tiny_boxes_and_pictures() -> None:
 
 def test_a_black_picture_under_a_black_fill_is_no_crash() -> None:
     masks = cs.Masks(cs.MaskDesign(), 30, 40)
-    fit = Surrogate(masks, 40, torch.zeros(3, 30, 40)).fit(
-        torch.rand(40), cs.Target(box=[3, 3, 9, 9])
-    )
+    model = Surrogate(masks, torch.zeros(3, 30, 40), torch.rand(1, 40))
+    fit = model.fit(0, cs.Target(box=[3, 3, 9, 9]))
     assert bool(torch.isfinite(fit.saliency).all())
