@@ -38,6 +38,7 @@ MAX_AUTO_MASKS = 5000
 FIRST_LOOK = 100
 FOUND_SCORE = 0.3
 _DRAWN_IN_ONE_GO = 512  # masks whose similarities are in memory at once
+_JOINED_IN_ONE_GO = 512  # masks whose proposals become one block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +51,14 @@ class Progress:
         seconds: since the observation began.
         started_at: masks that were there when it began.
         fidelity: of every target at the last look, empty without automatic stopping.
+        evidence: call it for the evidence so far, from which maps can be drawn as they form. Asking
+            costs nothing worth counting; explaining a target costs a few tenths of a second.
     """
 
     done: int
     total: int
     seconds: float
+    evidence: "Callable[[], Evidence]"
     started_at: int = 0
     fidelity: tuple[float, ...] = ()
 
@@ -126,13 +130,13 @@ class Evidence:
     def weights(self, targets: TargetsLike) -> Float32[Tensor, "targets n_masks"]:
         """Weight of every mask for every target, in [0, 1]; see ``similarity.mask_weights``."""
         wanted = self._targets(targets)
-        ends = self.counts.cumsum(0)
+        ends, everything = self.counts.cumsum(0), self._all()
         parts = []
         for first in range(0, self.n_masks, _DRAWN_IN_ONE_GO):
             counts = self.counts[first : first + _DRAWN_IN_ONE_GO]
             stop = int(ends[first + len(counts) - 1])
             index = torch.repeat_interleave(torch.arange(len(counts)), counts)
-            found = self._all()[stop - int(counts.sum()) : stop]
+            found = everything[stop - int(counts.sum()) : stop]
             parts.append(mask_weights(wanted, found, index, len(counts)))
         return torch.cat(parts, dim=1) if parts else torch.zeros(len(wanted), 0)
 
@@ -150,13 +154,20 @@ class Evidence:
             counts=counts,
         )
 
-    def explain(self, targets: TargetsLike, *, estimator: str = "surrogate") -> Explanation:
+    def explain(
+        self,
+        targets: TargetsLike,
+        *,
+        estimator: str = "surrogate",
+        wanted_fidelity: float | None = None,
+    ) -> Explanation:
         """Saliency maps of any targets, with no further detector pass.
 
         Args:
             targets: Proposals, Targets, or boxes ``n 4`` (or one box) in pixels; cut to the
                 picture.
             estimator: ``"surrogate"``, ``"centred"`` or ``"paper"``; see ``estimators``.
+            wanted_fidelity: targets below it are named in the notes, with what may help.
 
         Raises:
             TargetError: on a box that is no box or lies outside the picture.
@@ -170,15 +181,19 @@ class Evidence:
         pixels = as_unit_floats(self.image[None])[0]
         estimates = estimators.estimate(self.masks, pixels, weights, wanted, estimator)
         size = (0, *self.image.shape[1:])
+        fidelity = torch.tensor([e.fidelity for e in estimates], dtype=torch.float32)
+        notes = self._notes(wanted, weights)
+        if wanted_fidelity is not None:
+            notes += self._unreached(fidelity, wanted_fidelity)
         return Explanation(
             targets=wanted,
             saliency=_stack([e.saliency for e in estimates], size),
             standard_error=_stack([e.standard_error for e in estimates], size),
-            fidelity=torch.tensor([e.fidelity for e in estimates], dtype=torch.float32),
+            fidelity=fidelity,
             mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0),
             settings={"method": "drise", "estimator": estimator, **self.describe()},
             meaning=estimators.MEANINGS[estimator],
-            notes=tuple(self._notes(wanted, weights)),
+            notes=tuple(notes),
         )
 
     def extend(
@@ -307,6 +322,17 @@ class Evidence:
                 )
         return notes
 
+    def _unreached(self, fidelity: Tensor, wanted: float) -> list[str]:
+        short = [str(i + 1) for i, value in enumerate(fidelity.tolist()) if value < wanted]
+        if not short:
+            return []
+        keep, (rows, columns) = self.design.keep_probability, self.design.grid
+        return [
+            f"target {', '.join(short)} did not reach fidelity {wanted:g} with {self.n_masks} "
+            f"masks; hide less (keep_probability {min(0.9, round(keep + 0.2, 2)):g}) or use "
+            f"larger cells (grid_size {max(2, round(min(rows, columns) * 0.6))})"
+        ]
+
 
 def observe(
     image: Any,
@@ -386,6 +412,7 @@ def observe(
                             seconds=seconds,
                             started_at=started_at,
                             fidelity=reached,
+                            evidence=record.evidence,
                         )
                     )
             if n_masks == "auto":
@@ -457,7 +484,9 @@ def explain(
         batch_size=batch_size,
         progress=progress,
     )
-    return evidence.explain(wanted, estimator=estimator)
+    return evidence.explain(
+        wanted, estimator=estimator, wanted_fidelity=fidelity if n_masks == "auto" else None
+    )
 
 
 def find_targets(
@@ -504,7 +533,8 @@ class _Record:
     def __init__(self, image: Tensor, detector: Detector, seed: int, design: MaskDesign) -> None:
         self.image, self.seed, self.design = image, seed, design
         self.info = detector.info
-        self.parts: list[Proposals] = []
+        self.blocks: list[Proposals] = []  # joined, since thousands of small tensors take room
+        self.recent: list[Proposals] = []
         self.counts: list[int] = []
 
     @property
@@ -514,8 +544,11 @@ class _Record:
     def add(self, batch: list[Proposals]) -> None:
         if len(self.info.class_names) == 1:  # never a cosine of [s, 1 - s]
             batch = [Proposals(boxes=p.boxes, scores=p.scores, labels=p.labels) for p in batch]
-        self.parts.extend(batch)
         self.counts.extend(len(p) for p in batch)
+        self.recent.extend(p for p in batch if len(p))
+        if len(self.recent) >= _JOINED_IN_ONE_GO:
+            self.blocks.append(_joined(self.recent))
+            self.recent = []
 
     def resume(self, evidence: Evidence) -> None:
         """Start from earlier evidence.
@@ -533,13 +566,11 @@ class _Record:
             raise InputError(
                 f"resume: the evidence belongs to something else: {'; '.join(differing)}"
             )
-        self.parts = [evidence._all()]
+        self.blocks, self.recent = [evidence._all()], []
         self.counts = evidence.counts.tolist()
 
     def evidence(self) -> Evidence:
-        parts = [p for p in self.parts if len(p)]
-        self.parts = parts = [_joined(parts)] if len(parts) > 1 else parts
-        whole = parts[0] if parts else Proposals.empty()
+        whole = _joined([*self.blocks, *self.recent])
         return Evidence(
             image=self.image,
             boxes=whole.boxes,
@@ -556,6 +587,10 @@ class _Record:
 
 
 def _joined(parts: Sequence[Proposals]) -> Proposals:
+    parts = [part for part in parts if len(part)]
+    if len(parts) < 2:
+        return parts[0] if parts else Proposals.empty()
+
     def join(name: str) -> Tensor | None:
         values = [getattr(p, name) for p in parts]
         return None if any(v is None for v in values) else torch.cat(values)

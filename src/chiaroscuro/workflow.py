@@ -179,7 +179,11 @@ def explain_picture(
             ) from error
         if earlier is None or evidence.n_masks > earlier.n_masks:
             evidence.save(evidence_file)
-        result = evidence.explain(wanted, estimator=settings.estimator)
+        result = evidence.explain(
+            wanted,
+            estimator=settings.estimator,
+            wanted_fidelity=settings.fidelity if settings.n_masks == "auto" else None,
+        )
     else:
         result = _nothing(picture, detector, settings)
     overlays, sheet = _draw(picture, result, found, folder, settings.colours, captions)

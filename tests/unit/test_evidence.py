@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
+from chiaroscuro import evidence as evidence_module
 from chiaroscuro.errors import (
     BundleError,
     DetectorFailedError,
@@ -359,6 +360,52 @@ def test_automatic_stopping_reaches_the_fidelity_or_says_not() -> None:
     assert float(easy.explain([[6, 3, 24, 20]]).fidelity[0]) >= 0.6
     hard = cs.observe(bright, detector, fidelity=0.995, targets=[[6, 3, 24, 20]])
     assert hard.n_masks > easy.n_masks
+
+
+def test_targets_that_do_not_reach_the_fidelity_are_named_with_what_may_help() -> None:
+    image = torch.ones(3, 48, 64)
+    dim = PlantedDetector([4, 6, 30, 40], torch.full((48, 64), 0.3 / (48 * 64)), bias=0.3)
+    evidence = cs.observe(image, dim, n_masks=20)
+    boxes = [[4, 6, 30, 40], [40, 20, 60, 44]]  # nothing is ever reported at the second
+    notes = evidence.explain(boxes, wanted_fidelity=0.5).notes
+    assert any("target 2 did not reach fidelity 0.5 with 20 masks" in note for note in notes)
+    assert any("grid_size 10" in note and "keep_probability 0.7" in note for note in notes)
+    assert not any("reach" in note for note in evidence.explain(boxes).notes)
+
+
+def test_maps_can_be_drawn_as_they_form() -> None:
+    image = torch.ones(3, 48, 64)
+    evidence = torch.zeros(48, 64)
+    evidence[10:30, 8:26] = 0.5 / (20 * 18)
+    detector = PlantedDetector([4, 6, 30, 40], evidence, bias=0.2)
+    maps = {}
+
+    def draw(progress: cs.Progress) -> None:
+        if progress.done in (20, 60):
+            so_far = progress.evidence()
+            assert so_far.n_masks == progress.done
+            maps[progress.done] = so_far.explain([[4, 6, 30, 40]]).saliency
+
+    whole = cs.observe(image, detector, n_masks=60, batch_size=10, progress=draw)
+    again = cs.observe(image, detector, n_masks=20)
+    assert torch.equal(maps[60], whole.explain([[4, 6, 30, 40]]).saliency)
+    assert torch.equal(maps[20], again.explain([[4, 6, 30, 40]]).saliency)
+
+
+def test_proposals_keep_their_masks_over_many_batches(image: Tensor) -> None:
+    """More masks than are joined in one go, some without any proposal."""
+
+    def sometimes(images: Tensor) -> list[Tensor]:
+        return [row[row[:, 4] > 0.25] for row in bright_regions(images)]
+
+    n_masks = 2 * evidence_module._JOINED_IN_ONE_GO + 70
+    whole = cs.observe(image, sometimes, n_masks=n_masks, seed=3, design=DESIGN, batch_size=50)
+    assert int((whole.counts == 0).sum()) > 0
+    fill = cs.load_detector(sometimes)
+    for mask in (0, 511, 512, 1023, n_masks - 1):
+        picture = image * cs.Masks(DESIGN, *image.shape[1:], seed=3).render(mask, mask + 1)
+        expected = fill.detect(picture[None])[0]
+        assert torch.equal(whole.proposals(mask).scores, expected.scores)
 
 
 def test_fidelity_tells_the_correlation_with_a_long_run() -> None:

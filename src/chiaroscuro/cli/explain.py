@@ -156,27 +156,18 @@ def explain(
                 report(error)
                 failed = True
                 continue
-            manifests.append(_show(explained, fidelity, quiet=as_json, automatic=n_masks == "auto"))
+            manifests.append(_show(explained, quiet=as_json))
         if as_json:
             print_json(manifests)
         if failed:
             raise typer.Exit(1)
 
 
-def _show(
-    explained: "ExplainedPicture", fidelity: float, *, quiet: bool, automatic: bool
-) -> dict[str, Any]:
+def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
     """Print one picture's results; return them as JSON values."""
     result, picture = explained.result, explained.picture
     for text in result.notes:
         note(f"{picture.source}: {text}")
-    unreached = [str(i + 1) for i, value in enumerate(result.fidelity.tolist()) if value < fidelity]
-    if automatic and unreached:
-        note(
-            f"{picture.source}: target {', '.join(unreached)} did not reach fidelity {fidelity:g} "
-            f"with {result.settings['n_masks']} masks; hide less (--keep-probability 0.7) or use "
-            "larger cells (--grid-size 10)"
-        )
     files = [str(path) for path in explained.overlays]
     if not quiet:
         n_masks = result.settings["n_masks"]
