@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chiaroscuro._version import __version__
 
 if TYPE_CHECKING:
-    from chiaroscuro import boxes, detectors, errors, testing
+    from chiaroscuro import boxes, detectors, errors, metrics, testing
     from chiaroscuro.data.images import read_image
     from chiaroscuro.detectors import (
         Detector,
@@ -68,6 +68,7 @@ __all__ = [
     "explain",
     "load_detector",
     "mask_weights",
+    "metrics",
     "observe",
     "read_image",
     "testing",
@@ -75,7 +76,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("boxes", "detectors", "errors", "testing"):
+    if name in ("boxes", "detectors", "errors", "metrics", "testing"):
         return importlib.import_module(f"chiaroscuro.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

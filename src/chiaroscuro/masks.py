@@ -290,10 +290,16 @@ def fill_image(
 
 
 def gaussian_blur(
-    image: Float32[Tensor, "3 height width"], sigma: float
+    image: Float32[Tensor, "3 height width"], sigma: float | int, radius: int | None = None
 ) -> Float32[Tensor, "3 height width"]:
-    """Gaussian blur, cut off at three sigma; the border pixels are repeated outwards."""
-    radius = max(1, math.ceil(3 * sigma))
+    """Gaussian blur; the border pixels are repeated outwards.
+
+    Args:
+        image: the picture.
+        sigma: in pixels.
+        radius: of the kernel, ``2 radius + 1`` pixels a side; three sigma when None.
+    """
+    radius = max(1, math.ceil(3 * sigma) if radius is None else radius)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=image.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)

@@ -1,0 +1,266 @@
+"""Insertion and deletion: does the detector's answer follow the map?
+
+Pixels are put into an unrecognisable picture, or taken from the original, the most salient first.
+At every step the detector is asked again. A map that found what the detector relies on raises the
+score early when it inserts, and lowers it early when it deletes (Petsiuk et al., RISE, BMVC 2018,
+arXiv:1806.07421, section 4.2; for detections, D-RISE, arXiv:2006.03204, section 4).
+
+Pixels of equal value are taken in reading order. Steps of all curves go through the detector in
+full batches, made as they are needed, so memory does not grow with their number.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from chiaroscuro import boxes
+from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors.protocol import as_unit_floats, checked_detect
+from chiaroscuro.engine import default_batch_size
+from chiaroscuro.errors import InputError, UndefinedMetricError
+from chiaroscuro.metrics.maps import usable_map
+from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named
+from chiaroscuro.records import Proposals, Target, as_targets
+from chiaroscuro.similarity import similarity
+
+Direction = Literal["insertion", "deletion"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Curve:
+    """What the detector said while a picture was changed pixel by pixel.
+
+    Attributes:
+        direction: ``"insertion"`` or ``"deletion"``.
+        protocol: how it was made.
+        fraction: ``points``, share of the picture's pixels that were changed, rising from 0.
+        similarity: ``points``, in [0, 1]: highest IoU x score (x class agreement) over the
+            proposals.
+        iou: ``points``: IoU of the proposal of highest similarity; 0 where there is none.
+        score: ``points``: its score; 0 where there is none.
+    """
+
+    direction: Direction
+    protocol: Protocol
+    fraction: Float64[Tensor, " points"]
+    similarity: Float64[Tensor, " points"]
+    iou: Float64[Tensor, " points"]
+    score: Float64[Tensor, " points"]
+
+    @property
+    def area(self) -> float:
+        """Area under the similarity by the trapezoid rule, over the fraction that was changed."""
+        return self._area(self.similarity)
+
+    @property
+    def iou_area(self) -> float:
+        """The same under the IoU alone."""
+        return self._area(self.iou)
+
+    @property
+    def score_area(self) -> float:
+        """The same under the score alone."""
+        return self._area(self.score)
+
+    @property
+    def start(self) -> float:
+        """Similarity before any pixel was changed."""
+        return float(self.similarity[0])
+
+    @property
+    def end(self) -> float:
+        """Similarity after the last step."""
+        return float(self.similarity[-1])
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values, the protocol with it."""
+        return {
+            "direction": self.direction,
+            "protocol": self.protocol.describe(),
+            "area": self.area,
+            "iou_area": self.iou_area,
+            "score_area": self.score_area,
+            "start": self.start,
+            "end": self.end,
+            "fraction": self.fraction.tolist(),
+            "similarity": self.similarity.tolist(),
+        }
+
+    def _area(self, values: Tensor) -> float:
+        changed = float(self.fraction[-1] - self.fraction[0])
+        return float(torch.trapezoid(values, self.fraction)) / changed
+
+
+def insertion(
+    image: Tensor,
+    detector: Detector,
+    target: Any,
+    saliency: Tensor,
+    *,
+    protocol: str | Protocol = "chiaroscuro",
+    batch_size: int | None = None,
+) -> Curve:
+    """The curve of one map as its most salient pixels are put in; a large area is good.
+
+    Args:
+        image: ``3 height width``, uint8 or float32 in [0, 1].
+        detector: the detector whose answer was explained.
+        target: Target, or box ``x1 y1 x2 y2``.
+        saliency: the raw map, ``height width``.
+        protocol: a name of ``PROTOCOLS``, or one of your own.
+        batch_size: pictures a detector call; chosen from the picture's size when not given.
+
+    Raises:
+        InputError: on a map of another size than the picture, or with NaN.
+        UndefinedMetricError: on a constant map, which has no order of pixels.
+        TargetError: on a target outside the picture.
+    """
+    (curve,) = curves(
+        image, detector, [target], [saliency], "insertion", protocol, batch_size=batch_size
+    )
+    return curve
+
+
+def deletion(
+    image: Tensor,
+    detector: Detector,
+    target: Any,
+    saliency: Tensor,
+    *,
+    protocol: str | Protocol = "chiaroscuro",
+    batch_size: int | None = None,
+) -> Curve:
+    """The curve of one map as its most salient pixels are hidden; a small area is good.
+
+    Arguments and errors are those of ``insertion``.
+    """
+    (curve,) = curves(
+        image, detector, [target], [saliency], "deletion", protocol, batch_size=batch_size
+    )
+    return curve
+
+
+def overall(insertion: Curve, deletion: Curve) -> float:
+    """Insertion area minus deletion area, in [-1, 1].
+
+    Raises:
+        InputError: if the curves are not one of each, or were made by two protocols.
+    """
+    if (insertion.direction, deletion.direction) != ("insertion", "deletion"):
+        raise InputError(
+            "overall: wanted an insertion and a deletion curve, "
+            f"got {insertion.direction} and {deletion.direction}"
+        )
+    if insertion.protocol != deletion.protocol:
+        raise InputError(
+            f"overall: the curves were made by two protocols, {insertion.protocol.name} and "
+            f"{deletion.protocol.name}; figures of two protocols cannot be compared"
+        )
+    return insertion.area - deletion.area
+
+
+def curves(
+    image: Tensor,
+    detector: Detector,
+    targets: Sequence[Any],
+    maps: Sequence[Tensor],
+    direction: Direction,
+    protocol: str | Protocol = "chiaroscuro",
+    *,
+    batch_size: int | None = None,
+) -> list[Curve]:
+    """Curves of several maps in one picture, their steps together in full batches.
+
+    Args:
+        image: as for ``insertion``.
+        detector: likewise.
+        targets: one a map.
+        maps: one a target, each ``height width``.
+        direction: ``"insertion"`` or ``"deletion"``.
+        protocol: as for ``insertion``.
+        batch_size: likewise.
+
+    Raises:
+        InputError: as for ``insertion``, or if targets and maps differ in number.
+    """
+    protocol = protocol_named(protocol)
+    pixels = as_unit_floats(image[None])[0].cpu()
+    height, width = pixels.shape[1:]
+    if len(targets) != len(maps):
+        raise InputError(f"maps: wanted one a target, {len(targets)}, got {len(maps)}")
+    wanted = [as_targets(target)[0].inside(height, width) for target in targets]
+    orders = [_order(saliency, height, width) for saliency in maps]
+    counts = [protocol.counts(target, height, width) for target in wanted]
+    fill = protocol.insertion if direction == "insertion" else protocol.deletion
+
+    def steps() -> Iterator[Tensor]:
+        for target, order, wanted_counts in zip(wanted, orders, counts, strict=True):
+            other = filled(fill, pixels, target)
+            before, after = (other, pixels) if direction == "insertion" else (pixels, other)
+            for count in wanted_counts:
+                changed = torch.zeros(height * width, dtype=torch.bool)
+                changed[order[:count]] = True
+                yield torch.where(changed.view(height, width), after, before)
+
+    size = batch_size or default_batch_size(height, width, torch.device(detector.info.device))
+    found = _detect(detector, steps(), size)
+    return [
+        _curve(target, count, [next(found) for _ in count], direction, protocol, height * width)
+        for target, count in zip(wanted, counts, strict=True)
+    ]
+
+
+def _order(saliency: Tensor, height: int, width: int) -> Int64[Tensor, " pixels"]:
+    """Pixels, the most salient first; equal ones in reading order."""
+    usable_map(saliency, (height, width))
+    values = saliency.flatten()
+    if float(values.max()) == float(values.min()):
+        raise UndefinedMetricError(
+            f"the map has the same value everywhere ({float(values[0]):g}), so there is no most "
+            "salient pixel to begin with; count it, do not average it in"
+        )
+    return torch.argsort(values, descending=True, stable=True)
+
+
+def _detect(detector: Detector, pictures: Iterator[Tensor], size: int) -> Iterator[Proposals]:
+    device = torch.device(detector.info.device)
+    while batch := list(islice(pictures, size)):
+        for found in checked_detect(detector, torch.stack(batch).to(device)):
+            yield found.to("cpu")
+
+
+def _curve(
+    target: Target,
+    counts: Sequence[int],
+    found: Sequence[Proposals],
+    direction: Direction,
+    protocol: Protocol,
+    pixels: int,
+) -> Curve:
+    rows = [_best_match(target, proposals, protocol.min_iou) for proposals in found]
+    match, overlap, score = torch.tensor(rows, dtype=torch.float64).T
+    return Curve(
+        direction=direction,
+        protocol=protocol,
+        fraction=torch.tensor(counts, dtype=torch.float64) / pixels,
+        similarity=match,
+        iou=overlap,
+        score=score,
+    )
+
+
+def _best_match(target: Target, proposals: Proposals, min_iou: float) -> tuple[float, float, float]:
+    """Similarity, IoU and score of the proposal most like the target; zeros without one."""
+    overlap = boxes.iou(target.box[None], proposals.boxes)[0]
+    near = overlap >= max(min_iou, 1e-9)
+    if not bool(near.any()):
+        return 0.0, 0.0, 0.0
+    proposals, overlap = proposals[near], overlap[near]
+    match = similarity([target], proposals)[0]
+    best = int(match.argmax())
+    return float(match[best]), float(overlap[best]), float(proposals.scores[best])

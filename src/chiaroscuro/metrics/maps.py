@@ -1,0 +1,34 @@
+"""What every metric asks of a map before it looks at it."""
+
+import torch
+from torch import Tensor
+
+from chiaroscuro.errors import InputError
+
+
+def usable_map(saliency: Tensor, size: tuple[int, int] | None = None) -> None:
+    """Refuse what is no saliency map.
+
+    Args:
+        saliency: ``height width``.
+        size: the picture's ``(height, width)``, if the map must fit one.
+
+    Raises:
+        InputError: on another shape, or NaN or infinity.
+    """
+    shape = tuple(saliency.shape)
+    if saliency.ndim != 2 or 0 in shape:
+        raise InputError(
+            f"saliency: wanted one map of shape (height, width), got {shape}; "
+            "take one target's map, result.saliency[0]"
+        )
+    if size is not None and shape != size:
+        raise InputError(
+            f"saliency: wanted a map of the picture's size {size}, got {shape}, (height, width)"
+        )
+    if not bool(torch.isfinite(saliency).all()):
+        bad = int((~torch.isfinite(saliency)).sum())
+        raise InputError(
+            f"saliency: wanted finite numbers, got NaN or infinity in {bad} of "
+            f"{saliency.numel()} pixels; such a map has no order of pixels"
+        )
