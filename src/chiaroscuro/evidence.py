@@ -307,6 +307,11 @@ class Evidence:
         notes = []
         if self.n_masks < 4 and targets:
             notes.append(f"{self.n_masks} masks are too few to tell signal from noise")
+        elif self.n_masks < FIRST_LOOK and targets:
+            notes.append(
+                f"with {self.n_masks} masks, fewer than {FIRST_LOOK}, the fidelity of a target "
+                "that is barely seen may be too high by a tenth"
+            )
         for i, w in enumerate(weights):
             if not bool(w.any()):
                 notes.append(
