@@ -201,14 +201,20 @@ class Masks:
 
     def _interpolation(self, axis: int, pixels: Tensor, shift: Tensor) -> Tensor:
         """``n pixels cells``: the weight of every cell at some pixels along one axis."""
-        cell = self.cell[axis]
-        position = pixels + shift[:, None]
-        lower = position // cell
-        upper_weight = _weights(cell).to(shift.device)[position % cell]
-        matrix = torch.zeros(*position.shape, self._grid[axis], device=shift.device)
-        matrix.scatter_(2, lower[..., None], (1 - upper_weight)[..., None])
-        matrix.scatter_(2, lower[..., None] + 1, upper_weight[..., None])
-        return matrix
+        return self._weights_by_place[axis].to(pixels.device)[pixels + shift[:, None]]
+
+    @cached_property
+    def _weights_by_place(self) -> tuple[Tensor, Tensor]:
+        """``places cells`` of both axes: the weight of every cell at every place of the lattice."""
+        matrices = []
+        for size, cell, cells in zip((self.height, self.width), self.cell, self._grid, strict=True):
+            place = torch.arange(size + cell)
+            upper = _weights(cell)[place % cell]
+            matrix = torch.zeros(len(place), cells)
+            matrix[place, place // cell] = 1 - upper
+            matrix[place, place // cell + 1] = upper
+            matrices.append(matrix)
+        return matrices[0], matrices[1]
 
     @cached_property
     def _spread(self) -> tuple[Tensor, Tensor]:

@@ -84,6 +84,8 @@ def make_session(model: str | bytes, device: str = "auto") -> "onnxruntime.Infer
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only
+    # Threads that wait in a busy loop would take the cores from mask making between two passes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # ONNX Runtime's errors share no base class
