@@ -307,11 +307,6 @@ class Evidence:
         notes = []
         if self.n_masks < 4 and targets:
             notes.append(f"{self.n_masks} masks are too few to tell signal from noise")
-        elif self.n_masks < FIRST_LOOK and targets:
-            notes.append(
-                f"with {self.n_masks} masks, fewer than {FIRST_LOOK}, the fidelity of a target "
-                "that is barely seen may be too high by a tenth"
-            )
         for i, w in enumerate(weights):
             if not bool(w.any()):
                 notes.append(
@@ -325,6 +320,11 @@ class Evidence:
                     f"target {i + 1}: every mask has the same weight, so no pixel can be told "
                     "from another; hide more (keep_probability 0.3) or use smaller cells"
                 )
+        if 4 <= self.n_masks < FIRST_LOOK and targets:
+            notes.append(
+                f"with {self.n_masks} masks, fewer than {FIRST_LOOK}, the fidelity of a target "
+                "that is barely seen may be too high by a tenth"
+            )
         return notes
 
     def _unreached(self, fidelity: Tensor, wanted: float) -> list[str]:
