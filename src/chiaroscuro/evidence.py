@@ -38,7 +38,6 @@ MAX_AUTO_MASKS = 5000
 FIRST_LOOK = 100
 FOUND_SCORE = 0.3
 _DRAWN_IN_ONE_GO = 512  # masks whose similarities are in memory at once
-_JOINED_IN_ONE_GO = 512  # masks whose proposals become one block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -538,22 +537,32 @@ class _Record:
     def __init__(self, image: Tensor, detector: Detector, seed: int, design: MaskDesign) -> None:
         self.image, self.seed, self.design = image, seed, design
         self.info = detector.info
-        self.blocks: list[Proposals] = []  # joined, since thousands of small tensors take room
-        self.recent: list[Proposals] = []
         self.counts: list[int] = []
+        self._columns: dict[str, _Column] | None = None  # None until there is a proposal
 
     @property
     def n_masks(self) -> int:
         return len(self.counts)
 
     def add(self, batch: list[Proposals]) -> None:
-        if len(self.info.class_names) == 1:  # never a cosine of [s, 1 - s]
-            batch = [Proposals(boxes=p.boxes, scores=p.scores, labels=p.labels) for p in batch]
         self.counts.extend(len(p) for p in batch)
-        self.recent.extend(p for p in batch if len(p))
-        if len(self.recent) >= _JOINED_IN_ONE_GO:
-            self.blocks.append(_joined(self.recent))
-            self.recent = []
+        for proposals in batch:
+            if len(proposals):
+                self._append(proposals)
+
+    def _append(self, proposals: Proposals) -> None:
+        names = ["boxes", "scores", "labels"]
+        if len(self.info.class_names) != 1:  # never a cosine of [s, 1 - s]
+            names += [
+                name
+                for name in ("class_probabilities", "objectness")
+                if getattr(proposals, name) is not None
+            ]
+        if self._columns is None:
+            self._columns = {name: _Column(getattr(proposals, name)) for name in names}
+        self._columns = {name: self._columns[name] for name in names if name in self._columns}
+        for name, column in self._columns.items():
+            column.extend(getattr(proposals, name))
 
     def resume(self, evidence: Evidence) -> None:
         """Start from earlier evidence.
@@ -571,11 +580,16 @@ class _Record:
             raise InputError(
                 f"resume: the evidence belongs to something else: {'; '.join(differing)}"
             )
-        self.blocks, self.recent = [evidence._all()], []
         self.counts = evidence.counts.tolist()
+        self._columns = None
+        if len(evidence.boxes):
+            self._append(evidence._all())
 
     def evidence(self) -> Evidence:
-        whole = _joined([*self.blocks, *self.recent])
+        whole = Proposals.empty()
+        if self._columns is not None:
+            rows: dict[str, Any] = {name: column.rows() for name, column in self._columns.items()}
+            whole = Proposals(**rows)
         return Evidence(
             image=self.image,
             boxes=whole.boxes,
@@ -591,17 +605,29 @@ class _Record:
         )
 
 
-def _joined(parts: Sequence[Proposals]) -> Proposals:
-    parts = [part for part in parts if len(part)]
-    if len(parts) < 2:
-        return parts[0] if parts else Proposals.empty()
+class _Column:
+    """Rows of one kind in a tensor that doubles when it is full.
 
-    def join(name: str) -> Tensor | None:
-        values = [getattr(p, name) for p in parts]
-        return None if any(v is None for v in values) else torch.cat(values)
+    Thousands of small tensors, kept between the large ones of every batch, would leave holes in
+    memory that no later batch fits into.
+    """
 
-    names = ("boxes", "scores", "labels", "class_probabilities", "objectness")
-    return Proposals(**{name: join(name) for name in names})
+    def __init__(self, like: Tensor) -> None:
+        self._data = like.new_empty((1024, *like.shape[1:]))
+        self._n = 0
+
+    def extend(self, rows: Tensor) -> None:
+        end = self._n + len(rows)
+        if end > len(self._data):
+            larger = self._data.new_empty((max(2 * len(self._data), end), *rows.shape[1:]))
+            larger[: self._n] = self._data[: self._n]
+            self._data = larger
+        self._data[self._n : end] = rows
+        self._n = end
+
+    def rows(self) -> Tensor:
+        """A copy of what has come in."""
+        return self._data[: self._n].clone()
 
 
 def _stack(maps: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import evidence as evidence_module
 from chiaroscuro.errors import (
     BundleError,
     DetectorFailedError,
@@ -393,12 +392,12 @@ def test_maps_can_be_drawn_as_they_form() -> None:
 
 
 def test_proposals_keep_their_masks_over_many_batches(image: Tensor) -> None:
-    """More masks than are joined in one go, some without any proposal."""
+    """More proposals than a column first holds, some masks without any."""
 
     def sometimes(images: Tensor) -> list[Tensor]:
         return [row[row[:, 4] > 0.25] for row in bright_regions(images)]
 
-    n_masks = 2 * evidence_module._JOINED_IN_ONE_GO + 70
+    n_masks = 1100
     whole = cs.observe(image, sometimes, n_masks=n_masks, seed=3, design=DESIGN, batch_size=50)
     assert int((whole.counts == 0).sum()) > 0
     fill = cs.load_detector(sometimes)
