@@ -7,27 +7,17 @@ a whole ``observe`` and ``explain`` over that of a bare pass. Draws ``docs/pictu
 and prints how well a straight line fits each.
 """
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from fit_time import seconds
 from overhead import bare, picture, whole
 
 import chiaroscuro as cs
 
 PICTURE = Path(__file__).parent.parent / "docs/pictures/scaling.png"
-
-
-def seconds(work: Callable[[], object], rounds: int = 3) -> float:
-    taken = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
 
 
 def straight(x: list[float], y: list[float]) -> tuple[float, float, float]:
