@@ -5,6 +5,7 @@ not grow with their number.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from jaxtyping import Float32
@@ -56,24 +57,63 @@ def observe_masks(
             hidden = hide(image, masks.render(start, end, device), fill)
             found = checked_detect(detector, hidden)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            if size == 1:
-                raise DetectorError(
-                    f"detector {detector.info.name}: out of memory on a single picture of "
-                    f"{masks.width}x{masks.height}; explain a smaller copy of it "
-                    "(read_image(..., max_side=1024))"
-                ) from error
-            size = max(1, size // 2)
+            size = _smaller(size, error, detector, image)
             continue
         yield [proposals.best(MAX_PROPOSALS).to("cpu") for proposals in found]
         start = end
+
+
+def detect_each(
+    pictures: Iterator[Float32[Tensor, "3 height width"]],
+    detector: Detector,
+    batch_size: int,
+) -> Iterator[Proposals]:
+    """Run the detector on pictures of one size as they are made, in full batches.
+
+    When memory runs out the batch is halved and tried again.
+
+    Args:
+        pictures: values in [0, 1]; taken ``batch_size`` at a time.
+        detector: what is run.
+        batch_size: pictures a detector call.
+
+    Yields:
+        The proposals of one picture, on the CPU, in order.
+
+    Raises:
+        DetectorError: as for ``observe_masks``.
+    """
+    device = torch.device(detector.info.device)
+    while batch := list(islice(pictures, batch_size)):
+        while batch:
+            images = torch.stack(batch[:batch_size]).to(device)
+            try:
+                found = checked_detect(detector, images)
+            except (RuntimeError, MemoryError) as error:
+                batch_size = _smaller(batch_size, error, detector, images)
+                continue
+            batch = batch[batch_size:]
+            for proposals in found:
+                yield proposals.to("cpu")
 
 
 def default_batch_size(height: int, width: int, device: torch.device) -> int:
     """Pictures a detector call: as many as keep the batch's own memory near 24 MB on a CPU."""
     pixels = _PIXELS_A_BATCH.get(device.type, _PIXELS_A_BATCH["cpu"])
     return max(1, min(64, pixels // (height * width)))
+
+
+def _smaller(size: int, error: Exception, detector: Detector, image: Tensor) -> int:
+    """Half the batch size after running out of memory; any other error is raised again."""
+    if not _out_of_memory(error):
+        raise error
+    if size == 1:
+        height, width = image.shape[-2:]
+        raise DetectorError(
+            f"detector {detector.info.name}: out of memory on a single picture of "
+            f"{width}x{height}; explain a smaller copy of it (read_image(..., max_side=1024))"
+        ) from error
+    return max(1, size // 2)
 
 
 def _out_of_memory(error: Exception) -> bool:

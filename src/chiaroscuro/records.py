@@ -1,4 +1,4 @@
-"""The things that flow through the package: Proposals, Target, Explanation.
+"""The things that flow through the package: Proposals, Target, Truth, Explanation.
 
 Frozen, checked at birth: an object that exists is valid. All arrays are torch tensors; boxes are
 ``x1 y1 x2 y2`` in continuous pixels. Converting a framework's own output is the adapters' work.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from chiaroscuro import bundle
@@ -232,6 +232,42 @@ class Target:
             "score": None if self.score is None else round(self.score, 6),
             "origin": self.origin,
         }
+
+
+@dataclass(frozen=True, slots=True, init=False, eq=False)
+class Truth:
+    """The boxes that a person marked in one picture.
+
+    Attributes:
+        boxes: ``n 4``, x1 y1 x2 y2 in pixels.
+        labels: ``n``, class index; all 0 when not given.
+        ignore: ``n``, true for a box that is not to be scored: neither a find nor a miss. None is
+            ignored when not given.
+
+    Raises:
+        ProposalsError: on other shapes, non-finite values or inverted boxes.
+    """
+
+    boxes: Float32[Tensor, "n 4"]
+    labels: Int64[Tensor, " n"]
+    ignore: Bool[Tensor, " n"]
+
+    def __init__(self, *, boxes: Any, labels: Any = None, ignore: Any = None) -> None:
+        n = len(boxes)
+        as_if_found = Proposals(boxes=boxes, scores=torch.ones(n), labels=labels)
+        ignore = torch.zeros(n, dtype=torch.bool) if ignore is None else torch.as_tensor(ignore)
+        if ignore.shape != (n,):
+            raise ProposalsError(f"ignore: wanted shape ({n},), got {tuple(ignore.shape)}")
+        object.__setattr__(self, "boxes", as_if_found.boxes)
+        object.__setattr__(self, "labels", as_if_found.labels)
+        object.__setattr__(self, "ignore", ignore.bool())
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def scaled(self, scale: float) -> "Truth":
+        """The same boxes in a picture reduced or enlarged by that factor."""
+        return Truth(boxes=self.boxes * scale, labels=self.labels, ignore=self.ignore)
 
 
 TargetsLike = Proposals | Target | Sequence[Target] | Sequence[Sequence[float]] | Tensor | Any

@@ -223,7 +223,7 @@ def test_a_model_can_go_on_training_after_a_detect(picture):
 def test_without_nms_reports_more_and_shares_the_weights(model, picture):
     detector = load(model)
     raw = detector.without_nms()
-    assert raw.model is detector.model
+    assert raw.network is detector.network
     assert raw.info.before_nms
     assert not detector.info.before_nms
     kept, every = detector.detect(picture)[0], raw.detect(picture)[0]
@@ -482,10 +482,10 @@ def test_the_seeds_detector_without_batch_counters(tmp_path):
     torch.save(OrderedDict((f"module.{k}", v) for k, v in state.items()), tmp_path / "model1.pth")
     detector = load_detector(tmp_path / "model1.pth", device="cpu", min_size=64)
     assert detector.info.class_names == ("face",)
-    assert type(detector.model).__name__ == "FasterRCNN"
-    assert not any(module.training for module in detector.model.modules())
+    assert type(detector.network).__name__ == "FasterRCNN"
+    assert not any(module.training for module in detector.network.modules())
     for name, value in state.items():
-        assert torch.equal(detector.model.state_dict()[name], value.float())
+        assert torch.equal(detector.network.state_dict()[name], value.float())
 
 
 def test_weights_by_path_for_a_named_builder(tmp_path, ssdlite, picture):
@@ -494,7 +494,7 @@ def test_weights_by_path_for_a_named_builder(tmp_path, ssdlite, picture):
     detector = load(SSDLITE, weights=path, class_names=["portrait"], channels_last=True)
     assert detector.info.class_names == ("portrait",)
     assert "weights.bin" in detector.info.name
-    convolution = next(p for p in detector.model.parameters() if p.ndim == 4)
+    convolution = next(p for p in detector.network.parameters() if p.ndim == 4)
     assert convolution.is_contiguous(memory_format=torch.channels_last)
     wanted = load(ssdlite).detect(picture)[0]
     torch.testing.assert_close(detector.detect(picture)[0].boxes, wanted.boxes, atol=0.1, rtol=0)
@@ -523,7 +523,7 @@ def test_ambiguous_weights_ask_for_the_builder(tmp_path):
     save_file({name: torch.ones(v.shape) for name, v in meta_state(RCNN).items()}, path)
     with pytest.raises(CheckpointError, match=r"faces\.safetensors: .*say builder="):
         load(str(path))
-    assert load(str(path), builder=RCNN).model.transform.min_size == (320,)
+    assert load(str(path), builder=RCNN).network.transform.min_size == (320,)
 
 
 def test_a_checkpoint_of_ours_needs_nothing_more(tmp_path, picture):
@@ -622,14 +622,14 @@ def test_published_weights_bring_their_class_names(monkeypatch, tmp_path):
 
 def test_random_networks_have_as_many_classes_as_names():
     detector = load(SSDLITE, weights=None, class_names=["face", "hand", "dog"])
-    assert networks.count_outputs(detector.model.state_dict()) == 4
+    assert networks.count_outputs(detector.network.state_dict()) == 4
     assert detector.info.name == f"torchvision/{SSDLITE} (random weights)"
 
 
 def test_locks_do_not_keep_models_alive():
     detector = load(make("fcos"))
     detector.detect(torch.rand(1, 3, 40, 60))
-    model = weakref.ref(detector.model)
+    model = weakref.ref(detector.network)
     del detector
     gc.collect()
     assert model() is None

@@ -172,7 +172,7 @@ def test_folder_written_by_save_pretrained(tmp_path, capfd):
         torch.testing.assert_close(one.boxes, other.boxes)
 
     model.config.auxiliary_loss = False
-    known = load_detector(detector.model)  # it knows where it came from: no processor needed
+    known = load_detector(detector.network)  # it knows where it came from: no processor needed
     torch.testing.assert_close(known.detect(PICTURE)[0].boxes, wanted[0].boxes)
 
 
@@ -236,7 +236,7 @@ def test_other_outputs_are_refused():
 def test_other_modules_are_left_to_other_sources():
     assert source.wraps(make_detr()[0])
     assert not source.wraps(torch.nn.Linear(1, 1))
-    assert not source.wraps(make_detr()[0].model)
+    assert not source.wraps(make_detr()[0].network)
 
 
 @models

@@ -73,6 +73,30 @@ def test_area_is_over_what_was_changed() -> None:
     assert down.area == pytest.approx(0.3 * 0.65 + 0.3 * 0.35 + 0.4 * 0.2, abs=1e-5)
 
 
+def test_patches_are_changed_whole_the_best_mean_first() -> None:
+    """Patches of 7 pixels a side, cut at the right and lower edge of 20 x 30."""
+    saliency = torch.zeros(HEIGHT, WIDTH)
+    saliency[0:7, 7:14] = 1
+    saliency[14:20, 28:30] = 2  # the last patch, 6 x 2
+    saliency[7, 0] = 30  # one bright pixel of 49
+    patches = metrics.Protocol(
+        name="patches",
+        insertion="black",
+        deletion="black",
+        patch=0.7,
+        shares=tuple(i / 15 for i in range(16)),
+    )
+    order, counts = patches.order(saliency, cs.Target(box=BOX))
+    assert counts[:5] == [0, 12, 61, 110, 159]
+    assert counts[-1] == HEIGHT * WIDTH
+    first = {divmod(pixel, WIDTH) for pixel in order[:12].tolist()}
+    assert first == {(y, x) for y in range(14, 20) for x in (28, 29)}
+    assert sorted(order[12:61].tolist()) == [y * WIDTH + x for y in range(7) for x in range(7, 14)]
+    assert 7 * WIDTH in order[61:110].tolist()
+    down = metrics.deletion(WHITE, detector(), BOX, saliency, protocol=patches)
+    torch.testing.assert_close(down.fraction, torch.tensor(counts).double() / 600)
+
+
 def test_equal_pixels_go_in_reading_order() -> None:
     saliency = torch.zeros(HEIGHT, WIDTH)
     saliency[0, 0] = 1
@@ -150,8 +174,8 @@ def test_two_protocols_are_not_compared() -> None:
 @pytest.mark.parametrize("name", sorted(metrics.PROTOCOLS))
 def test_every_protocol_begins_and_ends_where_it_says(name: str) -> None:
     protocol = metrics.PROTOCOLS[name]
-    target = cs.Target(box=BOX)
-    counts = protocol.counts(target, HEIGHT, WIDTH)
+    order, counts = protocol.order(evidence_map(), cs.Target(box=BOX))
+    assert sorted(order.tolist()) == list(range(HEIGHT * WIDTH))
     assert counts[0] == 0
     assert counts == sorted(set(counts))
     assert counts[-1] == (100 if protocol.step == "box" else HEIGHT * WIDTH)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from chiaroscuro.errors import DetectorOutputError, ImageError
+from chiaroscuro.errors import DetectorOutputError, ImageError, InputError
 from chiaroscuro.records import Proposals
 
 
@@ -34,6 +34,8 @@ class DetectorInfo:
 @runtime_checkable
 class Detector(Protocol):
     """Anything with these two members can be explained; no base class is needed.
+
+    A detector that runs a torch network has it as ``network``, for what needs weights or gradients.
 
     A detector may also have a method ``without_nms() -> Detector``: the same network, reporting
     also what its non-maximum suppression would drop. ``observe`` uses it where it exists, so that
@@ -82,6 +84,21 @@ def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
                 f"detector {name}: wanted Proposals for every image, got {type(result).__name__}"
             )
     return list(results)
+
+
+def torch_network(detector: Detector) -> nn.Module:
+    """The torch network behind a detector.
+
+    Raises:
+        InputError: if it shows none: a black box.
+    """
+    network: object = getattr(detector, "network", None)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"detector {detector.info.name} is a black box here: no torch network whose weights "
+            "could be looked at; for retinaface take form='torch' (-O form=torch)"
+        )
+    return network
 
 
 def as_unit_floats(images: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class TorchvisionDetector:
             raise InputError(f"min_score: wanted a number in [0, 1), got {min_score}")
         if autocast is not None and autocast not in _AUTOCAST:
             raise InputError(f"autocast: wanted bf16, fp16 or None, got {autocast!r}")
-        self.model = model
+        self.network = model
         self._autocast = autocast
         self._sizes = _check_sizes(model, min_size, max_size)
         with _lock_of(model):  # another thread may be detecting with other settings
@@ -107,11 +107,11 @@ class TorchvisionDetector:
         Proposals lie on the CPU. Rows with NaN, infinite or inverted boxes are dropped with a
         warning that counts them.
         """
-        batch = as_unit_floats(images.detach()).to(_device_of(self.model))
+        batch = as_unit_floats(images.detach()).to(_device_of(self.network))
         if len(batch) == 0:
             return []
-        with _lock_of(self.model), self._ready(), torch.no_grad():
-            results = self.model(list(batch))
+        with _lock_of(self.network), self._ready(), torch.no_grad():
+            results = self.network(list(batch))
         return [self._read(result) for result in results]
 
     def without_nms(self) -> "TorchvisionDetector":
@@ -127,25 +127,25 @@ class TorchvisionDetector:
     @contextmanager
     def _ready(self) -> Iterator[None]:
         """The model set up to detect; on leaving it is as it was before."""
-        modes = [(module, module.training) for module in self.model.modules()]
+        modes = [(module, module.training) for module in self.network.modules()]
         with ExitStack() as undo:
             for module, training in modes:
                 if training:
                     undo.callback(setattr, module, "training", training)
-            self.model.eval()
+            self.network.eval()
             for module, attribute, value in self._settings():
                 undo.callback(setattr, module, attribute, getattr(module, attribute))
                 setattr(module, attribute, value)
             if self._autocast is not None:
-                for module in _full_precision_outputs(self.model):
+                for module in _full_precision_outputs(self.network):
                     undo.callback(module.register_forward_hook(_to_float32).remove)
                 dtype = _AUTOCAST[self._autocast]
-                undo.enter_context(torch.autocast(_device_of(self.model).type, dtype=dtype))
+                undo.enter_context(torch.autocast(_device_of(self.network).type, dtype=dtype))
             yield
 
     def _settings(self) -> Iterator[tuple[Any, str, Any]]:
         """What is set for the time of a detect: module, attribute, value."""
-        model: Any = self.model
+        model: Any = self.network
         final = _final_stage(model)
         yield final, "score_thresh", self.info.min_score
         yield final, "detections_per_img", sys.maxsize  # counted in `_read`, without background

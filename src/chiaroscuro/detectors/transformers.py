@@ -57,7 +57,7 @@ class TransformersDetector:
                 f"transformers: wanted a model that needs a picture only, got "
                 f"{type(model).__name__}, which is asked in words; wrap it in a function"
             )
-        self.model, self._processor = model, processor
+        self.network, self._processor = model, processor
         names = model.config.id2label
         self.info = DetectorInfo(
             name=name or type(model).__name__,
@@ -77,8 +77,8 @@ class TransformersDetector:
         pictures = as_unit_floats(images.detach())
         if not len(pictures):
             return []
-        with evaluating(self.model):
-            output = self.model(**self._prepare(pictures))
+        with evaluating(self.network):
+            output = self.network(**self._prepare(pictures))
         height, width = pictures.shape[2:]
         frame = Frame.stretch((height, width), (height, width))
         boxes = self._boxes(output, len(pictures), frame)
@@ -91,7 +91,7 @@ class TransformersDetector:
     def _prepare(self, pictures: Tensor) -> dict[str, Tensor]:
         """The model's inputs: pixels, and a mask of padding where its processor makes one."""
         on_device = getattr(self._processor, "backend", "") == "torchvision"
-        given = (pictures.to(self.model.device if on_device else "cpu") * 255).round()
+        given = (pictures.to(self.network.device if on_device else "cpu") * 255).round()
         encoded = self._processor(
             images=list(given.clamp(0, 255).to(torch.uint8)),
             return_tensors="pt",
@@ -99,7 +99,7 @@ class TransformersDetector:
         )
         return {
             name: value.to(
-                self.model.device, self.model.dtype if value.is_floating_point() else None
+                self.network.device, self.network.dtype if value.is_floating_point() else None
             )
             for name, value in encoded.items()
             if name in self._inputs

@@ -1,6 +1,15 @@
-"""Is a map true? Curves under a named protocol, and where a map's evidence lies."""
+"""Is a map true? Curves under a named protocol, where evidence lies, and how far to trust it."""
 
+from chiaroscuro.metrics.agreement import Agreement, agreement, stability
+from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision
+from chiaroscuro.metrics.baselines import BASELINES, baseline
 from chiaroscuro.metrics.causal import Curve, curves, deletion, insertion, overall
+from chiaroscuro.metrics.collection import (
+    CollectionCurve,
+    MappedPicture,
+    collection_curves,
+    merged_map,
+)
 from chiaroscuro.metrics.localisation import (
     box_coverage,
     energy_pointing_game,
@@ -9,19 +18,33 @@ from chiaroscuro.metrics.localisation import (
     pointing_game,
 )
 from chiaroscuro.metrics.protocols import PROTOCOLS, Blur, Protocol
+from chiaroscuro.metrics.randomisation import RandomisedStage, randomisation
 
 __all__ = [
+    "BASELINES",
     "PROTOCOLS",
+    "Agreement",
+    "AveragePrecision",
     "Blur",
+    "CollectionCurve",
     "Curve",
+    "MappedPicture",
     "Protocol",
+    "RandomisedStage",
+    "agreement",
+    "average_precision",
+    "baseline",
     "box_coverage",
+    "collection_curves",
     "curves",
     "deletion",
     "energy_pointing_game",
     "insertion",
     "irrelevant_attention",
     "map_iou",
+    "merged_map",
     "overall",
     "pointing_game",
+    "randomisation",
+    "stability",
 ]

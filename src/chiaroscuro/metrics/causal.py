@@ -11,19 +11,18 @@ full batches, made as they are needed, so memory does not grow with their number
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
 from chiaroscuro import boxes
 from chiaroscuro.detectors import Detector
-from chiaroscuro.detectors.protocol import as_unit_floats, checked_detect
-from chiaroscuro.engine import default_batch_size
-from chiaroscuro.errors import InputError, UndefinedMetricError
-from chiaroscuro.metrics.maps import usable_map
+from chiaroscuro.detectors.protocol import as_unit_floats
+from chiaroscuro.engine import default_batch_size, detect_each
+from chiaroscuro.errors import InputError
+from chiaroscuro.metrics.maps import ordered_map
 from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named
 from chiaroscuro.records import Proposals, Target, as_targets
 from chiaroscuro.similarity import similarity
@@ -194,44 +193,28 @@ def curves(
     if len(targets) != len(maps):
         raise InputError(f"maps: wanted one a target, {len(targets)}, got {len(maps)}")
     wanted = [as_targets(target)[0].inside(height, width) for target in targets]
-    orders = [_order(saliency, height, width) for saliency in maps]
-    counts = [protocol.counts(target, height, width) for target in wanted]
+    for saliency in maps:
+        ordered_map(saliency, (height, width))
+    plans = [
+        protocol.order(saliency, target) for saliency, target in zip(maps, wanted, strict=True)
+    ]
     fill = protocol.insertion if direction == "insertion" else protocol.deletion
 
     def steps() -> Iterator[Tensor]:
-        for target, order, wanted_counts in zip(wanted, orders, counts, strict=True):
+        for target, (order, counts) in zip(wanted, plans, strict=True):
             other = filled(fill, pixels, target)
             before, after = (other, pixels) if direction == "insertion" else (pixels, other)
-            for count in wanted_counts:
+            for count in counts:
                 changed = torch.zeros(height * width, dtype=torch.bool)
                 changed[order[:count]] = True
                 yield torch.where(changed.view(height, width), after, before)
 
     size = batch_size or default_batch_size(height, width, torch.device(detector.info.device))
-    found = _detect(detector, steps(), size)
+    found = detect_each(steps(), detector, size)
     return [
-        _curve(target, count, [next(found) for _ in count], direction, protocol, height * width)
-        for target, count in zip(wanted, counts, strict=True)
+        _curve(target, counts, [next(found) for _ in counts], direction, protocol, height * width)
+        for target, (_, counts) in zip(wanted, plans, strict=True)
     ]
-
-
-def _order(saliency: Tensor, height: int, width: int) -> Int64[Tensor, " pixels"]:
-    """Pixels, the most salient first; equal ones in reading order."""
-    usable_map(saliency, (height, width))
-    values = saliency.flatten()
-    if float(values.max()) == float(values.min()):
-        raise UndefinedMetricError(
-            f"the map has the same value everywhere ({float(values[0]):g}), so there is no most "
-            "salient pixel to begin with; count it, do not average it in"
-        )
-    return torch.argsort(values, descending=True, stable=True)
-
-
-def _detect(detector: Detector, pictures: Iterator[Tensor], size: int) -> Iterator[Proposals]:
-    device = torch.device(detector.info.device)
-    while batch := list(islice(pictures, size)):
-        for found in checked_detect(detector, torch.stack(batch).to(device)):
-            yield found.to("cpu")
 
 
 def _curve(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from chiaroscuro.errors import InputError
+from chiaroscuro.errors import InputError, UndefinedMetricError
 
 
 def usable_map(saliency: Tensor, size: tuple[int, int] | None = None) -> None:
@@ -31,4 +31,19 @@ def usable_map(saliency: Tensor, size: tuple[int, int] | None = None) -> None:
         raise InputError(
             f"saliency: wanted finite numbers, got NaN or infinity in {bad} of "
             f"{saliency.numel()} pixels; such a map has no order of pixels"
+        )
+
+
+def ordered_map(saliency: Tensor, size: tuple[int, int]) -> None:
+    """Refuse a map that has no most salient pixel.
+
+    Raises:
+        InputError: as for ``usable_map``.
+        UndefinedMetricError: on a map with the same value everywhere.
+    """
+    usable_map(saliency, size)
+    if float(saliency.max()) == float(saliency.min()):
+        raise UndefinedMetricError(
+            f"the map has the same value everywhere ({float(saliency[0, 0]):g}), so there is no "
+            "most salient pixel to begin with; count it, do not average it in"
         )

@@ -1,0 +1,118 @@
+"""Average precision over a set of pictures, by the COCO reference evaluator (pycocotools)."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor
+
+from chiaroscuro.errors import InputError, UndefinedMetricError
+from chiaroscuro.records import Proposals, Truth
+
+MAX_DETECTIONS = 100  # a picture, the best by score: COCO's rule
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePrecision:
+    """Mean over classes, 101-point interpolated, in [0, 1].
+
+    Attributes:
+        ap: mean over IoU thresholds of 0.50, 0.55, ..., 0.95.
+        ap50: at an IoU of 0.50.
+        ap75: at an IoU of 0.75.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+
+
+def average_precision(found: Sequence[Proposals], truth: Sequence[Truth]) -> AveragePrecision:
+    """COCO average precision of detections in a set of pictures.
+
+    A detection that matches only a box to be ignored counts neither way.
+
+    Args:
+        found: one a picture, down to a low score; the best 100 of each count.
+        truth: one a picture, in the same order.
+
+    Raises:
+        InputError: if the two differ in number.
+        UndefinedMetricError: if no picture has a box that is to be scored.
+    """
+    if len(found) != len(truth):
+        raise InputError(
+            f"average_precision: wanted detections for {len(truth)} pictures, got {len(found)}"
+        )
+    if not any(bool((~marked.ignore).any()) for marked in truth):
+        raise UndefinedMetricError(
+            "average_precision: no picture has a marked box that is to be scored"
+        )
+    marked_rows: list[dict[str, Any]] = []
+    found_rows: list[dict[str, Any]] = []
+    for picture, (proposals, marked) in enumerate(zip(found, truth, strict=True)):
+        for i in range(len(marked)):
+            row = _row(picture, marked.boxes[i], int(marked.labels[i]), len(marked_rows) + 1)
+            marked_rows.append({**row, "iscrowd": 0, "unscored": bool(marked.ignore[i])})
+        best = proposals.best(MAX_DETECTIONS)
+        for i in range(len(best)):
+            row = _row(picture, best.boxes[i], int(best.labels[i]), len(found_rows) + 1)
+            found_rows.append({**row, "iscrowd": 0, "score": float(best.scores[i])})
+    classes = sorted({row["category_id"] for row in marked_rows if not row["unscored"]})
+    pictures = range(len(truth))
+    with contextlib.redirect_stdout(io.StringIO()):  # the evaluator prints as it goes
+        judge = _Evaluator(
+            _dataset(marked_rows, classes, pictures),
+            _dataset(found_rows, classes, pictures),
+            "bbox",
+        )
+        judge.evaluate()
+        judge.accumulate()
+    # thresholds, recalls, classes, area ranges (the first is all), detection limits (the last, 100)
+    precision = judge.eval["precision"][:, :, :, 0, -1]
+    return AveragePrecision(
+        ap=float(precision.mean()),
+        ap50=float(precision[0].mean()),
+        ap75=float(precision[5].mean()),
+    )
+
+
+class _Evaluator(COCOeval):  # type: ignore[misc]
+    """COCOeval ignores crowds alone: it overwrites what else a data set says is to be ignored.
+
+    A crowd is another thing, a region that may swallow many detections whatever their overlap.
+    """
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        for rows in self._gts.values():
+            for row in rows:
+                row["ignore"] = int(row["unscored"])
+
+
+def _dataset(rows: list[dict[str, Any]], classes: Sequence[int], pictures: range) -> COCO:
+    dataset = COCO()
+    dataset.dataset = {
+        "images": [{"id": picture} for picture in pictures],
+        "categories": [{"id": label} for label in classes],
+        "annotations": rows,
+    }
+    dataset.createIndex()
+    return dataset
+
+
+def _row(picture: int, box: Tensor, label: int, number: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = np.asarray(box.tolist())
+    width, height = x2 - x1, y2 - y1
+    return {
+        "id": number,
+        "image_id": picture,
+        "category_id": label,
+        "bbox": [x1, y1, width, height],
+        "area": width * height,
+    }

@@ -1,0 +1,92 @@
+"""Maps that explain nothing, to set beside every score.
+
+A figure is worth what it exceeds these by. None of them asks the detector anything; none has large
+areas of one value, whose pixels would be taken in reading order.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from chiaroscuro.detectors.protocol import as_unit_floats
+from chiaroscuro.errors import UnknownNameError
+from chiaroscuro.records import Target, as_targets
+
+_CELLS = 16  # a side, of the random map: as smooth as a map from the default masks
+
+
+def baseline(
+    name: str, image: Tensor, target: object, seed: int = 0
+) -> Float32[Tensor, "height width"]:
+    """A map of that kind for one target.
+
+    Args:
+        name: ``"box"``: the target's box, falling from its centre, negative outside; ``"centre"``:
+            a Gaussian in the middle of the picture, a quarter of its sides wide; ``"edges"``: the
+            strength of the picture's edges; ``"random"``: smooth noise.
+        image: ``3 height width``, uint8 or float32 in [0, 1].
+        target: Target, or box ``x1 y1 x2 y2``.
+        seed: of the random map.
+
+    Raises:
+        UnknownNameError: on another name.
+    """
+    if name not in BASELINES:
+        raise UnknownNameError("baseline", name, list(BASELINES))
+    pixels = as_unit_floats(image[None])[0].cpu()
+    return BASELINES[name](pixels, as_targets(target)[0], seed)
+
+
+def _box(image: Tensor, target: Target, _seed: int) -> Tensor:
+    """1 at the box's centre, 1/2 at its edges: thresholded at half, it is the box."""
+    x1, y1, x2, y2 = target.box.tolist()
+    x, y = _pixel_centres(image)
+    across = (2 * x - x1 - x2).abs() / (x2 - x1)
+    down = (2 * y - y1 - y2).abs() / (y2 - y1)
+    outwards = torch.maximum(across[None, :], down[:, None])
+    return torch.where(outwards < 1, 1 - outwards / 2, -outwards)
+
+
+def _centre(image: Tensor, _target: Target, _seed: int) -> Tensor:
+    height, width = image.shape[1:]
+    x, y = _pixel_centres(image)
+    across, down = (x / width - 0.5) / 0.25, (y / height - 0.5) / 0.25
+    return torch.exp(-(down[:, None] ** 2 + across[None, :] ** 2) / 2)
+
+
+def _edges(image: Tensor, _target: Target, seed: int) -> Tensor:
+    """Gradient of the brightness by central differences, with noise of 1e-6 against ties."""
+    brightness = image.mean(dim=0)
+    strength = torch.zeros_like(brightness)
+    for axis in (0, 1):
+        if brightness.shape[axis] > 1:
+            (slope,) = torch.gradient(brightness, dim=axis)
+            strength += slope**2
+    return strength.sqrt() + 1e-6 * torch.rand(brightness.shape, generator=_generator(seed))
+
+
+def _random(image: Tensor, _target: Target, seed: int) -> Tensor:
+    cells = torch.rand(1, 1, _CELLS, _CELLS, generator=_generator(seed))
+    smooth = torch.nn.functional.interpolate(
+        cells, tuple(image.shape[1:]), mode="bicubic", align_corners=False
+    )
+    return smooth[0, 0]
+
+
+def _pixel_centres(image: Tensor) -> tuple[Tensor, Tensor]:
+    height, width = image.shape[1:]
+    return torch.arange(width) + 0.5, torch.arange(height) + 0.5
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+BASELINES: dict[str, Callable[[Tensor, Target, int], Tensor]] = {
+    "box": _box,
+    "centre": _centre,
+    "edges": _edges,
+    "random": _random,
+}

@@ -1,0 +1,156 @@
+"""Does a map depend on what the detector learned? Its weights are destroyed, part after part.
+
+A map that stays the same while the network behind it forgets everything shows the picture, not the
+detector. From the output backwards, as the cascading test of Adebayo et al., Sanity Checks for
+Saliency Maps, NeurIPS 2018, arXiv:1810.03292, section 3.1. The entries of every parameter are
+shuffled rather than drawn anew: that keeps each layer's scale, so that signals neither die out nor
+overflow for reasons that have nothing to do with what was learned.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors.protocol import torch_network
+from chiaroscuro.errors import InputError
+from chiaroscuro.evidence import Progress, observe
+from chiaroscuro.masks import MaskDesign
+from chiaroscuro.metrics.agreement import Agreement, agreement_or_none
+from chiaroscuro.records import Explanation, TargetsLike, as_targets
+
+
+@dataclass(frozen=True, slots=True)
+class RandomisedStage:
+    """Maps of a detector whose last parts have forgotten what they learned.
+
+    Attributes:
+        share: of all parameters, in (0, 1], how many were shuffled.
+        layer: the earliest layer among them.
+        mean_weight: one a target, in [0, 1]: mean of the mask weights; 0 where the detector no
+            longer reports anything near it.
+        agreement: one a target, with the untouched detector's map; None where either map is
+            constant, as it is when the target is no longer seen at all.
+    """
+
+    share: float
+    layer: str
+    mean_weight: tuple[float, ...]
+    agreement: tuple[Agreement | None, ...]
+
+
+def randomised(
+    detector: Detector, stages: int = 4, seed: int = 0
+) -> Iterator[tuple[float, str, Detector]]:
+    """The detector with more and more of its weights shuffled, from its last layer to its first.
+
+    Layers are taken in the order in which the network registers them, which is that of the forward
+    pass in every network we know. The detector itself is left as it is.
+
+    Args:
+        detector: one that runs a torch network.
+        stages: how many; each takes an equal share of the layers.
+        seed: of the shuffling.
+
+    Yields:
+        Share of the parameters shuffled so far, the earliest layer among them, and the detector.
+
+    Raises:
+        InputError: if the detector has no torch network, or fewer layers than stages.
+    """
+    changed = copy.deepcopy(detector)
+    network = torch_network(changed)
+    layers = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if any(True for _ in layer.parameters(recurse=False))
+    ]
+    if not 1 <= stages <= len(layers):
+        raise InputError(f"stages: wanted 1 to {len(layers)}, the layers there are, got {stages}")
+    total = sum(parameter.numel() for parameter in network.parameters())
+    generator = torch.Generator().manual_seed(seed)
+    done = 0
+    end = len(layers)
+    for stage in range(1, stages + 1):
+        start = len(layers) - round(stage * len(layers) / stages)
+        for _, layer in reversed(layers[start:end]):
+            done += _shuffle(layer, generator)
+        end = start
+        yield done / total, layers[start][0], changed
+
+
+def randomisation(
+    image: Tensor,
+    detector: Detector,
+    targets: TargetsLike,
+    *,
+    reference: Explanation | None = None,
+    stages: int = 4,
+    n_masks: int = 150,
+    seed: int = 0,
+    design: MaskDesign | None = None,
+    estimator: str = "surrogate",
+    batch_size: int | None = None,
+    progress: Callable[[str, Progress], None] | None = None,
+) -> list[RandomisedStage]:
+    """Maps of ever more randomised detectors, under the same masks, beside the real one.
+
+    Needs ``n_masks`` detector passes a stage, and as many for the reference.
+
+    Args:
+        image: ``3 height width``, uint8 or float32 in [0, 1].
+        detector: one that runs a torch network.
+        targets: what was explained.
+        reference: the real detector's maps under these masks; made when not given.
+        stages: as for ``randomised``.
+        n_masks: of every map.
+        seed: of the masks and of the shuffling.
+        design: of the masks.
+        estimator: of every map.
+        batch_size: pictures a detector call.
+        progress: called after every batch with the name of the stage.
+
+    Raises:
+        InputError: as ``randomised`` does.
+    """
+    height, width = image.shape[1:]
+    wanted = tuple(target.inside(height, width) for target in as_targets(targets))
+    design = design or MaskDesign()
+
+    def maps(name: str, its_detector: Detector) -> Explanation:
+        evidence = observe(
+            image,
+            its_detector,
+            n_masks=n_masks,
+            seed=seed,
+            design=design,
+            batch_size=batch_size,
+            progress=None if progress is None else lambda done: progress(name, done),
+        )
+        return evidence.explain(wanted, estimator=estimator)
+
+    if reference is None:
+        reference = maps("reference", detector)
+    rows = []
+    for share, layer, changed in randomised(detector, stages, seed):
+        result = maps(f"{share:.0%} randomised", changed)
+        agreements = tuple(
+            agreement_or_none(reference.saliency[i], result.saliency[i], target)
+            for i, target in enumerate(wanted)
+        )
+        rows.append(RandomisedStage(share, layer, tuple(result.mean_weight.tolist()), agreements))
+    return rows
+
+
+def _shuffle(layer: nn.Module, generator: torch.Generator) -> int:
+    count = 0
+    with torch.no_grad():
+        for parameter in layer.parameters(recurse=False):
+            order = torch.randperm(parameter.numel(), generator=generator)
+            values = parameter.flatten()[order.to(parameter.device)]
+            parameter.copy_(values.view(parameter.shape))
+            count += parameter.numel()
+    return count
