@@ -1,10 +1,11 @@
-"""Insertion and deletion by estimator and number of passes.
+"""Insertion and deletion by estimator and number of passes, beside maps that explain nothing.
 
     python benchmarks/long_runs.py && python benchmarks/faithfulness.py
 
-Every target of the long runs, under our own protocol (a blur that grows with the box); the maps of
-the first seed of pairs, the published map, and the box itself, pushed through the mask covariance,
-beside them. Medians over targets, and the middle half.
+Every target of the long runs, under our own protocol (a blur that grows with the box). Maps of the
+first seed of pairs; the published map; the box itself, pushed through the masks' covariance; and
+the baselines. Medians over targets, the middle half, and what each map gains or loses against the
+published one at 5000 masks, target by target.
 """
 
 from collections import defaultdict
@@ -17,47 +18,65 @@ from truth_against_passes import box_alone, targets_of
 import chiaroscuro as cs
 from chiaroscuro import metrics
 from chiaroscuro.errors import UndefinedMetricError
+from chiaroscuro.records import Target
 
 BUDGETS = (50, 150, 400, 1000)
+PUBLISHED = "paper, 5000"
+
+
+def maps_of(published: cs.Evidence, pairs: cs.Evidence, targets: list[Target]) -> dict[str, list]:
+    maps = {
+        f"baseline: {name}": [metrics.baseline(name, pairs.image, target) for target in targets]
+        for name in metrics.BASELINES
+    }
+    maps["baseline: box, as masks blur it"] = [
+        torch.as_tensor(box_alone(pairs.masks, target)).float() for target in targets
+    ]
+    maps[PUBLISHED] = list(published.explain(targets, estimator="paper").saliency)
+    for n in BUDGETS:
+        part = pairs.first(n)
+        maps[f"paper, {n}"] = list(published.first(n).explain(targets, estimator="paper").saliency)
+        maps[f"centred, {n}"] = list(part.explain(targets, estimator="centred").saliency)
+        maps[f"surrogate, {n}"] = list(part.explain(targets).saliency)
+    return maps
 
 
 def main() -> None:
     areas: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
-    undefined = 0
+    undefined: dict[str, int] = defaultdict(int)
     for name in DETECTORS:
         detector = cs.load_detector(name)
         for painting in PAINTINGS:
             published = cs.Evidence.load(path_of(name, painting, "published"))
             pairs = cs.Evidence.load(path_of(name, painting, "pairs0"))
-            targets = targets_of(detector, painting, published.image)
-            maps = {"box alone": torch.stack([box_alone(pairs.masks, t) for t in targets]).float()}
-            maps["paper, 5000"] = published.explain(targets, estimator="paper").saliency
-            for n in BUDGETS:
-                part = pairs.first(n)
-                maps[f"paper, {n}"] = (
-                    published.first(n).explain(targets, estimator="paper").saliency
-                )
-                maps[f"centred, {n}"] = part.explain(targets, estimator="centred").saliency
-                maps[f"surrogate, {n}"] = part.explain(targets).saliency
-            for what, saliency in maps.items():
-                for target, one in zip(targets, saliency, strict=True):
+            image = published.image
+            targets = targets_of(detector, painting, image)
+            for what, maps in maps_of(published, pairs, targets).items():
+                for target, saliency in zip(targets, maps, strict=True):
                     try:
-                        up = metrics.insertion(published.image, detector, target, one)
-                        down = metrics.deletion(published.image, detector, target, one)
+                        up = metrics.insertion(image, detector, target, saliency)
+                        down = metrics.deletion(image, detector, target, saliency)
+                        row = (up.area, down.area, metrics.overall(up, down))
                     except UndefinedMetricError:
-                        undefined += 1
-                        continue
-                    areas[what].append((up.area, down.area, metrics.overall(up, down)))
+                        undefined[what] += 1
+                        row = (np.nan, np.nan, np.nan)
+                    areas[what].append(row)
             print(f"<!-- {name} {painting} -->", flush=True)
-    print("| map | targets | insertion | deletion | overall | middle half |\n" + "|---" * 6 + "|")
+    reference = np.array(areas[PUBLISHED])[:, 2]
+    print(f"{len(reference)} targets\n")
+    print("| map | insertion | deletion | overall | middle half | gain, mean | gain, middle half |")
+    print("|---" * 7 + "|")
     for what, rows in areas.items():
-        up, down, both = np.median(rows, axis=0)
-        low, high = np.quantile([row[2] for row in rows], (0.25, 0.75))
+        up, down, both = np.nanmedian(rows, axis=0)
+        low, high = np.nanquantile([row[2] for row in rows], (0.25, 0.75))
+        gain = np.array(rows)[:, 2] - reference
+        error = np.nanstd(gain) / np.sqrt(len(gain))
+        worst, best = np.nanquantile(gain, (0.25, 0.75))
         print(
-            f"| {what} | {len(rows)} | {up:.3f} | {down:.3f} | {both:.3f} "
-            f"| {low:.2f} to {high:.2f} |"
+            f"| {what} | {up:.3f} | {down:.3f} | {both:.3f} | {low:.2f} to {high:.2f} "
+            f"| {np.nanmean(gain):+.3f} ± {error:.3f} | {worst:+.3f} to {best:+.3f} |"
         )
-    print(f"\n{undefined} maps without an order of pixels left out")
+    print("\nmaps without an order of pixels, left out:", dict(undefined) or "none")
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ def judge(found: Proposals, painting: SamplePainting) -> tuple[tuple[Target, ...
     Returns:
         Targets, and a word for each.
     """
-    overlap = boxes.iou(found.boxes, painting.boxes) >= MATCH_IOU
+    overlap = boxes.iou(found.boxes, painting.truth.boxes) >= MATCH_IOU
     captions = [FOUND if bool(row.any()) else FALSE_ALARM for row in overlap]
-    missed = painting.boxes[~overlap.any(dim=0) & ~painting.ignore]
+    missed = painting.truth.boxes[~overlap.any(dim=0) & ~painting.truth.ignore]
     targets = as_targets(found) + as_targets(missed, origin="truth")
     return targets, (*captions, *[MISSED] * len(missed))
 

@@ -7,6 +7,7 @@
     │   ├── ImageError                a picture that cannot be read or is not usable
     │   ├── TargetError               a box to explain that is empty, NaN or outside the picture
     │   ├── ProposalsError            boxes, scores or labels of impossible shape or value
+    │   ├── AnnotationError           a data set's marks that cannot be read or do not fit
     │   ├── UndefinedMetricError      a metric that has no value for this map
     │   ├── UnknownNameError          a detector, estimator, fill ... of that name does not exist
     │   └── BundleError               a result folder or file that is incomplete, foreign or unsafe
@@ -49,6 +50,10 @@ class ProposalsError(InputError):
 
 class BundleError(InputError):
     """A result file or folder that is incomplete, belongs to something else, or is unsafe."""
+
+
+class AnnotationError(InputError):
+    """The marks of a data set cannot be read, or do not fit its pictures or the detector."""
 
 
 class UndefinedMetricError(InputError):

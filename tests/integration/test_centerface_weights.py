@@ -27,7 +27,7 @@ def test_most_marked_faces_are_found() -> None:
     n_found = n_marked = 0
     for painting in met_faces(tenebrist=True)[:8]:
         found = DETECTOR.detect(painting.read()[None])[0].above(0.3)
-        marked = painting.boxes[~painting.ignore]
+        marked = painting.truth.boxes[~painting.truth.ignore]
         n_found += int((boxes.iou(marked, found.boxes) > 0.5).any(dim=1).sum())
         n_marked += len(marked)
     assert n_marked >= 20
@@ -53,7 +53,7 @@ def test_pictures_are_read_as_rgb() -> None:
         image = painting.read()
         for pixels, scores in ((image, right), (image.flip(0), wrong)):
             found = DETECTOR.detect(pixels[None])[0]
-            hits = boxes.iou(painting.boxes[~painting.ignore], found.boxes) > 0.5
+            hits = boxes.iou(painting.truth.boxes[~painting.truth.ignore], found.boxes) > 0.5
             scores += (hits * found.scores).amax(dim=1).tolist()
     assert np.mean(right) > np.mean(wrong) + 0.01
 

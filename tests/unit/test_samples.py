@@ -20,8 +20,8 @@ def test_every_painting_and_face_of_the_annotations_is_there(coco):
     paintings = met_faces()
     assert [p.id for p in paintings] == [entry["id"] for entry in coco["images"]]
     assert len(paintings) == 55
-    assert sum(len(p.boxes) for p in paintings) == len(coco["annotations"]) == 108
-    assert sum(int(p.ignore.sum()) for p in paintings) == sum(
+    assert sum(len(p.truth) for p in paintings) == len(coco["annotations"]) == 108
+    assert sum(int(p.truth.ignore.sum()) for p in paintings) == sum(
         face["ignore"] for face in coco["annotations"]
     )
 
@@ -37,10 +37,10 @@ def test_boxes_lie_inside_their_pictures(coco):
     sizes = {entry["id"]: (entry["width"], entry["height"]) for entry in coco["images"]}
     for painting in met_faces():
         width, height = sizes[painting.id]
-        x1, y1, x2, y2 = painting.boxes.T
-        assert painting.boxes.dtype == torch.float32
-        assert painting.ignore.dtype == torch.bool
-        assert painting.ignore.shape == x1.shape
+        x1, y1, x2, y2 = painting.truth.boxes.T
+        assert painting.truth.boxes.dtype == torch.float32
+        assert painting.truth.ignore.dtype == torch.bool
+        assert painting.truth.ignore.shape == x1.shape
         assert ((x1 >= 0) & (x1 < x2) & (x2 <= width)).all()
         assert ((y1 >= 0) & (y1 < y2) & (y2 <= height)).all()
 
@@ -52,7 +52,7 @@ def test_one_painting_by_its_number():
     assert painting.tenebrist
     assert painting.url.endswith("/435844")
     expected = torch.tensor([235.7, 58.3, 235.7 + 67.3, 58.3 + 86.5])
-    torch.testing.assert_close(painting.boxes[0], expected)
+    torch.testing.assert_close(painting.truth.boxes[0], expected)
     image = painting.read()
     assert image.shape == (3, 465, 599)
     assert image.dtype == torch.uint8
@@ -64,7 +64,8 @@ def test_faces_stay_with_their_own_painting(coco):
     painting = sample_painting(face["image_id"])
     x, y, width, height = face["bbox"]
     assert any(
-        torch.allclose(box, torch.tensor([x, y, x + width, y + height])) for box in painting.boxes
+        torch.allclose(box, torch.tensor([x, y, x + width, y + height]))
+        for box in painting.truth.boxes
     )
 
 

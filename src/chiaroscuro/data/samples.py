@@ -5,19 +5,18 @@ wheel, read by path: that package is never imported.
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
+from chiaroscuro.data.annotations import AnnotatedPicture, Annotations, parse_coco
 from chiaroscuro.data.images import read_image
 from chiaroscuro.errors import MissingDependencyError, UnknownNameError
+from chiaroscuro.records import Truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,8 +31,7 @@ class SamplePainting:
         tenebrist: whether it is one of the dark, strongly lit paintings the package is about.
         url: the museum's page.
         path: the picture on this machine.
-        boxes: ``n 4``, x1 y1 x2 y2 in pixels, inside the picture; at least one.
-        ignore: ``n``, true for a box that is not to be scored: neither a find nor a miss.
+        truth: the marked faces, inside the picture; at least one.
     """
 
     id: int
@@ -43,8 +41,7 @@ class SamplePainting:
     tenebrist: bool
     url: str
     path: Path
-    boxes: Float32[Tensor, "n 4"]
-    ignore: Bool[Tensor, " n"]
+    truth: Truth
 
     def read(self, *, max_side: int | None = None) -> UInt8[Tensor, "3 height width"]:
         """The picture; ``max_side`` as in :func:`~chiaroscuro.data.images.read_image`.
@@ -67,16 +64,17 @@ def met_faces(tenebrist: bool | None = None) -> list[SamplePainting]:
         MissingDependencyError: if the pictures are not installed.
     """
     folder = _picture_folder()
-    text = (files("chiaroscuro.data") / "met_faces.json").read_text(encoding="utf-8")
-    coco = json.loads(text)
-    faces: dict[int, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in coco["images"]}
-    for face in coco["annotations"]:
-        faces[face["image_id"]].append(face)
     return [
-        _painting(entry, faces[entry["id"]], folder)
-        for entry in coco["images"]
-        if tenebrist is None or entry["tenebrist"] == tenebrist
+        _painting(picture, folder)
+        for picture in met_faces_annotations().pictures
+        if tenebrist is None or picture.about["tenebrist"] == tenebrist
     ]
+
+
+def met_faces_annotations() -> Annotations:
+    """The marks alone, which need no picture."""
+    text = (files("chiaroscuro.data") / "met_faces.json").read_text(encoding="utf-8")
+    return parse_coco(json.loads(text), "met-faces")
 
 
 def sample_painting(painting_id: int) -> SamplePainting:
@@ -102,19 +100,15 @@ def _picture_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def _painting(
-    entry: Mapping[str, Any], faces: Sequence[Mapping[str, Any]], folder: Path
-) -> SamplePainting:
-    boxes = torch.tensor([face["bbox"] for face in faces], dtype=torch.float64)
-    boxes[:, 2:] += boxes[:, :2]  # COCO: x y width height
+def _painting(picture: AnnotatedPicture, folder: Path) -> SamplePainting:
+    about = picture.about
     return SamplePainting(
-        id=entry["id"],
-        title=entry["title"],
-        painter=entry["painter"],
-        date=entry["date"],
-        tenebrist=entry["tenebrist"],
-        url=entry["url"],
-        path=folder / entry["file_name"],
-        boxes=boxes.to(torch.float32),
-        ignore=torch.tensor([bool(face["ignore"]) for face in faces]),
+        id=about["id"],
+        title=about["title"],
+        painter=about["painter"],
+        date=about["date"],
+        tenebrist=about["tenebrist"],
+        url=about["url"],
+        path=folder / picture.file_name,
+        truth=picture.truth,
     )

@@ -1,0 +1,177 @@
+"""Every figure that ``evaluate`` gives, as data: what it is, which way is good, what it needs."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
+
+from torch import Tensor
+
+from chiaroscuro.metrics import localisation
+from chiaroscuro.records import Target
+
+Need = Literal["map", "box", "detector", "truth", "evidence", "weights"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One figure.
+
+    Attributes:
+        name: as columns and users have it.
+        title: in a few words.
+        better: which way is good.
+        low: the least value there can be.
+        high: the greatest.
+        needs: what it is computed from.
+        source: where it comes from.
+        of_map: how it is computed where a map and a box are enough, else None.
+    """
+
+    name: str
+    title: str
+    better: Literal["higher", "lower"]
+    low: float | int = 0
+    high: float | int = 1
+    needs: tuple[Need, ...] = ("map", "box")
+    source: str
+    of_map: Callable[[Tensor, Target], float | bool] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        described = {**asdict(self), "needs": list(self.needs)}
+        del described["of_map"]
+        return described
+
+
+_RISE = "Petsiuk et al. 2018, arXiv:1806.07421, section 4.2"
+_VAGO = "Pinciroli Vago et al. 2021, J. Imaging 7(7):106"
+_CURVES: tuple[Need, ...] = ("map", "box", "detector")
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="insertion",
+            title="area under IoU x score as salient pixels are put in",
+            better="higher",
+            needs=_CURVES,
+            source=_RISE,
+        ),
+        Metric(
+            name="deletion",
+            title="area under IoU x score as salient pixels are hidden",
+            better="lower",
+            needs=_CURVES,
+            source=_RISE,
+        ),
+        Metric(
+            name="overall",
+            title="insertion minus deletion",
+            better="higher",
+            low=-1,
+            needs=_CURVES,
+            source="Yamauchi et al. 2026, arXiv:2412.00666",
+        ),
+        Metric(
+            name="insertion_iou",
+            title="the same area under the IoU alone",
+            better="higher",
+            needs=_CURVES,
+            source=_RISE,
+        ),
+        Metric(
+            name="insertion_score",
+            title="the same area under the score alone",
+            better="higher",
+            needs=_CURVES,
+            source=_RISE,
+        ),
+        Metric(
+            name="deletion_iou",
+            title="the same area under the IoU alone",
+            better="lower",
+            needs=_CURVES,
+            source=_RISE,
+        ),
+        Metric(
+            name="deletion_score",
+            title="the same area under the score alone",
+            better="lower",
+            needs=_CURVES,
+            source=_RISE,
+        ),
+        Metric(
+            name="pointing_game",
+            title="whether the map's maximum lies in the box",
+            better="higher",
+            source="Zhang et al. 2018, arXiv:1608.00507, section 4.1",
+            of_map=localisation.pointing_game,
+        ),
+        Metric(
+            name="pointing_game_15px",
+            title="whether it lies in the box or within 15 pixels",
+            better="higher",
+            source="Zhang et al. 2018, arXiv:1608.00507, section 4.1",
+            of_map=partial(localisation.pointing_game, tolerance_px=15),
+        ),
+        Metric(
+            name="energy_pointing_game",
+            title="share of the positive evidence in the box",
+            better="higher",
+            source="Wang et al. 2020, arXiv:1910.01279, section 4.3",
+            of_map=localisation.energy_pointing_game,
+        ),
+        Metric(
+            name="map_iou",
+            title="IoU of the box with the map above half of its maximum",
+            better="higher",
+            source="Zhou et al. 2016, arXiv:1512.04150, section 3.2",
+            of_map=localisation.map_iou,
+        ),
+        Metric(
+            name="box_coverage",
+            title="share of the box above half of the map's maximum",
+            better="higher",
+            source=_VAGO,
+            of_map=localisation.box_coverage,
+        ),
+        Metric(
+            name="irrelevant_attention",
+            title="share of what is above half of the maximum that lies outside the box",
+            better="lower",
+            source=_VAGO,
+            of_map=localisation.irrelevant_attention,
+        ),
+        Metric(
+            name="collection_insertion",
+            title="area under the set's average precision as salient pixels are put in",
+            better="higher",
+            needs=("map", "detector", "truth"),
+            source="Bengamra et al. 2023, figure 9",
+        ),
+        Metric(
+            name="collection_deletion",
+            title="area under the set's average precision as salient pixels are hidden",
+            better="lower",
+            needs=("map", "detector", "truth"),
+            source="Bengamra et al. 2023, figure 9",
+        ),
+        Metric(
+            name="stability",
+            title="correlation with the map of another seed, fill or grid",
+            better="higher",
+            low=-1,
+            needs=("map", "box", "detector", "evidence"),
+            source="ours; the worry is that of Bengamra et al. 2023",
+        ),
+        Metric(
+            name="randomisation",
+            title="correlation with the map of the detector with shuffled weights",
+            better="lower",
+            low=-1,
+            needs=("map", "box", "evidence", "weights"),
+            source="Adebayo et al. 2018, arXiv:1810.03292, section 3.1",
+        ),
+    )
+}
