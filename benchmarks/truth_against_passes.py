@@ -38,7 +38,7 @@ def correlation(first: Tensor, second: Tensor, where: Tensor) -> float:
 def targets_of(detector: cs.Detector, painting: int, image: Tensor) -> tuple[Target, ...]:
     """What the detector finds, and the marked faces that it misses."""
     sample = sample_painting(painting)
-    marked = sample.boxes[~sample.ignore] * (image.shape[2] / sample.read().shape[2])
+    marked = sample.truth.boxes[~sample.truth.ignore] * (image.shape[2] / sample.read().shape[2])
     found = detector.detect(image[None])[0].above(0.3)
     missed = marked[(boxes.iou(marked, found.boxes) < 0.4).all(dim=1)]
     return as_targets(found) + as_targets(missed, origin="truth")

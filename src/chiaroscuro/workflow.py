@@ -1,8 +1,8 @@
 """What the command line does with one picture, and any other front end too."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,7 +58,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How pictures are explained; what the command line's options say."""
+    """How pictures are explained; what the command line's options say.
+
+    ``detector`` and ``detector_options`` are what ``load_detector`` was given: the manifest keeps
+    them, so that ``evaluate`` can load the same detector again.
+    """
+
+    detector: str = ""
+    detector_options: Mapping[str, Any] = field(default_factory=dict)
 
     min_score: float = SHOWN_SCORE
     n_masks: int | Literal["auto"] = "auto"
@@ -191,6 +198,10 @@ def explain_picture(
         folder,
         manifest={
             "picture": picture.describe(),
+            "asked": {
+                "detector": settings.detector or detector.info.name,
+                "options": dict(settings.detector_options),
+            },
             "captions": list(captions),
             "files": {
                 "overlays": [path.name for path in overlays],

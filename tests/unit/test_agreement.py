@@ -174,5 +174,6 @@ def test_maps_of_a_randomised_detector_no_longer_agree(image: Tensor) -> None:
 def test_a_black_box_has_no_weights_to_shuffle(image: Tensor) -> None:
     with pytest.raises(InputError, match="black box here"):
         metrics.randomisation(image, planted(image), [BOX], n_masks=8)
-    with pytest.raises(InputError, match="wanted 1 to 2"):
-        metrics.randomisation(image, TinyDetector(), [BOX], stages=3, n_masks=8)
+    with pytest.raises(InputError, match="wanted at least 1"):
+        metrics.randomisation(image, TinyDetector(), [BOX], stages=0, n_masks=8)
+    assert len(metrics.randomisation(image, TinyDetector(), [BOX], stages=9, n_masks=8)) == 2

@@ -8,6 +8,7 @@ import typer
 from chiaroscuro.cli.demo import demo
 from chiaroscuro.cli.detect import detect
 from chiaroscuro.cli.detectors import detectors
+from chiaroscuro.cli.evaluate import evaluate
 from chiaroscuro.cli.explain import explain
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, detectors, detect, explain):
+for command in (demo, detectors, detect, explain, evaluate):
     app.command()(command)
 
 

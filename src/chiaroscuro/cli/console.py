@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,13 +86,17 @@ def report(error: Exception) -> None:
     notes.print(f"[bold red]error[/] {_escaped(str(error))}")
 
 
-def open_detector(name: str, options: Sequence[str] | None, device: str) -> "Detector":
-    """The detector that the options name, said on stderr while it loads."""
+def open_detector(name: str, options: Mapping[str, Any], device: str) -> "Detector":
+    """The detector of that name, said on stderr while it loads."""
     from chiaroscuro.detectors import load_detector
 
-    settings = dict(_option(text) for text in options or ())
     with notes.status(f"loading {name}"):
-        return load_detector(name, device=device, **settings)
+        return load_detector(name, device=device, **options)
+
+
+def parse_options(texts: Sequence[str] | None) -> dict[str, Any]:
+    """``KEY=VALUE`` as keyword arguments; values are JSON where they can be."""
+    return dict(_option(text) for text in texts or ())
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -133,6 +137,29 @@ def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
                 pace=f"{progress.passes_per_second:.1f}/s",
                 fidelity=lowest,
             )
+
+        yield show
+
+
+@contextmanager
+def step_progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for steps of known number: what is done now, done, to do, time left."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=notes,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=_escaped(what), completed=done, total=total)
 
         yield show
 

@@ -31,8 +31,8 @@ def demo(
         from chiaroscuro.errors import ObservationInterrupted
         from chiaroscuro.workflow import Settings
 
-        model = open_detector(detector, None, "auto")
-        settings = Settings(n_masks=n_masks, seed=seed)
+        model = open_detector(detector, {}, "auto")
+        settings = Settings(detector=detector, n_masks=n_masks, seed=seed)
         try:
             page, entries = run_demo(model, out, settings, mask_progress)
         except ObservationInterrupted as stopped:

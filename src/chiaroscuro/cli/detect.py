@@ -14,6 +14,7 @@ from chiaroscuro.cli.console import (
     errors_as_exit_status,
     note,
     open_detector,
+    parse_options,
     print_json,
     report,
 )
@@ -34,7 +35,7 @@ def detect(
     from chiaroscuro.workflow import detect_picture, open_picture
 
     with errors_as_exit_status():
-        model = open_detector(detector, detector_option, device)
+        model = open_detector(detector, parse_options(detector_option), device)
         names = model.info.class_names
         results, failed = [], False
         for path in pictures:

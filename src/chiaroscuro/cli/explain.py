@@ -18,6 +18,7 @@ from chiaroscuro.cli.console import (
     mask_progress,
     note,
     open_detector,
+    parse_options,
     print_json,
     report,
 )
@@ -110,7 +111,7 @@ def explain(
 
         check_colours(colours)
         boxes = _boxes(target)
-        model = open_detector(detector, detector_option, device)
+        model = open_detector(detector, parse_options(detector_option), device)
         manifests, failed = [], False
         for path in pictures:
             try:
@@ -123,6 +124,8 @@ def explain(
                 height, width = picture.image.shape[1:]
                 note(f"{path}: reduced to {width}x{height}; --max-side 0 keeps the full size")
             settings = Settings(
+                detector=detector,
+                detector_options=parse_options(detector_option),
                 min_score=min_score,
                 n_masks=_n_masks(n_masks),
                 fidelity=fidelity,

@@ -143,7 +143,7 @@ def parse_coco(content: Any, source: str) -> Annotations:
     )
 
 
-def _usable(box: Sequence[float]) -> bool:
+def _usable(box: Any) -> bool:
     x, y, width, height = (float(value) for value in box)
     return all(map(math.isfinite, (x, y, width, height))) and width > 0 and height > 0
 

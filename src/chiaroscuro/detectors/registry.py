@@ -153,7 +153,8 @@ def _import_object(spec: str) -> Any:
 
 
 def _refuse(options: dict[str, Any], what: str) -> None:
-    given = [name for name, value in options.items() if value is not None]
+    unsaid = {"device": "auto"}
+    given = [n for n, value in options.items() if value is not None and value != unsaid.get(n)]
     if given:
         raise InputError(f"{what} takes no {', '.join(given)}")
 

@@ -3,7 +3,16 @@
 from chiaroscuro.metrics.agreement import Agreement, agreement, stability
 from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision
 from chiaroscuro.metrics.baselines import BASELINES, baseline
-from chiaroscuro.metrics.causal import Curve, curves, deletion, insertion, overall
+from chiaroscuro.metrics.catalogue import METRICS, Metric
+from chiaroscuro.metrics.causal import (
+    DIRECTIONS,
+    Curve,
+    Direction,
+    curves,
+    deletion,
+    insertion,
+    overall,
+)
 from chiaroscuro.metrics.collection import (
     CollectionCurve,
     MappedPicture,
@@ -22,13 +31,17 @@ from chiaroscuro.metrics.randomisation import RandomisedStage, randomisation
 
 __all__ = [
     "BASELINES",
+    "DIRECTIONS",
+    "METRICS",
     "PROTOCOLS",
     "Agreement",
     "AveragePrecision",
     "Blur",
     "CollectionCurve",
     "Curve",
+    "Direction",
     "MappedPicture",
+    "Metric",
     "Protocol",
     "RandomisedStage",
     "agreement",

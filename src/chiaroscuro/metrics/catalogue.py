@@ -113,7 +113,7 @@ METRICS: dict[str, Metric] = {
             title="whether it lies in the box or within 15 pixels",
             better="higher",
             source="Zhang et al. 2018, arXiv:1608.00507, section 4.1",
-            of_map=partial(localisation.pointing_game, tolerance_px=15),
+            of_map=partial(localisation.pointing_game, tolerance_px=15.0),
         ),
         Metric(
             name="energy_pointing_game",

@@ -28,6 +28,7 @@ from chiaroscuro.records import Proposals, Target, as_targets
 from chiaroscuro.similarity import similarity
 
 Direction = Literal["insertion", "deletion"]
+DIRECTIONS: tuple[Direction, ...] = ("insertion", "deletion")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

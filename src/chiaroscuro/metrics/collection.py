@@ -117,6 +117,22 @@ def merged_map(saliency: Tensor) -> Float32[Tensor, "height width"]:
     return (saliency[shown] / highest[shown, None, None]).max(dim=0).values.float()
 
 
+def protocol_of_sets(name: str | Protocol) -> Protocol:
+    """The protocol of that name, if its steps are the same in every picture.
+
+    Raises:
+        InputError: if they are not.
+        UnknownNameError: if there is none.
+    """
+    protocol = protocol_named(name)
+    if protocol.step != "picture" or protocol.patch:
+        raise InputError(
+            f"protocol {protocol.name}: its steps differ from picture to picture; a set needs "
+            "shares of the picture, as painting, chiaroscuro and xplique have them"
+        )
+    return protocol
+
+
 def collection_curves(
     pictures: Iterable[MappedPicture],
     detector: Detector,
@@ -145,12 +161,7 @@ def collection_curves(
         InputError: on a protocol with other steps, or no usable picture.
         UndefinedMetricError: if no marked box is to be scored.
     """
-    protocol = protocol_named(protocol)
-    if protocol.step != "picture" or protocol.patch:
-        raise InputError(
-            f"protocol {protocol.name}: its steps differ from picture to picture; a set needs "
-            "shares of the picture, as painting, chiaroscuro and xplique have them"
-        )
+    protocol = protocol_of_sets(protocol)
     found: dict[Direction, list[list[Proposals]]] = {"insertion": [], "deletion": []}
     truth: list[Truth] = []
     left_out: list[tuple[str, str]] = []

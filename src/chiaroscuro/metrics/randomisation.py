@@ -52,14 +52,14 @@ def randomised(
 
     Args:
         detector: one that runs a torch network.
-        stages: how many; each takes an equal share of the layers.
+        stages: how many, each of an equal share of the layers; at most one a layer.
         seed: of the shuffling.
 
     Yields:
         Share of the parameters shuffled so far, the earliest layer among them, and the detector.
 
     Raises:
-        InputError: if the detector has no torch network, or fewer layers than stages.
+        InputError: if the detector has no torch network with weights, or stages is below 1.
     """
     changed = copy.deepcopy(detector)
     network = torch_network(changed)
@@ -68,8 +68,12 @@ def randomised(
         for name, layer in network.named_modules()
         if any(True for _ in layer.parameters(recurse=False))
     ]
-    if not 1 <= stages <= len(layers):
-        raise InputError(f"stages: wanted 1 to {len(layers)}, the layers there are, got {stages}")
+    if stages < 1 or not layers:
+        raise InputError(
+            f"stages: wanted at least 1, of a network with weights; got {stages} of {len(layers)} "
+            "layers"
+        )
+    stages = min(stages, len(layers))
     total = sum(parameter.numel() for parameter in network.parameters())
     generator = torch.Generator().manual_seed(seed)
     done = 0

@@ -1,0 +1,206 @@
+"""``chiaroscuro evaluate``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chiaroscuro.cli.console import (
+    AS_JSON,
+    DETECTOR_OPTIONS,
+    DEVICE,
+    errors_as_exit_status,
+    note,
+    open_detector,
+    parse_options,
+    print_json,
+    step_progress,
+)
+
+if TYPE_CHECKING:
+    from chiaroscuro.data.annotations import Annotations
+    from chiaroscuro.evaluation import Evaluation
+
+SHOWN = (
+    "insertion",
+    "deletion",
+    "overall",
+    "pointing_game",
+    "energy_pointing_game",
+    "map_iou",
+)
+
+
+def evaluate(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS",
+            help="The --out folder of [bold]chiaroscuro explain[/], or one picture's folder in it.",
+        ),
+    ],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="How curves are made: chiaroscuro (blur grows with the box), painting (blur "
+            "51/50), rise, xplique, vxcode or odam. Figures of two protocols cannot be compared.",
+        ),
+    ] = "chiaroscuro",
+    annotations: Annotated[
+        str | None,
+        typer.Option(
+            "--annotations",
+            "-a",
+            metavar="COCO.json|met-faces",
+            help="Marked boxes: adds the insertion and deletion of the whole set's average "
+            "precision. Pictures are matched by file name.",
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            help="Score the box itself, a centred blob, edges and noise beside every map, at five "
+            "times the passes."
+        ),
+    ] = True,
+    stability: Annotated[
+        bool,
+        typer.Option(
+            "--stability",
+            help="Compare with maps of another seed, other fills, other grids: five explanations "
+            "more.",
+        ),
+    ] = False,
+    randomisation: Annotated[
+        bool,
+        typer.Option(
+            "--randomisation",
+            help="Compare with maps of the detector with shuffled weights: four explanations more. "
+            "Needs a torch network, such as -d retinaface -O form=torch.",
+        ),
+    ] = False,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector", "-d", help="What was explained. [dim]default: as the results say[/]"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the tables. [dim]default: RESULTS/evaluation-PROTOCOL[/]"
+        ),
+    ] = None,
+    detector_option: DETECTOR_OPTIONS = None,
+    device: DEVICE = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures a detector call; chosen when not given.")
+    ] = None,
+    as_json: AS_JSON = False,
+) -> None:
+    """Measure how true saved maps are: insertion, deletion, localisation, stability, sanity.
+
+    Pixels are put in and hidden, the most salient first, and the detector is asked again; maps that
+    explain nothing are scored beside, so that a good-looking number can be doubted. Writes
+    scores.parquet, curves.parquet, figures as PNG and SVG, and evaluation.json.
+
+    After Ctrl-C, the same command goes on where it stopped.
+    """
+    with errors_as_exit_status():
+        from chiaroscuro.evaluation import EvaluationSettings, evaluate_folder
+        from chiaroscuro.metrics.protocols import protocol_named
+        from chiaroscuro.results import explained_detector, saved_results
+
+        protocol_named(protocol)
+        marks = _annotations(annotations)
+        folders = saved_results(results)
+        asked = explained_detector(folders)
+        options = parse_options(detector_option)
+        model = open_detector(
+            detector or asked.spec, options if detector else {**asked.options, **options}, device
+        )
+        folder = out or results / f"evaluation-{protocol}"
+        try:
+            with step_progress("pictures") as progress:
+                evaluation = evaluate_folder(
+                    results,
+                    model,
+                    EvaluationSettings(
+                        protocol=protocol,
+                        baselines=baselines,
+                        stability=stability,
+                        randomisation=randomisation,
+                        batch_size=batch_size,
+                    ),
+                    folder,
+                    annotations=marks,
+                    progress=progress,
+                )
+        except KeyboardInterrupt as stopped:
+            note(f"stopped; what is done is kept in {folder}. The same command goes on from there.")
+            raise typer.Exit(1) from stopped
+        for left_out in evaluation.left_out:
+            where = " ".join(
+                f"{key} {left_out[key]}" for key in ("picture", "target", "map") if key in left_out
+            )
+            note(f"left out: {where}: {left_out['reason']}")
+        if as_json:
+            print_json(_as_json(evaluation))
+        else:
+            _print(evaluation, protocol)
+        if not evaluation.scores:
+            raise typer.Exit(1)
+
+
+def _annotations(spec: str | None) -> "Annotations | None":
+    from chiaroscuro.data.annotations import read_coco
+    from chiaroscuro.data.samples import met_faces_annotations
+
+    if spec is None:
+        return None
+    return met_faces_annotations() if spec == "met-faces" else read_coco(spec)
+
+
+def _as_json(evaluation: "Evaluation") -> dict[str, Any]:
+    from chiaroscuro.bundle import read_json
+
+    return {"folder": str(evaluation.folder), **read_json(evaluation.folder / "evaluation.json")}
+
+
+def _print(evaluation: "Evaluation", protocol: str) -> None:
+    """The table: medians over targets, the middle half after them."""
+    print(f"protocol {protocol}; median over targets (middle half); pointing_game: share of hits\n")
+    header = ["map", "targets", *SHOWN]
+    lines = [header]
+    for what, figures in evaluation.summary.items():
+        lines.append(
+            [what, str(figures["insertion"]["n"]), *(_cell(figures[name], name) for name in SHOWN)]
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
+    described = _as_json(evaluation)
+    for name, title in (
+        ("stability", "correlation with the map of"),
+        ("randomisation", "correlation with the map after shuffling weights, stage"),
+    ):
+        for what, kinds in described[name].items():
+            print(f"{title} {what}: linear {_cell(kinds['linear'])}, rank {_cell(kinds['rank'])}")
+    for curve in evaluation.collection:
+        print(
+            f"whole set, {curve.direction}: area {curve.area:.3f} under AP, "
+            f"{curve.ap50_area:.3f} under AP50 ({curve.n_pictures} pictures, {curve.n_boxes} boxes)"
+        )
+    print(f"\n{evaluation.folder / 'scores.parquet'}")
+
+
+def _cell(figures: dict[str, Any], name: str = "") -> str:
+    undefined = f" [{figures['undefined']} undefined]" if figures["undefined"] else ""
+    if not figures["n"]:
+        return f"-{undefined}"
+    if name.startswith("pointing_game"):  # hits: a share says more than a median
+        return f"{figures['mean']:.3f}{undefined}"
+    spread = f" ({figures['low']:.2f}-{figures['high']:.2f})" if figures["n"] > 1 else ""
+    return f"{figures['median']:.3f}{spread}{undefined}"

@@ -1,0 +1,472 @@
+"""Score the maps in a folder of results: what ``chiaroscuro evaluate`` does.
+
+Every picture's figures are written as soon as they are known, so a run that stops goes on from
+there. A figure that cannot be had is counted with its reason, and never averaged in.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from chiaroscuro import bundle, metrics, plots
+from chiaroscuro._version import __version__
+from chiaroscuro.data.annotations import Annotations
+from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors.protocol import torch_network
+from chiaroscuro.errors import BundleError, InputError, UndefinedMetricError
+from chiaroscuro.evidence import Evidence
+from chiaroscuro.metrics.catalogue import METRICS
+from chiaroscuro.metrics.collection import protocol_of_sets
+from chiaroscuro.metrics.maps import ordered_map
+from chiaroscuro.metrics.protocols import protocol_named
+from chiaroscuro.records import Target
+from chiaroscuro.results import SavedResult, explained_detector, saved_results
+
+MAP = "map"  # what the explanation's own map is called beside the baselines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSettings:
+    """What is measured.
+
+    Attributes:
+        protocol: of the curves.
+        baselines: whether maps that explain nothing are scored beside every map.
+        stability: whether maps of other seeds, fills and grids are made and compared; five times
+            the passes of the explanation.
+        randomisation: whether the detector's weights are shuffled and the maps made anew; four
+            times the passes of the explanation. Needs a torch network.
+        batch_size: pictures a detector call.
+    """
+
+    protocol: str = "chiaroscuro"
+    baselines: bool = True
+    stability: bool = False
+    randomisation: bool = False
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """What ``evaluate_folder`` measured.
+
+    Attributes:
+        folder: where the files are.
+        scores: one row for every picture, target and map.
+        curves: one row a picture, target, map and direction.
+        summary: by map and metric: ``n``, ``mean``, ``median``, ``low`` and ``high`` (quartiles)
+            and ``undefined``, how many have no value.
+        stability: one row a picture, target and changed choice.
+        randomisation: one row a picture, target and stage.
+        collection: the insertion and the deletion curve of the whole set, or none.
+        left_out: pictures, targets and maps without figures, with the reason.
+    """
+
+    folder: Path
+    scores: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+    summary: dict[str, dict[str, dict[str, Any]]]
+    stability: list[dict[str, Any]]
+    randomisation: list[dict[str, Any]]
+    collection: tuple[metrics.CollectionCurve, ...]
+    left_out: list[dict[str, Any]]
+
+
+def evaluate_folder(
+    folder: Path,
+    detector: Detector,
+    settings: EvaluationSettings,
+    out: Path,
+    *,
+    annotations: Annotations | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Score every map under ``folder`` and write tables and figures to ``out``.
+
+    Args:
+        folder: the ``--out`` folder of ``explain``, or one picture's folder in it.
+        detector: the detector that was explained.
+        settings: what is measured.
+        out: gets ``scores.parquet``, ``curves.parquet``, ``curves.png`` and ``.svg``, with
+            annotations ``collection.png`` and ``.svg``, and last ``evaluation.json``.
+        annotations: the marked boxes, for the curves of the whole set.
+        progress: called with what is done, how much is done, and how much there is.
+
+    Raises:
+        BundleError: if there are no results, or they are of another detector.
+        InputError: on an unknown protocol, or shuffling the weights of a black box.
+    """
+    folders = saved_results(folder)
+    explained = explained_detector(folders).name
+    if explained != detector.info.name:
+        raise BundleError(
+            f"{folder}: its maps explain {explained}, not {detector.info.name}; a map is only "
+            "true of the detector it came from"
+        )
+    protocol = protocol_named(settings.protocol)
+    if settings.randomisation:
+        torch_network(detector)
+    labels: dict[int, int] = {}
+    if annotations:
+        protocol_of_sets(protocol)
+        labels = annotations.labels_for(detector.info.class_names)
+        if not any(bool((~p.truth.ignore).any()) for p in annotations.pictures):
+            raise UndefinedMetricError(
+                f"{annotations.source}: no picture has a marked box that is to be scored"
+            )
+    steps = len(folders) * (2 if annotations else 1)
+    parts: list[dict[str, Any]] = []
+    for done, path in enumerate(folders):
+        if progress is not None:
+            progress(path.name, done, steps)
+        parts.append(_evaluate_picture(path, detector, settings, out / "pictures"))
+    gathered = {
+        name: [row for part in parts for row in part[name]]
+        for name in ("scores", "curves", "stability", "randomisation", "left_out")
+    }
+    collection: tuple[metrics.CollectionCurve, ...] = ()
+    if annotations:
+        seen = iter(range(len(folders), steps + 1))
+
+        def mapped() -> Iterator[metrics.MappedPicture]:
+            for path in folders:
+                if progress is not None:
+                    progress(f"{path.name}, whole set", next(seen), steps)
+                picture = _mapped(path, annotations, labels)
+                if isinstance(picture, str):
+                    gathered["left_out"].append({"picture": path.name, "reason": picture})
+                else:
+                    yield picture
+
+        collection = metrics.collection_curves(
+            mapped(), detector, protocol, batch_size=settings.batch_size
+        )
+        gathered["left_out"] += [
+            {"picture": name, "reason": reason} for name, reason in collection[0].left_out
+        ]
+    evaluation = Evaluation(
+        folder=out,
+        summary=_summary(gathered["scores"]),
+        collection=collection,
+        **gathered,
+    )
+    _write(evaluation, settings, detector, folder)
+    if progress is not None:
+        progress("done", steps, steps)
+    return evaluation
+
+
+def _evaluate_picture(
+    folder: Path, detector: Detector, settings: EvaluationSettings, cache: Path
+) -> dict[str, Any]:
+    """All rows of one picture, from an earlier run with the same settings where there is one."""
+    key = _fingerprint(folder, detector, settings)
+    file = cache / f"{folder.name}.json"
+    if file.is_file():
+        try:
+            earlier = bundle.read_json(file)
+        except BundleError:
+            earlier = {}
+        if earlier.get("key") == key:
+            return earlier
+    rows: dict[str, Any] = defaultdict(list)
+    part = {
+        "key": key,
+        **{
+            name: rows[name]
+            for name in ("scores", "curves", "stability", "randomisation", "left_out")
+        },
+    }
+    try:
+        saved = SavedResult.load(folder)
+        if not len(saved.explanation):
+            raise InputError("nothing was explained in it")
+        evidence = saved.evidence()
+    except InputError as reason:
+        rows["left_out"].append({"picture": folder.name, "reason": str(reason)})
+        return part
+    maps = _maps(saved, evidence.image, settings, rows["left_out"])
+    areas = _curves(saved, evidence.image, detector, settings, maps, rows["curves"])
+    for (index, what), saliency in maps.items():
+        target = saved.explanation.targets[index]
+        rows["scores"].append(
+            {
+                "picture": folder.name,
+                "target": index + 1,
+                "what": saved.caption(index),
+                "score": target.score,
+                "fidelity": float(saved.explanation.fidelity[index]),
+                "map": what,
+                **areas[index, what],
+                **_of_map(saliency, target),
+            }
+        )
+    if settings.stability:
+        rows["stability"].extend(_stability(saved, evidence, detector, settings))
+    if settings.randomisation:
+        rows["randomisation"].extend(_randomisation(saved, evidence, detector, settings))
+    bundle.write_json(file, part)
+    return part
+
+
+def _fingerprint(folder: Path, detector: Detector, settings: EvaluationSettings) -> str:
+    told = hashlib.sha256()
+    for name in ("saliency.npz", "manifest.json"):
+        told.update((folder / name).read_bytes())
+    asked = {
+        "version": __version__,
+        "detector": detector.info.name,
+        "protocol": protocol_named(settings.protocol).describe(),
+        "baselines": settings.baselines,
+        "stability": settings.stability,
+        "randomisation": settings.randomisation,
+    }
+    told.update(json.dumps(asked, sort_keys=True).encode())
+    return told.hexdigest()
+
+
+def _maps(
+    saved: SavedResult,
+    image: Tensor,
+    settings: EvaluationSettings,
+    left_out: list[dict[str, Any]],
+) -> dict[tuple[int, str], Tensor]:
+    """Usable maps by target and name; a constant one is told and left out."""
+    size = (saved.explanation.height, saved.explanation.width)
+    maps: dict[tuple[int, str], Tensor] = {}
+    for index, target in enumerate(saved.explanation.targets):
+        saliency = saved.explanation.saliency[index]
+        try:
+            ordered_map(saliency, size)
+            maps[index, MAP] = saliency
+        except UndefinedMetricError as reason:
+            left_out.append(
+                {"picture": saved.name, "target": index + 1, "map": MAP, "reason": str(reason)}
+            )
+        for name in metrics.BASELINES if settings.baselines else ():
+            maps[index, name] = metrics.baseline(name, image, target)
+    return maps
+
+
+def _curves(
+    saved: SavedResult,
+    image: Tensor,
+    detector: Detector,
+    settings: EvaluationSettings,
+    maps: Mapping[tuple[int, str], Tensor],
+    rows: list[dict[str, Any]],
+) -> dict[tuple[int, str], dict[str, float]]:
+    targets = [saved.explanation.targets[index] for index, _ in maps]
+    by_direction = {
+        direction: metrics.curves(
+            image,
+            detector,
+            targets,
+            list(maps.values()),
+            direction,
+            settings.protocol,
+            batch_size=settings.batch_size,
+        )
+        for direction in metrics.DIRECTIONS
+    }
+    areas = {}
+    pairs = zip(by_direction["insertion"], by_direction["deletion"], strict=True)
+    for (index, what), (up, down) in zip(maps, pairs, strict=True):
+        areas[index, what] = {
+            "insertion": up.area,
+            "deletion": down.area,
+            "overall": metrics.overall(up, down),
+            "insertion_iou": up.iou_area,
+            "insertion_score": up.score_area,
+            "deletion_iou": down.iou_area,
+            "deletion_score": down.score_area,
+        }
+        rows += [
+            {
+                "picture": saved.name,
+                "target": index + 1,
+                "map": what,
+                "direction": curve.direction,
+                "protocol": curve.protocol.name,
+                "fraction": curve.fraction.tolist(),
+                "similarity": curve.similarity.tolist(),
+                "iou": curve.iou.tolist(),
+                "score": curve.score.tolist(),
+            }
+            for curve in (up, down)
+        ]
+    return areas
+
+
+def _of_map(saliency: Tensor, target: Target) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    for name, metric in METRICS.items():
+        if metric.of_map is None:
+            continue
+        try:
+            values[name] = float(metric.of_map(saliency, target))
+        except UndefinedMetricError:
+            values[name] = None
+    return values
+
+
+def _stability(
+    saved: SavedResult, evidence: Evidence, detector: Detector, settings: EvaluationSettings
+) -> Iterator[dict[str, Any]]:
+    explanation = saved.explanation
+    compared = metrics.stability(
+        evidence.image,
+        detector,
+        explanation.targets,
+        reference=explanation,
+        n_masks=evidence.n_masks,
+        seed=evidence.seed,
+        design=evidence.design,
+        estimator=str(explanation.settings["estimator"]),
+        batch_size=settings.batch_size,
+    )
+    for variant, agreements in compared.items():
+        for index, agreement in enumerate(agreements):
+            yield {
+                "picture": saved.name,
+                "target": index + 1,
+                "variant": variant,
+                "linear": None if agreement is None else agreement.linear,
+                "rank": None if agreement is None else agreement.rank,
+            }
+
+
+def _randomisation(
+    saved: SavedResult, evidence: Evidence, detector: Detector, settings: EvaluationSettings
+) -> Iterator[dict[str, Any]]:
+    explanation = saved.explanation
+    stages = metrics.randomisation(
+        evidence.image,
+        detector,
+        explanation.targets,
+        reference=explanation,
+        n_masks=evidence.n_masks,
+        seed=evidence.seed,
+        design=evidence.design,
+        estimator=str(explanation.settings["estimator"]),
+        batch_size=settings.batch_size,
+    )
+    for number, stage in enumerate(stages, start=1):
+        for index, agreement in enumerate(stage.agreement):
+            yield {
+                "picture": saved.name,
+                "target": index + 1,
+                "stage": number,
+                "share": stage.share,
+                "layer": stage.layer,
+                "mean_weight": stage.mean_weight[index],
+                "linear": None if agreement is None else agreement.linear,
+                "rank": None if agreement is None else agreement.rank,
+            }
+
+
+def _mapped(
+    folder: Path, annotations: Annotations, labels: Mapping[int, int]
+) -> metrics.MappedPicture | str:
+    """A picture of the set with its maps and marks, or why it has none."""
+    try:
+        saved = SavedResult.load(folder)
+        marked = annotations.named().get(saved.file_name)
+        if marked is None:
+            return f"{annotations.source} has no picture {saved.file_name}"
+        if not len(saved.explanation):
+            return "nothing was explained in it"
+        return metrics.MappedPicture(
+            name=saved.name,
+            image=saved.evidence().image,
+            targets=saved.explanation.targets,
+            saliency=saved.explanation.saliency,
+            truth=saved.truth(marked, labels),
+        )
+    except InputError as reason:
+        return str(reason)
+
+
+def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    summary: dict[str, dict[str, dict[str, Any]]] = {}
+    for what in dict.fromkeys(row["map"] for row in scores):
+        rows = [row for row in scores if row["map"] == what]
+        summary[what] = {
+            name: _spread([row[name] for row in rows]) for name in METRICS if name in rows[0]
+        }
+    return summary
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+    known = np.array([value for value in values if value is not None])
+    spread: dict[str, Any] = {"n": len(known), "undefined": len(values) - len(known)}
+    if len(known):
+        low, median, high = np.quantile(known, (0.25, 0.5, 0.75)).tolist()
+        spread |= {"mean": float(known.mean()), "median": median, "low": low, "high": high}
+    return spread
+
+
+def _write(
+    evaluation: Evaluation, settings: EvaluationSettings, detector: Detector, folder: Path
+) -> None:
+    out = evaluation.folder
+    protocol = protocol_named(settings.protocol)
+    (out / "evaluation.json").unlink(missing_ok=True)
+    tables = {
+        "scores": evaluation.scores,
+        "curves": evaluation.curves,
+        "stability": evaluation.stability,
+        "randomisation": evaluation.randomisation,
+    }
+    files = []
+    for name, rows in tables.items():
+        file = out / f"{name}.parquet"
+        file.unlink(missing_ok=True)
+        if rows:
+            bundle.write_atomically(file, partial(pq.write_table, pa.Table.from_pylist(rows)))
+            files.append(file.name)
+    figures = {}
+    if evaluation.curves:
+        figures["curves"] = plots.curves_figure(evaluation.curves, MAP, protocol.name)
+    if evaluation.collection:
+        figures["collection"] = plots.collection_figure(*evaluation.collection)
+    for name, figure in figures.items():
+        files += [plots.save(figure, out / f"{name}.{suffix}").name for suffix in ("png", "svg")]
+    bundle.write_json(
+        out / "evaluation.json",
+        {
+            "results": str(folder),
+            "detector": detector.info.name,
+            "protocol": protocol.describe(),
+            "baselines": settings.baselines,
+            "version": __version__,
+            "metrics": {name: metric.describe() for name, metric in METRICS.items()},
+            "summary": evaluation.summary,
+            "stability": _by(evaluation.stability, "variant"),
+            "randomisation": _by(evaluation.randomisation, "stage"),
+            "collection": [curve.describe() for curve in evaluation.collection],
+            "left_out": evaluation.left_out,
+            "files": files,
+        },
+    )
+
+
+def _by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    """Spread of the correlations for every variant or stage."""
+    return {
+        str(value): {
+            kind: _spread([row[kind] for row in rows if row[key] == value])
+            for kind in ("linear", "rank")
+        }
+        for value in dict.fromkeys(row[key] for row in rows)
+    }

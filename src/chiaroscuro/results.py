@@ -1,0 +1,141 @@
+"""What ``explain`` wrote, read back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chiaroscuro import bundle
+from chiaroscuro.data.annotations import AnnotatedPicture
+from chiaroscuro.errors import BundleError
+from chiaroscuro.evidence import Evidence
+from chiaroscuro.records import Explanation, Truth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SavedResult:
+    """A result folder as ``explain`` wrote it.
+
+    Attributes:
+        folder: where it is.
+        explanation: targets and maps.
+        manifest: what its manifest holds.
+    """
+
+    folder: Path
+    explanation: Explanation
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> "SavedResult":
+        """Read a folder.
+
+        Raises:
+            BundleError: if it is incomplete or damaged.
+        """
+        return cls(
+            folder=folder,
+            explanation=Explanation.load(folder),
+            manifest=bundle.read_json(folder / "manifest.json"),
+        )
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def detector(self) -> str:
+        """Name of the detector that was explained."""
+        return str(self.explanation.settings.get("detector", ""))
+
+    def evidence(self) -> Evidence:
+        """What was observed, and the picture.
+
+        Raises:
+            BundleError: if it is absent or of another picture than the maps.
+        """
+        evidence = Evidence.load(self.folder / "evidence.npz")
+        if tuple(evidence.image.shape[1:]) != (self.explanation.height, self.explanation.width):
+            raise BundleError(
+                f"{self.folder}: evidence.npz is of another picture than saliency.npz; "
+                "explain again with --overwrite"
+            )
+        return evidence
+
+    def caption(self, index: int) -> str:
+        """The word for a target, such as "false alarm", or what it is."""
+        captions = self.manifest.get("captions") or []
+        target = self.explanation.targets[index]
+        return str(captions[index]) if index < len(captions) else target.origin
+
+    def truth(self, marked: AnnotatedPicture, labels: Mapping[int, int]) -> Truth:
+        """A data set's marks in the pixels and labels of this result."""
+        known = [i for i, label in enumerate(marked.truth.labels.tolist()) if label in labels]
+        truth = Truth(
+            boxes=marked.truth.boxes[known],
+            labels=[labels[int(marked.truth.labels[i])] for i in known],
+            ignore=marked.truth.ignore[known],
+        )
+        return truth.scaled(self.explanation.width / marked.width)
+
+    @property
+    def file_name(self) -> str:
+        """Last part of the path that the picture was read from."""
+        return Path(str(self.manifest.get("picture", {}).get("source", self.name))).name
+
+
+def saved_results(folder: Path) -> list[Path]:
+    """The complete result folders in a folder, or the folder itself, by name.
+
+    Raises:
+        BundleError: if there is none.
+    """
+    if (folder / "saliency.npz").is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/manifest.json"))
+    found = [path for path in found if (path / "saliency.npz").is_file()]
+    if not found:
+        raise BundleError(
+            f"{folder} holds no results; wanted the --out folder of `chiaroscuro explain`, or one "
+            "picture's folder in it"
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedDetector:
+    """The detector that results explain.
+
+    Attributes:
+        name: as it calls itself.
+        spec: what ``load_detector`` was given, perhaps only the name.
+        options: likewise.
+    """
+
+    name: str
+    spec: str
+    options: Mapping[str, Any]
+
+
+def explained_detector(folders: Sequence[Path]) -> ExplainedDetector:
+    """The one detector that all these results explain.
+
+    Raises:
+        BundleError: if they are of several, or a manifest cannot be read.
+    """
+    found: dict[str, ExplainedDetector] = {}
+    for folder in folders:
+        manifest = bundle.read_json(folder / "manifest.json")
+        name = str(manifest.get("settings", {}).get("detector", ""))
+        asked = manifest.get("asked", {})
+        found[name] = ExplainedDetector(
+            name, str(asked.get("detector", name)), dict(asked.get("options", {}))
+        )
+    if len(found) > 1:
+        raise BundleError(
+            f"the results are of several detectors ({', '.join(sorted(found))}); evaluate the "
+            "folders of one at a time"
+        )
+    (detector,) = found.values()
+    return detector

@@ -1,0 +1,265 @@
+"""``chiaroscuro evaluate`` on results of a detector of our own."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from chiaroscuro.cli import app
+
+BRIGHT = """
+import torch
+import chiaroscuro as cs
+
+passes = 0
+
+def find(images):
+    global passes
+    passes += len(images)
+    rows = []
+    for picture in images:
+        score = float(picture[:, 10:30, 20:44].mean())
+        rows.append([[20, 10, 44, 30, min(1, 2 * score)]])
+    return rows
+
+def nothing(images):
+    return [[] for _ in images]
+
+def stops(images):
+    if passes > stop_at:
+        raise KeyboardInterrupt
+    return find(images)
+
+stop_at = 10**9
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.look = torch.nn.Linear(64 * 40, 2, bias=False)
+        self.say = torch.nn.Linear(2, 1, bias=False)
+        with torch.no_grad():
+            place = torch.zeros(40, 64)
+            place[10:30, 20:44] = 1 / 480
+            self.look.weight.copy_(torch.stack([place.flatten(), place.flatten() * 0]))
+            self.say.weight.copy_(torch.tensor([[1.0, 0.0]]))
+
+class Trained:
+    def __init__(self):
+        self.network = Network()
+        self.info = cs.DetectorInfo(name="bright:trained")
+
+    @torch.no_grad()
+    def detect(self, images):
+        brightness = images.float().mean(dim=1).flatten(1)
+        scores = self.network.say(self.network.look(brightness)).clamp(0, 1)
+        return [cs.Proposals(boxes=[[20, 10, 44, 30]], scores=score) for score in scores]
+
+trained = Trained()
+"""
+FACE = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 10, 24, 20], "ignore": 0}
+
+
+def run(*words: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == expect, result.output
+    return result
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one picture explained, 64 wide and 40 high."""
+    (tmp_path / "bright.py").write_text(BRIGHT)
+    pixels = np.random.default_rng(0).integers(5, 20, (40, 64, 3)).astype(np.uint8)
+    pixels[10:30, 20:44] += 120
+    Image.fromarray(pixels).save(tmp_path / "painting.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    sys.modules.pop("bright", None)
+    explain("painting.png")
+    return tmp_path / "out"
+
+
+def explain(*words: str, detector: str = "bright:find") -> None:
+    run("explain", *words, "-d", detector, "--n-masks", "60", "--out", "out", "--min-score", "0.1")
+
+
+def coco(**changes: object) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "some/painting.png", "width": 64, "height": 40}],
+        "categories": [{"id": 1, "name": "person's face"}],
+        "annotations": [FACE],
+        **changes,
+    }
+    Path("marks.json").write_text(json.dumps(content))
+
+
+def test_a_table_figures_and_files_others_open(results: Path) -> None:
+    coco()
+    printed = run("evaluate", "out", "--annotations", "marks.json").stdout
+    out = results / "evaluation-chiaroscuro"
+    assert "protocol chiaroscuro" in printed
+    lines = {line.split()[0]: line.split() for line in printed.splitlines() if line}
+    assert lines["map"][:2] in (["map", "targets"], ["map", "1"])
+    assert set(lines) >= {"map", "box", "centre", "edges", "random", "whole"}
+    rows = pq.read_table(out / "scores.parquet").to_pylist()
+    ours = next(row for row in rows if row["map"] == "map")
+    assert len(rows) == 5
+    assert ours["picture"] == "painting"
+    assert ours["pointing_game"] == 1
+    assert ours["overall"] == pytest.approx(ours["insertion"] - ours["deletion"])
+    noise = next(row for row in rows if row["map"] == "random")
+    assert ours["overall"] > noise["overall"] + 0.1
+    curves = pq.read_table(out / "curves.parquet").to_pylist()
+    assert len(curves) == 10
+    assert curves[0]["fraction"][0] == 0
+    assert {len(curve["similarity"]) for curve in curves} == {19}
+    told = json.loads((out / "evaluation.json").read_text())
+    assert told["protocol"]["name"] == "chiaroscuro"
+    assert told["metrics"]["deletion"]["better"] == "lower"
+    assert told["summary"]["map"]["insertion"]["median"] == pytest.approx(ours["insertion"])
+    insertion, deletion = told["collection"]
+    assert insertion["n_boxes"] == 1
+    assert (insertion["ap50"][-1], deletion["ap50"][0]) == pytest.approx((1, 1))
+    for file in told["files"]:
+        assert (out / file).stat().st_size > 0
+    with Image.open(out / "curves.png") as figure:
+        assert figure.width > 1000
+    assert "<svg" in (out / "collection.svg").read_text()
+
+
+def test_two_runs_write_the_same_bytes_but_for_nothing(results: Path) -> None:
+    for folder in ("a", "b"):
+        run("evaluate", "out", "--out", folder)
+    for file in ("curves.svg", "evaluation.json"):
+        assert Path("a", file).read_text() == Path("b", file).read_text()
+
+
+def test_json_is_what_the_file_holds(results: Path) -> None:
+    printed = json.loads(run("evaluate", "out/painting", "--no-baselines", "--json").stdout)
+    assert list(printed["summary"]) == ["map"]
+    assert printed["detector"] == "bright:find"
+    assert Path(printed["folder"], "evaluation.json").is_file()
+
+
+def test_a_second_run_asks_the_detector_nothing(results: Path) -> None:
+    run("evaluate", "out")
+    before = sys.modules["bright"].passes  # type: ignore[attr-defined]
+    run("evaluate", "out")
+    assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]
+    run("evaluate", "out", "--protocol", "painting")  # another question
+    assert sys.modules["bright"].passes == before + 5 * 2 * 19  # type: ignore[attr-defined]
+
+
+def test_after_a_stop_what_was_done_is_kept(results: Path) -> None:
+    Image.open("painting.png").transpose(Image.Transpose.FLIP_TOP_BOTTOM).save("z.png")
+    explain("painting.png", "z.png", "--overwrite", detector="bright:stops")
+    bright = sys.modules["bright"]
+    bright.stop_at = bright.passes + 5 * 2 * 19 - 1  # type: ignore[attr-defined]
+    words = ("evaluate", "out", "--batch-size", "1")
+    stopped = run(*words, expect=1)
+    assert "goes on from there" in stopped.stderr
+    assert Path("out/evaluation-chiaroscuro/pictures/painting.json").is_file()
+    assert not Path("out/evaluation-chiaroscuro/evaluation.json").exists()
+    before, bright.stop_at = bright.passes, 10**9  # type: ignore[attr-defined]
+    run(*words)
+    assert bright.passes == before + 5 * 2 * 19  # type: ignore[attr-defined]
+
+
+def test_shuffled_weights(results: Path) -> None:
+    explain("painting.png", "--overwrite", detector="bright:trained")
+    printed = run("evaluate", "out", "--randomisation", "--no-baselines").stdout
+    assert "after shuffling weights, stage 2: linear" in printed
+    rows = pq.read_table("out/evaluation-chiaroscuro/randomisation.parquet").to_pylist()
+    assert [(row["stage"], row["layer"], row["share"] == 1) for row in rows] == [
+        (1, "say", False),
+        (2, "look", True),
+    ]
+    assert rows[1]["linear"] < 0.99  # the patch is bright, whatever the weights
+    assert 0 < rows[1]["mean_weight"] < 0.5
+
+
+def test_stability_is_told_by_what_was_changed(results: Path) -> None:
+    printed = run("evaluate", "out", "--stability", "--no-baselines").stdout
+    assert "correlation with the map of another seed: linear 0.9" in printed
+    rows = pq.read_table("out/evaluation-chiaroscuro/stability.parquet").to_pylist()
+    assert [row["variant"] for row in rows] == [
+        *("another seed", "fill mean", "fill blur", "grid 8x8", "grid 32x32"),
+    ]
+
+
+def test_a_black_box_cannot_be_shuffled(results: Path) -> None:
+    result = run("evaluate", "out", "--randomisation", expect=1)
+    assert "black box here" in result.stderr
+
+
+def test_what_has_no_figure_is_counted_and_told(results: Path) -> None:
+    run(
+        *("explain", "painting.png", "-d", "bright:nothing", "--n-masks", "8", "--overwrite"),
+        *("--out", "out", "--target", "20,10,44,30"),
+    )
+    result = run("evaluate", "out")
+    assert (
+        "left out: picture painting target 1 map map: the map has the same value" in result.stderr
+    )
+    assert "\nmap " not in result.stdout.split("whole")[0].replace("\nmap     targets", "")
+    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert told["summary"]["box"]["insertion"]["mean"] == 0  # the detector never fires
+
+
+def test_pictures_without_targets_or_marks_are_told(results: Path) -> None:
+    Image.new("RGB", (64, 40)).save("black.png")
+    explain("black.png", "--target", "all")
+    coco(images=[{"id": 1, "file_name": "painting.png", "width": 64, "height": 40}])
+    result = run("evaluate", "out", "--annotations", "marks.json")
+    assert "left out: picture black: nothing was explained in it" in result.stderr
+    assert "marks.json has no picture black.png" in result.stderr
+    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert told["collection"][0]["n_pictures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "status"),
+    [
+        (("evaluate", "nowhere"), "holds no results", 1),
+        (("evaluate", "out", "--protocol", "pointing"), "unknown protocol", 2),
+        (("evaluate", "out", "-a", "absent.json"), "absent.json does not exist", 1),
+        (("evaluate", "out", "-d", "bright:nothing"), "explain bright:find, not bright:nothing", 1),
+        (("evaluate", "out", "-a", "bright.py"), "no readable JSON", 1),
+        (
+            ("evaluate", "out", "-a", "marks.json", "-p", "rise"),
+            "differ from picture to picture",
+            1,
+        ),
+    ],
+)
+def test_wrong_use_names_the_mend(
+    results: Path, words: tuple[str, ...], says: str, status: int
+) -> None:
+    coco()
+    assert says in run(*words, expect=status).stderr
+
+
+def test_sets_that_do_not_fit_are_refused(results: Path) -> None:
+    coco(annotations=[])
+    assert (
+        "no picture has a marked box" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+    )
+    coco(annotations=[{**FACE, "image_id": 7}])
+    assert "is no COCO data set" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+    coco(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}])
+    assert (
+        "(cat, dog) are none of the detector's (face)"
+        in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+    )
+
+
+def test_results_of_two_detectors_are_not_mixed(results: Path) -> None:
+    Image.open("painting.png").save("second.png")
+    explain("second.png", detector="bright:stops")
+    result = run("evaluate", "out", expect=1)
+    assert "several detectors (bright:find, bright:stops)" in result.stderr
