@@ -286,6 +286,7 @@ def _curves(
             "insertion": up.area,
             "deletion": down.area,
             "overall": metrics.overall(up, down),
+            "insertion_start": up.start,
             "insertion_iou": up.iou_area,
             "insertion_score": up.score_area,
             "deletion_iou": down.iou_area,

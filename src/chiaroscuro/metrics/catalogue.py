@@ -74,6 +74,13 @@ METRICS: dict[str, Metric] = {
             source="Yamauchi et al. 2026, arXiv:2412.00666",
         ),
         Metric(
+            name="insertion_start",
+            title="IoU x score before any pixel is put in; above 0, the blur hides too little",
+            better="lower",
+            needs=("box", "detector"),
+            source="ours",
+        ),
+        Metric(
             name="insertion_iou",
             title="the same area under the IoU alone",
             better="higher",

@@ -23,7 +23,7 @@ from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.engine import default_batch_size, detect_each
 from chiaroscuro.errors import InputError
 from chiaroscuro.metrics.maps import ordered_map
-from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named
+from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named, sigma_px
 from chiaroscuro.records import Proposals, Target, as_targets
 from chiaroscuro.similarity import similarity
 
@@ -202,8 +202,10 @@ def curves(
     fill = protocol.insertion if direction == "insertion" else protocol.deletion
 
     def steps() -> Iterator[Tensor]:
+        other, sigma = pixels, -1.0
         for target, (order, counts) in zip(wanted, plans, strict=True):
-            other = filled(fill, pixels, target)
+            if sigma_px(fill, target) != sigma:  # several maps of one target share a blur
+                other, sigma = filled(fill, pixels, target), sigma_px(fill, target)
             before, after = (other, pixels) if direction == "insertion" else (pixels, other)
             for count in counts:
                 changed = torch.zeros(height * width, dtype=torch.bool)

@@ -192,7 +192,13 @@ def filled(
     """The whole picture as the fill has it."""
     if isinstance(fill, str):
         return torch.zeros_like(image)
-    sigma = fill.sigma
-    if fill.unit == "box sizes":
-        sigma *= float(boxes.area(target.box).sqrt())
-    return gaussian_blur(image, sigma, None if fill.kernel is None else fill.kernel // 2)
+    radius = None if fill.kernel is None else fill.kernel // 2
+    return gaussian_blur(image, sigma_px(fill, target), radius)
+
+
+def sigma_px(fill: Fill, target: Target) -> float:
+    """Sigma of the fill's blur in pixels; 0 for black."""
+    if isinstance(fill, str):
+        return 0.0
+    size = float(boxes.area(target.box).sqrt()) if fill.unit == "box sizes" else 1.0
+    return float(fill.sigma * size)
