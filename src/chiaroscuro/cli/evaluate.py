@@ -155,7 +155,7 @@ def evaluate(
 
 
 def _annotations(spec: str | None) -> "Annotations | None":
-    from chiaroscuro.data.annotations import read_coco
+    from chiaroscuro.data.formats import read_coco
     from chiaroscuro.data.samples import met_faces_annotations
 
     if spec is None:

