@@ -4,7 +4,8 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,19 +16,26 @@ from chiaroscuro.errors import BundleError
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then move it there in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
+
+    Raises:
+        BundleError: if it cannot be written: a full disk, a folder without write permission.
+    """
     try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                write(stream)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be written: {error}") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -47,11 +55,32 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     Raises:
         BundleError: if the file is absent, damaged, or holds Python objects.
     """
+    with _opened(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def read_array(path: Path, name: str) -> npt.NDArray[Any]:
+    """Read one array of an ``.npz``; the others are not unpacked.
+
+    Raises:
+        BundleError: as ``read_arrays``, or if there is none of that name.
+    """
+    with _opened(path) as archive:
+        if name not in archive.files:
+            raise BundleError(f"{path} holds no {name}")
+        array: npt.NDArray[Any] = archive[name]
+        return array
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            yield archive
     except FileNotFoundError as error:
         raise BundleError(f"{path} does not exist") from error
+    except BundleError:
+        raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise BundleError(f"{path} is no readable .npz of plain arrays: {error}") from error
 

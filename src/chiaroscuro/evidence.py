@@ -289,6 +289,15 @@ class Evidence:
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path} holds no evidence of chiaroscuro: {error!r}") from error
 
+    @staticmethod
+    def load_image(path: str | Path) -> Tensor:
+        """The picture alone, ``3 height width``, from a file that ``save`` wrote.
+
+        Raises:
+            BundleError: if the file is damaged or is no evidence.
+        """
+        return torch.from_numpy(bundle.read_array(Path(path), "image"))
+
     def _all(self) -> Proposals:
         return Proposals(
             boxes=self.boxes,

@@ -86,19 +86,21 @@ class SavedResult:
 
 
 def saved_results(folder: Path) -> list[Path]:
-    """The complete result folders in a folder, or the folder itself, by name.
+    """The complete result folders in a folder or run, or the folder itself, by name.
 
     Raises:
         BundleError: if there is none.
     """
     if (folder / "saliency.npz").is_file():
         return [folder]
+    if (folder / "run.json").is_file():
+        folder = folder / "pictures"
     found = sorted(path.parent for path in folder.glob("*/manifest.json"))
     found = [path for path in found if (path / "saliency.npz").is_file()]
     if not found:
         raise BundleError(
-            f"{folder} holds no results; wanted the --out folder of `chiaroscuro explain`, or one "
-            "picture's folder in it"
+            f"{folder} holds no results; wanted the --out folder of `chiaroscuro explain` or "
+            "`chiaroscuro study`, or one picture's folder in it"
         )
     return found
 

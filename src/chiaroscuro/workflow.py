@@ -13,6 +13,7 @@ from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 from chiaroscuro.errors import (
     BundleError,
+    ChiaroscuroError,
     DetectorFailedError,
     InputError,
     ObservationInterrupted,
@@ -77,6 +78,13 @@ class Settings:
     colours: str = draw.COLOURS
     overwrite: bool = False
 
+    def asked(self, detector: Detector) -> dict[str, Any]:
+        """What the detector was loaded with, as plain JSON values."""
+        return {
+            "detector": self.detector or detector.info.name,
+            "options": dict(self.detector_options),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ExplainedPicture:
@@ -116,7 +124,25 @@ def open_picture(
 
 def detect_picture(picture: Picture, detector: Detector, min_score: float) -> Proposals:
     """What the detector reports in the whole picture with at least that score, best first."""
-    return checked_detect(detector, picture.image[None])[0].to("cpu").above(min_score)
+    return detect_whole(detector, picture.image).above(min_score)
+
+
+def detect_whole(detector: Detector, image: Tensor) -> Proposals:
+    """All that the detector reports in a whole picture, on the CPU.
+
+    Raises:
+        DetectorFailedError: if it raised.
+        DetectorOutputError: if it returned something else than detections.
+    """
+    try:
+        return checked_detect(detector, image[None])[0].to("cpu")
+    except ChiaroscuroError:
+        raise
+    except Exception as error:
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed on the whole picture: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def explain_picture(
@@ -151,63 +177,22 @@ def explain_picture(
         ObservationInterrupted: on Ctrl-C; what was observed is saved first.
     """
     began = time.perf_counter()
-    estimators.check_name(settings.estimator)
     folder = out / picture.name
-    evidence_file = folder / "evidence.npz"
     found = detect_picture(picture, detector, settings.min_score)
-    height, width = picture.image.shape[1:]
     wanted = as_targets(found) if targets is None else targets
-    wanted = tuple(target.inside(height, width) for target in wanted)
-    earlier = _earlier_evidence(evidence_file, settings.overwrite)
-    if wanted:
-        try:
-            evidence = observe(
-                picture.image,
-                detector,
-                n_masks=settings.n_masks,
-                fidelity=settings.fidelity,
-                targets=wanted,
-                estimator=settings.estimator,
-                seed=settings.seed,
-                design=settings.design,
-                batch_size=settings.batch_size,
-                progress=progress,
-                resume=earlier,
-            )
-        except (DetectorFailedError, ObservationInterrupted) as stopped:
-            if stopped.evidence is not None:
-                stopped.evidence.save(evidence_file)
-            raise
-        except InputError as error:
-            if earlier is None:
-                raise
-            raise BundleError(
-                f"{evidence_file}: {error}; choose another --out, or --overwrite it"
-            ) from error
-        if earlier is None or evidence.n_masks > earlier.n_masks:
-            evidence.save(evidence_file)
-        result = evidence.explain(
-            wanted,
-            estimator=settings.estimator,
-            wanted_fidelity=settings.fidelity if settings.n_masks == "auto" else None,
-        )
-    else:
-        result = _nothing(picture, detector, settings)
+    result, _ = explain_into(folder, picture.image, detector, wanted, settings, progress=progress)
     overlays, sheet = _draw(picture, result, found, folder, settings.colours, captions)
     result.save(
         folder,
         manifest={
             "picture": picture.describe(),
-            "asked": {
-                "detector": settings.detector or detector.info.name,
-                "options": dict(settings.detector_options),
-            },
+            "asked": settings.asked(detector),
             "captions": list(captions),
             "files": {
                 "overlays": [path.name for path in overlays],
                 "contact_sheet": sheet.name,
                 "saliency": "saliency.npz",
-                "evidence": evidence_file.name if wanted else None,
+                "evidence": "evidence.npz" if len(result) else None,
             },
             "seconds": round(time.perf_counter() - began, 3),
         },
@@ -222,16 +207,68 @@ def explain_picture(
     )
 
 
-def _earlier_evidence(path: Path, overwrite: bool) -> Evidence | None:
-    if overwrite or not path.exists():
-        return None
-    return Evidence.load(path)
+def explain_into(
+    folder: Path,
+    image: Tensor,
+    detector: Detector,
+    targets: Sequence[Target],
+    settings: Settings,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> tuple[Explanation, Evidence | None]:
+    """Explain targets, and keep the evidence in ``folder/evidence.npz``.
+
+    Evidence that is there already is used and, where more masks are wanted, extended.
+
+    Returns:
+        The maps, and the evidence; without targets an empty explanation that says so, and None.
+
+    Raises:
+        As ``explain_picture`` does.
+    """
+    estimators.check_name(settings.estimator)
+    height, width = image.shape[1:]
+    wanted = tuple(target.inside(height, width) for target in targets)
+    file = folder / "evidence.npz"
+    earlier = Evidence.load(file) if file.exists() and not settings.overwrite else None
+    if not wanted:
+        return _nothing(image, detector, settings), None
+    try:
+        evidence = observe(
+            image,
+            detector,
+            n_masks=settings.n_masks,
+            fidelity=settings.fidelity,
+            targets=wanted,
+            estimator=settings.estimator,
+            seed=settings.seed,
+            design=settings.design,
+            batch_size=settings.batch_size,
+            progress=progress,
+            resume=earlier,
+        )
+    except (DetectorFailedError, ObservationInterrupted) as stopped:
+        if stopped.evidence is not None:
+            stopped.evidence.save(file)
+        raise
+    except InputError as error:
+        if earlier is None:
+            raise
+        raise BundleError(f"{file}: {error}; choose another --out, or --overwrite it") from error
+    if earlier is None or evidence.n_masks > earlier.n_masks:
+        evidence.save(file)
+    result = evidence.explain(
+        wanted,
+        estimator=settings.estimator,
+        wanted_fidelity=settings.fidelity if settings.n_masks == "auto" else None,
+    )
+    return result, evidence
 
 
-def _nothing(picture: Picture, detector: Detector, settings: Settings) -> Explanation:
+def _nothing(image: Tensor, detector: Detector, settings: Settings) -> Explanation:
     """An explanation of no target, made without a pass, that says what to do."""
     empty = explain(
-        picture.image,
+        image,
         detector,
         (),
         estimator=settings.estimator,

@@ -10,6 +10,7 @@ from chiaroscuro.cli.detect import detect
 from chiaroscuro.cli.detectors import detectors
 from chiaroscuro.cli.evaluate import evaluate
 from chiaroscuro.cli.explain import explain
+from chiaroscuro.cli.study import study
 
 app = typer.Typer(
     name="chiaroscuro",
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, detectors, detect, explain, evaluate):
+for command in (demo, detectors, detect, explain, evaluate, study):
     app.command()(command)
 
 

@@ -141,6 +141,17 @@ def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
         yield show
 
 
+def n_masks_or_auto(text: str) -> Any:
+    """What ``--n-masks`` says: a number, or ``"auto"``."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(
+            f"wanted a whole number of at least 1, or auto, got {text!r}", param_hint="--n-masks"
+        )
+    return int(text)
+
+
 @contextmanager
 def step_progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr for steps of known number: what is done now, done, to do, time left."""
@@ -160,6 +171,31 @@ def step_progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
 
         def show(what: str, done: int, total: int) -> None:
             bar.update(task, description=_escaped(what), completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def picture_progress() -> Iterator[Callable[[str, int, int, "evidence.Progress | None"], None]]:
+    """A bar on stderr for pictures of a run, with the masks of the one under way."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("pictures"),
+        TextColumn("{task.fields[within]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=notes,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("", total=None, within="")
+
+        def show(what: str, done: int, total: int, inner: "evidence.Progress | None") -> None:
+            within = f"{inner.done} masks" if inner else ""
+            bar.update(task, description=_escaped(what), completed=done, total=total, within=within)
 
         yield show
 

@@ -16,6 +16,7 @@ from chiaroscuro.cli.console import (
     PICTURES,
     errors_as_exit_status,
     mask_progress,
+    n_masks_or_auto,
     note,
     open_detector,
     parse_options,
@@ -127,7 +128,7 @@ def explain(
                 detector=detector,
                 detector_options=parse_options(detector_option),
                 min_score=min_score,
-                n_masks=_n_masks(n_masks),
+                n_masks=n_masks_or_auto(n_masks),
                 fidelity=fidelity,
                 seed=seed,
                 design=MaskDesign(
@@ -228,16 +229,6 @@ def _targets(
     if "all" not in (texts or ()):
         return drawn
     return as_targets(detect_picture(picture, model, min_score)) + drawn
-
-
-def _n_masks(text: str) -> Any:
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(
-            f"wanted a whole number of at least 1, or auto, got {text!r}", param_hint="--n-masks"
-        )
-    return int(text)
 
 
 def _fill(name: str, picture: "Picture") -> "str | Tensor":

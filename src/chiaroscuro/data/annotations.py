@@ -36,12 +36,14 @@ class Annotations:
     Attributes:
         source: the file they came from.
         class_names: by label.
+        class_ids: by label, the numbers that the data set itself gives its classes.
         pictures: in the file's order.
         notes: boxes that were left out, in sentences.
     """
 
     source: str
     class_names: tuple[str, ...]
+    class_ids: tuple[int, ...]
     pictures: tuple[AnnotatedPicture, ...]
     notes: tuple[str, ...] = ()
 

@@ -86,8 +86,13 @@ def parse_coco(content: Any, source: str) -> Annotations:
             f"{source} is no COCO data set: {type(error).__name__} {error}; wanted images, "
             "annotations with image_id, category_id and bbox (x y width height), and categories"
         ) from error
-    names = tuple(classes[number] for number in sorted(classes))
-    return Annotations(source=source, class_names=names, pictures=pictures, notes=tuple(notes))
+    return Annotations(
+        source=source,
+        class_names=tuple(classes[number] for number in sorted(classes)),
+        class_ids=tuple(sorted(classes)),
+        pictures=pictures,
+        notes=tuple(notes),
+    )
 
 
 def read_voc(folder: str | Path) -> Annotations:
@@ -119,7 +124,13 @@ def read_voc(folder: str | Path) -> Annotations:
         )
         for head, rows in parsed
     )
-    return Annotations(source=str(folder), class_names=names, pictures=pictures, notes=tuple(notes))
+    return Annotations(
+        source=str(folder),
+        class_names=names,
+        class_ids=tuple(range(len(names))),
+        pictures=pictures,
+        notes=tuple(notes),
+    )
 
 
 def read_yolo(folder: str | Path) -> Annotations:
@@ -154,7 +165,11 @@ def read_yolo(folder: str | Path) -> Annotations:
             )
         )
     return Annotations(
-        source=str(folder), class_names=names, pictures=tuple(pictures), notes=tuple(notes)
+        source=str(folder),
+        class_names=names,
+        class_ids=tuple(range(len(names))),
+        pictures=tuple(pictures),
+        notes=tuple(notes),
     )
 
 

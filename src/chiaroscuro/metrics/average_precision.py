@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from chiaroscuro.errors import InputError, UndefinedMetricError
+from chiaroscuro.metrics.resampling import interval
 from chiaroscuro.records import Proposals, Truth
 
 MAX_DETECTIONS = 100  # a picture, the best by score: COCO's rule
@@ -25,14 +27,18 @@ class AveragePrecision:
         ap: mean over IoU thresholds of 0.50, 0.55, ..., 0.95.
         ap50: at an IoU of 0.50.
         ap75: at an IoU of 0.75.
+        ap50_interval: 95 % interval of ``ap50`` by resampling pictures, where it was asked for.
     """
 
     ap: float
     ap50: float
     ap75: float
+    ap50_interval: tuple[float, float] | None = None
 
 
-def average_precision(found: Sequence[Proposals], truth: Sequence[Truth]) -> AveragePrecision:
+def average_precision(
+    found: Sequence[Proposals], truth: Sequence[Truth], *, n_resamples: int = 0, seed: int = 0
+) -> AveragePrecision:
     """COCO average precision of detections in a set of pictures.
 
     A detection that matches only a box to be ignored counts neither way.
@@ -40,6 +46,8 @@ def average_precision(found: Sequence[Proposals], truth: Sequence[Truth]) -> Ave
     Args:
         found: one a picture, down to a low score; the best 100 of each count.
         truth: one a picture, in the same order.
+        n_resamples: for the interval of AP50, how many sets of pictures are drawn; 0 for none.
+        seed: of those draws.
 
     Raises:
         InputError: if the two differ in number.
@@ -72,14 +80,30 @@ def average_precision(found: Sequence[Proposals], truth: Sequence[Truth]) -> Ave
             "bbox",
         )
         judge.evaluate()
-        judge.accumulate()
+        whole = _accumulated(judge)
+        bounds = None
+        if n_resamples:
+            judged = np.array(judge.evalImgs, dtype=object).reshape(
+                len(classes), len(judge.params.areaRng), len(pictures)
+            )
+
+            def resampled(drawn: npt.NDArray[np.int64]) -> float:
+                judge.evalImgs = judged[:, :, drawn].ravel().tolist()
+                return _accumulated(judge)[1]
+
+            bounds = interval(resampled, len(pictures), n_resamples=n_resamples, seed=seed)
+    return AveragePrecision(ap=whole[0], ap50=whole[1], ap75=whole[2], ap50_interval=bounds)
+
+
+def _accumulated(judge: COCOeval) -> tuple[float, float, float]:
+    """AP, AP50 and AP75 of what was evaluated; NaN without a box to score."""
+    judge.accumulate()
     # thresholds, recalls, classes, area ranges (the first is all), detection limits (the last, 100)
     precision = judge.eval["precision"][:, :, :, 0, -1]
-    return AveragePrecision(
-        ap=float(precision.mean()),
-        ap50=float(precision[0].mean()),
-        ap75=float(precision[5].mean()),
-    )
+    scored = precision[:, :, (precision > -1).all(axis=(0, 1))]  # -1: a class without a box
+    if scored.shape[2] == 0:
+        return float("nan"), float("nan"), float("nan")
+    return float(scored.mean()), float(scored[0].mean()), float(scored[5].mean())
 
 
 class _Evaluator(COCOeval):  # type: ignore[misc]

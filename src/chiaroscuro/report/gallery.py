@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from chiaroscuro import bundle
+from chiaroscuro.report import page
 from chiaroscuro.workflow import ExplainedPicture
 
 
@@ -35,22 +33,14 @@ def write_gallery(
     path: Path, heading: str, entries: Sequence[GalleryEntry], *, detector: str
 ) -> Path:
     """Write the page; pictures are linked relative to it, so the folder can be moved whole."""
-    environment = Environment(
-        loader=PackageLoader("chiaroscuro.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    counts = Counter(caption for entry in entries for caption in entry.captions)
-    page = environment.get_template("gallery.html").render(
+    return page.render(
+        path,
+        "gallery.html",
         heading=heading,
         detector=detector,
-        counts=counts,
+        counts=Counter(caption for entry in entries for caption in entry.captions),
         entries=[_describe(entry, path.parent) for entry in entries],
     )
-    bundle.write_atomically(path, lambda stream: stream.write(page.encode()))
-    return path
 
 
 def _describe(entry: GalleryEntry, root: Path) -> dict[str, Any]:

@@ -1,0 +1,155 @@
+"""``chiaroscuro study``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chiaroscuro.cli.console import (
+    AS_JSON,
+    DETECTOR,
+    DETECTOR_OPTIONS,
+    DEVICE,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MIN_SCORE,
+    errors_as_exit_status,
+    n_masks_or_auto,
+    note,
+    open_detector,
+    parse_options,
+    picture_progress,
+    print_json,
+)
+
+
+def study(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, a folder of "
+            "pictures without marks, or met-faces, the sample set.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The run folder; an earlier run in it goes on.")
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the data set's file names are relative to."),
+    ] = None,
+    detector: DETECTOR = "centerface",
+    n_masks: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Detector passes a picture; auto goes on until every target has the wanted "
+            "fidelity.",
+        ),
+    ] = "auto",
+    fidelity: Annotated[
+        float,
+        typer.Option(help="Correlation with the map of infinitely many masks that auto waits for."),
+    ] = 0.9,
+    min_score: MIN_SCORE = 0.3,
+    match_iou: Annotated[
+        float,
+        typer.Option(min=0.05, max=1.0, help="IoU from which a detection has a marked box."),
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same maps.")] = 0,
+    detector_option: DETECTOR_OPTIONS = None,
+    device: DEVICE = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures a detector call; chosen when not given.")
+    ] = None,
+    max_side: MAX_SIDE = 1280,
+    max_pixels: MAX_PIXELS = 100_000_000,
+    as_json: AS_JSON = False,
+) -> None:
+    """Run a detector over a data set and explain every hit, false alarm and miss.
+
+    Writes a run folder: maps and evidence of every picture, tables (targets.parquet,
+    pictures.parquet), COCO results (detections.json), average maps, and report.html, one file to
+    read or send.
+
+    After Ctrl-C, a crash or a power cut, the same command goes on where it stopped. Pictures that
+    cannot be studied are named, skipped and tried again next time; the exit status is then 1.
+    """
+    with errors_as_exit_status():
+        from chiaroscuro.data.datasets import open_data_set
+        from chiaroscuro.errors import ObservationInterrupted
+        from chiaroscuro.report.study import write_study_report
+        from chiaroscuro.study.examine import StudySettings
+        from chiaroscuro.study.export import export
+        from chiaroscuro.study.run import study as study_all
+        from chiaroscuro.study.summary import summarise
+        from chiaroscuro.workflow import Settings
+
+        collection = open_data_set(data, images)
+        for text in collection.notes[:5]:
+            note(text)
+        if len(collection.notes) > 5:
+            note(f"and {len(collection.notes) - 5} notes more, in the report")
+        if collection.missing:
+            note(
+                f"{len(collection.missing)} pictures are not there, such as {collection.missing[0]}"
+            )
+        options = parse_options(detector_option)
+        model = open_detector(detector, options, device)
+        settings = StudySettings(
+            explain=Settings(
+                detector=detector,
+                detector_options=options,
+                min_score=min_score,
+                n_masks=n_masks_or_auto(n_masks),
+                fidelity=fidelity,
+                seed=seed,
+                batch_size=batch_size,
+            ),
+            match_iou=match_iou,
+            max_side=max_side or None,
+            max_pixels=max_pixels,
+        )
+        try:
+            with picture_progress() as progress:
+                run = study_all(collection, model, out, settings, progress=progress)
+        except (KeyboardInterrupt, ObservationInterrupted) as stopped:
+            note(f"stopped; what is done is kept in {out}. The same command goes on from there.")
+            raise typer.Exit(1) from stopped
+        summary = summarise(run)
+        files = export(run, summary)
+        report = write_study_report(run, summary, out / "report.html")
+        for name, reason in run.failed().items():
+            note(f"{name}: {reason}")
+        if as_json:
+            print_json({"run": str(out), "report": str(report), **summary.figures})
+        else:
+            _print(summary.figures, report, files)
+        if summary.figures["failed"]:
+            raise typer.Exit(1)
+
+
+def _print(figures: dict[str, Any], report: Path, files: list[Path]) -> None:
+    targets = ", ".join(f"{n} {kind}" for kind, n in figures["targets"].items()) or "no target"
+    print(f"{figures['pictures']} pictures, {figures['passes']} passes: {targets}")
+    if "precision" in figures:
+        for name in ("precision", "recall"):
+            print(f"{name} {_figure(figures[name])}")
+        precision = figures["average_precision"]
+        if precision:
+            ap50 = {"value": precision["ap50"], "interval": precision["ap50_interval"]}
+            print(f"AP50 {_figure(ap50)}, AP {precision['ap']:.3f}")
+    for kind, shares in figures["context"].items():
+        if shares["n"]:
+            print(f"evidence in the box, {kind}: {_figure(shares['in_box'])}")
+    print(f"open {report.resolve()}")
+    print("tables: " + ", ".join(path.name for path in files))
+
+
+def _figure(value: dict[str, Any]) -> str:
+    if value["value"] is None:
+        return "-"
+    low_high = value["interval"]
+    spread = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
+    return f"{value['value']:.3f}{spread}"

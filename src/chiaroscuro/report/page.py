@@ -1,0 +1,41 @@
+"""What every page shares: the template engine, pictures as part of the page."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from chiaroscuro import bundle
+
+
+def render(path: Path, template: str, **values: Any) -> Path:
+    """Write a page from a template, whole or not at all. Text is escaped."""
+    environment = Environment(
+        loader=PackageLoader("chiaroscuro.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(template).render(**values)
+    bundle.write_atomically(path, lambda stream: stream.write(page.encode()))
+    return path
+
+
+def embedded(pixels: npt.NDArray[np.uint8], *, kind: str = "jpeg") -> str:
+    """A picture ``height width 3`` as a data address."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, quality=86)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def embedded_svg(path: Path) -> Markup:
+    """One of our own SVG figures as part of the page, without what precedes its root."""
+    text = path.read_text(encoding="utf-8")
+    return Markup(text[text.index("<svg") :])  # noqa: S704  (drawn by us, from numbers)

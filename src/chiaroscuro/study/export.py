@@ -1,0 +1,88 @@
+"""A run for other tools: Parquet tables, COCO results JSON, averages as NPZ."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chiaroscuro import bundle
+from chiaroscuro.study.averages import AverageMap
+from chiaroscuro.study.run import Run
+from chiaroscuro.study.summary import Summary
+
+_TEXT = ("picture", "kind", "match", "reading", "why", "title", "source", "failed")
+_WHOLE = ("target", "label", "hits", "false_alarms", "missed", "found", "passes")
+
+
+def export(run: Run, summary: Summary) -> list[Path]:
+    """Write a run's tables beside its pictures.
+
+    Returns:
+        ``targets.parquet``, ``pictures.parquet``, ``detections.json`` (COCO results), one
+        ``average-<kind>.npz`` for every kind of target, and ``summary.json``.
+    """
+    files = []
+    for name, rows in (("targets", summary.targets), ("pictures", summary.pictures)):
+        if rows:
+            files.append(run.folder / f"{name}.parquet")
+            write_table(files[-1], rows)
+    files.append(run.folder / "detections.json")
+    text = json.dumps(coco_results(run))
+    bundle.write_atomically(files[-1], lambda stream: stream.write(text.encode()))
+    for kind, average in summary.averages.items():
+        files.append(run.folder / f"average-{kind.replace(' ', '-')}.npz")
+        bundle.write_arrays(files[-1], average_arrays(average))
+    files.append(run.folder / "summary.json")
+    bundle.write_json(files[-1], summary.figures)
+    return files
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as Parquet; a column that is empty throughout keeps its type."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    fields = [
+        (name, pa.string() if name in _TEXT else pa.int64() if name in _WHOLE else pa.float64())
+        for name in names
+    ]
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(fields))
+    bundle.write_atomically(path, partial(pq.write_table, table))
+
+
+def coco_results(run: Run) -> list[dict[str, Any]]:
+    """All detections, weak ones too, as COCO's evaluation tools read them.
+
+    ``image_id`` and ``category_id`` are the data set's own; where it has none, the picture's name
+    and the detector's label.
+    """
+    numbers = {entry["label"]: entry["id"] for entry in run.asked["data"]["classes"]}
+    rows = []
+    for name, manifest in run.manifests():
+        scale = manifest["picture"]["scale"]
+        for found in manifest["detections"]:
+            x1, y1, x2, y2 = (value / scale for value in found["box"])
+            number = numbers.get(found["label"])
+            rows.append(
+                {
+                    "image_id": manifest["about"].get("id", name),
+                    "category_id": found["label"] if number is None else number,
+                    "bbox": [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)],
+                    "score": found["score"],
+                }
+            )
+    return rows
+
+
+def average_arrays(average: AverageMap) -> dict[str, Any]:
+    """The arrays of an average map, by the names of its fields."""
+    return {
+        "saliency": average.saliency.numpy(),
+        "spread": average.spread.numpy(),
+        "face": average.face.numpy(),
+        "count": average.count.numpy(),
+        "n_targets": average.n_targets,
+        "n_empty": average.n_empty,
+    }

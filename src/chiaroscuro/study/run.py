@@ -1,0 +1,249 @@
+"""A study's run folder: append-only, resumable, one process at a time.
+
+::
+
+    run/
+      run.json             what was asked: detector, data set, settings
+      pictures/<name>/     one folder a picture; its manifest.json, written last, marks it complete
+      pictures/<name>/failed.json   instead, where the picture could not be studied
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from chiaroscuro import bundle
+from chiaroscuro._version import __version__
+from chiaroscuro.data.datasets import DataSet, Entry
+from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.errors import BundleError
+from chiaroscuro.evidence import Progress
+from chiaroscuro.study.examine import StudySettings, examine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        folder: where it is.
+        asked: what ``run.json`` holds.
+    """
+
+    folder: Path
+    asked: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Open a run folder.
+
+        Raises:
+            BundleError: if it is none.
+        """
+        folder = Path(folder)
+        if not (folder / "run.json").is_file():
+            raise BundleError(f"{folder} is no run folder: wanted the --out of chiaroscuro study")
+        return cls(folder=folder, asked=bundle.read_json(folder / "run.json"))
+
+    @property
+    def names(self) -> list[str]:
+        """All pictures of the run, in the data set's order."""
+        return list(self.asked["data"]["pictures"])
+
+    def picture(self, name: str) -> Path:
+        """The folder of one picture."""
+        return self.folder / "pictures" / name
+
+    def done(self, name: str) -> bool:
+        """Whether a picture's results are complete."""
+        return (self.picture(name) / "manifest.json").is_file()
+
+    def failed(self) -> dict[str, str]:
+        """Pictures that could not be studied, with the reason."""
+        reasons = {}
+        for name in self.names:
+            file = self.picture(name) / "failed.json"
+            if file.is_file() and not self.done(name):
+                reasons[name] = str(bundle.read_json(file)["reason"])
+        return reasons
+
+    def manifests(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names and manifests of the complete pictures, in the data set's order."""
+        for name in self.names:
+            if self.done(name):
+                yield name, bundle.read_json(self.picture(name) / "manifest.json")
+
+
+def study(
+    data: DataSet,
+    detector: Detector,
+    folder: str | Path,
+    settings: StudySettings | None = None,
+    *,
+    progress: Callable[[str, int, int, Progress | None], None] | None = None,
+) -> Run:
+    """Study every picture of a data set that the run folder does not have yet.
+
+    The maps do not depend on the order of pictures, nor on interruptions.
+
+    Args:
+        data: what is studied.
+        detector: which detector.
+        folder: of the run; made if absent.
+        settings: how.
+        progress: called with the picture's name, pictures done, pictures in all, and the progress
+            within the picture, None before its first batch.
+
+    Raises:
+        BundleError: if the folder holds a run that asked something else, or another process works
+            in it.
+        AnnotationError: if data set and detector have no class in common.
+    """
+    folder, settings = Path(folder), settings or StudySettings()
+    labels = labels_of(data, detector)
+    with only_one(folder):
+        run = begin(folder, ask(data, detector, settings))
+        total = len(data.entries)
+        for done, entry in enumerate(data.entries):
+            if run.done(entry.name):
+                continue
+            if progress is not None:
+                progress(entry.name, done, total, None)
+            examine(
+                entry,
+                detector,
+                run.picture(entry.name),
+                settings,
+                labels,
+                _within(progress, entry, done, total),
+            )
+        if progress is not None:
+            progress("", total, total, None)
+    return run
+
+
+def labels_of(data: DataSet, detector: Detector) -> dict[int, int]:
+    """The detector's label of every class of the data set."""
+    if data.annotations is None:
+        return {}
+    return data.annotations.labels_for(detector.info.class_names)
+
+
+def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str, Any]:
+    """What a run is asked, as plain JSON values."""
+    return {
+        "version": __version__,
+        "detector": {"name": detector.info.name, **settings.explain.asked(detector)},
+        "data": {
+            "source": data.source,
+            "marked": data.annotations is not None,
+            "classes": _classes(data, detector),
+            "pictures": {entry.name: _fingerprint(entry) for entry in data.entries},
+            "missing": list(data.missing),
+            "notes": list(data.notes),
+        },
+        "settings": settings.describe(),
+    }
+
+
+def begin(folder: Path, asked: Mapping[str, Any]) -> Run:
+    """Start a run in a folder, or go on with the one there.
+
+    Raises:
+        BundleError: if it asked something else.
+    """
+    file = folder / "run.json"
+    if not file.is_file():
+        bundle.write_json(file, asked)
+        return Run(folder=folder, asked=asked)
+    run = Run.load(folder)
+    differ = list(_differences(run.asked, asked))
+    if differ:
+        shown = "; ".join(differ[:5]) + (f"; and {len(differ) - 5} more" if differ[5:] else "")
+        raise BundleError(
+            f"{folder} holds a run that asked something else: {shown}. Choose another --out"
+        )
+    return run
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone.
+
+    Raises:
+        BundleError: if another holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise BundleError(
+            f"another process is working in {folder}; wait for it, or choose another --out"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _classes(data: DataSet, detector: Detector) -> list[dict[str, Any]]:
+    """The detector's classes, with the data set's number for each that it has."""
+    numbers = {}
+    if data.annotations is not None:
+        labels = labels_of(data, detector)
+        numbers = {labels[mine]: data.annotations.class_ids[mine] for mine in labels}
+    return [
+        {"label": label, "name": name, "id": numbers.get(label)}
+        for label, name in enumerate(detector.info.class_names)
+    ]
+
+
+def _fingerprint(entry: Entry) -> str:
+    """Changes when the file's size or the marks do."""
+    told = hashlib.sha256(str(entry.path.stat().st_size).encode())
+    if entry.truth is not None:
+        for values in (entry.truth.boxes, entry.truth.labels, entry.truth.ignore):
+            told.update(values.numpy().tobytes())
+    return told.hexdigest()[:16]
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """What differs between two runs' questions, in words; the version and notes may."""
+    if path in ("version", "data.notes", "data.missing", "data.source"):
+        return
+    if path == "data.pictures":
+        yield from _picture_differences(before, now)
+    elif isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _differences(before.get(key), now.get(key), inner)
+    elif before != now:
+        yield f"{path} was {before}, is {now}"
+
+
+def _picture_differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    gone, new = before.keys() - now.keys(), now.keys() - before.keys()
+    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    for names, what in ((gone, "gone"), (new, "new"), (changed, "changed, or its marks are")):
+        if names:
+            few = ", ".join(sorted(names)[:3])
+            yield f"{len(names)} picture{'s' * (len(names) > 1)} {what} ({few})"
+
+
+def _within(
+    progress: Callable[[str, int, int, Progress | None], None] | None,
+    entry: Entry,
+    done: int,
+    total: int,
+) -> Callable[[Progress], None] | None:
+    if progress is None:
+        return None
+    return lambda inner: progress(entry.name, done, total, inner)

@@ -1,0 +1,265 @@
+"""``chiaroscuro study`` on a set whose matches, misses and averages are known by hand."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import chiaroscuro as cs
+from chiaroscuro.cli import app
+
+FINDS_PATCHES = """
+import os, time
+
+PLACES = [(10, 10), (50, 10), (10, 40), (50, 40)]  # of patches of 20 x 16
+
+def patches(picture):
+    rows = []
+    for x, y in PLACES:
+        score = float(picture[:, y : y + 16, x : x + 20].mean())
+        if score > 0.02:
+            rows.append([x, y, x + 20, y + 16, score])
+    return rows
+
+def find(images):
+    return [patches(picture) for picture in images]
+
+def slow(images):
+    time.sleep(0.004 * len(images))
+    return find(images)
+
+def fails_on_blue(images):
+    if bool((images[:, 2].mean(dim=(1, 2)) > 0.4).any()):
+        raise RuntimeError("blue is too much")
+    return find(images)
+"""
+HIT, MISS, ELSEWHERE = [10, 10, 20, 16], [50, 40, 20, 16], [2, 44, 10, 10]
+
+
+def run(*words: str, expect: int = 0) -> Result:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == expect, result.output
+    return result
+
+
+def paint(path: Path, **levels: int) -> None:
+    """A dark picture, 80 wide and 64 high, whose patches have these brightnesses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((64, 80, 3), 2, dtype=np.uint8)
+    for name, (x, y) in {"a": (10, 10), "b": (50, 10), "c": (10, 40), "d": (50, 40)}.items():
+        pixels[y : y + 16, x : x + 20] = levels.get(name, 2)
+    Image.fromarray(pixels).save(path)
+
+
+def mark(**boxes: list[list[float]]) -> None:
+    images = [
+        {"id": 100 + i, "file_name": f"{name}.png", "width": 80, "height": 64}
+        for i, name in enumerate(boxes)
+    ]
+    annotations = [
+        {"id": i, "image_id": 100 + list(boxes).index(name), "category_id": 7, "bbox": box}
+        for i, (name, box) in enumerate((name, box) for name, rows in boxes.items() for box in rows)
+    ]
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 7, "name": "face"}],
+    }
+    Path("marks.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two pictures: one with a hit and a missed face, one with a hit and a false alarm."""
+    (tmp_path / "patches.py").write_text(FINDS_PATCHES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    sys.modules.pop("patches", None)
+    paint(Path("one.png"), a=230, d=60)
+    paint(Path("two.png"), a=200, b=180)
+    mark(one=[HIT, MISS], two=[HIT])
+    return tmp_path
+
+
+STUDY = ("study", "marks.json", "-d", "patches:find", "--n-masks", "100", "-o", "run")
+
+
+def test_hits_false_alarms_and_misses(folder: Path) -> None:
+    printed = run(*STUDY).stdout
+    assert "2 pictures, 200 passes: 2 hit, 1 missed, 1 false alarm" in printed
+    rows = pq.read_table("run/targets.parquet").to_pylist()
+    assert [(row["picture"], row["kind"], row["match"]) for row in rows] == [
+        ("one", "hit", "hit"),
+        ("one", "missed", None),
+        ("two", "hit", "hit"),
+        ("two", "false alarm", "background"),
+    ]
+    assert [rows[1][name] for name in ("x1", "y1", "x2", "y2")] == [50, 40, 70, 56]
+    assert rows[0]["score"] == pytest.approx(230 / 255, abs=1e-3)
+    assert rows[0]["in_box"] > 0.4
+    figures = json.loads(Path("run/summary.json").read_text())
+    assert figures["precision"]["value"] == pytest.approx(2 / 3)
+    assert figures["recall"]["value"] == pytest.approx(2 / 3)
+    # three marked; found down to a low score: all of them, and one false alarm third by score
+    assert figures["average_precision"]["ap50"] == pytest.approx((67 + 34 * 3 / 4) / 101)
+    assert figures["misses"] == {"weak": 1}
+
+
+def test_a_missed_face_is_read_from_what_is_proposed_in_its_place(folder: Path) -> None:
+    run(*STUDY)
+    missed = pq.read_table("run/targets.parquet").to_pylist()[1]
+    assert missed["reading"] == "weak"  # its patch has a score of .24, below .3, under any mask
+    assert missed["whole_score"] == pytest.approx(60 / 255, abs=1e-3)
+    assert missed["best_score"] <= missed["whole_score"] + 1e-3
+    assert missed["share_found"] == 0
+    assert "lost when proposals are scored" in missed["why"]
+
+
+def test_the_report_is_one_file_that_says_what_the_tables_say(folder: Path) -> None:
+    run(*STUDY)
+    page = Path("run/report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2 * 4 + 2 * 3
+    assert "http" not in page.replace("http://www.w3.org", "")
+    for text in ("0.667", "Missed faces", "False alarms", "1 are proposed with too low a score"):
+        assert text in page
+
+
+def test_averages_are_those_of_the_boxes(folder: Path) -> None:
+    run(*STUDY)
+    with np.load("run/average-hit.npz") as average:
+        assert average["n_targets"] == 2
+        saliency, face, count = average["saliency"], average["face"], average["count"]
+    assert saliency.shape == (128, 128)
+    # the box is the middle 64: bright there, dark around it
+    brightness = (230 + 200) / 2 / 255
+    assert face[:, 40:88, 40:88].mean() == pytest.approx(brightness, abs=0.01)
+    assert face[:, :24].mean() < 0.1
+    assert saliency[40:88, 40:88].mean() > 3 * saliency[:16].mean()
+    assert count.max() == 2
+    with np.load("run/average-missed.npz") as average:
+        assert average["count"][:, -1].max() == 1  # 10 px right of the box are still inside
+        assert average["n_targets"] == 1
+
+
+def test_coco_results_are_in_the_files_own_numbers(folder: Path) -> None:
+    Image.open("one.png").resize((160, 128), Image.Resampling.NEAREST).save("large.png")
+    mark(large=[[20, 20, 40, 32]])
+    content = json.loads(Path("marks.json").read_text())
+    content["images"][0].update(width=160, height=128)
+    Path("marks.json").write_text(json.dumps(content))
+    run(*STUDY, "--max-side", "80")
+    rows = json.loads(Path("run/detections.json").read_text())
+    best = max(rows, key=lambda row: row["score"])
+    assert best["image_id"] == 100
+    assert best["category_id"] == 7
+    assert best["bbox"] == [20, 20, 40, 32]
+    assert pq.read_table("run/targets.parquet").to_pylist()[0]["kind"] == "hit"
+
+
+def test_a_second_run_asks_nothing_and_other_settings_are_refused(folder: Path) -> None:
+    run(*STUDY)
+    before = {path: path.stat().st_mtime_ns for path in Path("run/pictures").rglob("*.npz")}
+    run(*STUDY)
+    assert before == {path: path.stat().st_mtime_ns for path in Path("run/pictures").rglob("*.npz")}
+    refused = run(*STUDY, "--seed", "3", "--match-iou", "0.4", expect=1)
+    assert "settings.seed was 0, is 3; settings.match_iou was 0.5, is 0.4" in refused.stderr
+    mark(one=[HIT], two=[HIT])
+    assert "1 picture changed, or its marks are (one)" in run(*STUDY, expect=1).stderr
+
+
+def test_a_broken_picture_is_told_and_the_rest_goes_on(folder: Path) -> None:
+    Path("one.png").write_text("no picture")
+    result = run(*STUDY, expect=1)
+    assert "one: " in result.stderr
+    assert "1 pictures, 100 passes" in result.stdout
+    assert "no picture" in Path("run/report.html").read_text() or "cannot" in result.stderr
+    paint(Path("one.png"), a=230, d=60)
+    again = run(*STUDY, expect=1)  # its size has changed, so it is another data set
+    assert "changed" in again.stderr
+
+
+def test_a_detector_that_fails_on_one_picture(folder: Path) -> None:
+    Image.new("RGB", (80, 64), (0, 0, 255)).save("blue.png")
+    mark(one=[HIT], blue=[HIT], two=[HIT])
+    words = [word if word != "patches:find" else "patches:fails_on_blue" for word in STUDY]
+    result = run(*words, expect=1)
+    assert "blue is too much" in result.stderr
+    assert "2 pictures, 200 passes" in result.stdout
+
+
+def test_a_folder_without_marks(folder: Path) -> None:
+    Path("pictures").mkdir()
+    Path("one.png").rename("pictures/one.png")
+    result = run("study", "pictures", "-d", "patches:find", "--n-masks", "60", "-o", "run")
+    assert "1 pictures, 60 passes: 1 found" in result.stdout
+    assert "precision" not in result.stdout
+    assert "What was found" in Path("run/report.html").read_text()
+
+
+def test_pictures_that_are_absent_are_told(folder: Path) -> None:
+    Path("two.png").unlink()
+    result = run(*STUDY)
+    assert "1 pictures are not there, such as two.png" in result.stderr
+    assert "are not on this machine" in Path("run/report.html").read_text()
+
+
+def test_two_processes_do_not_share_a_run_folder(folder: Path) -> None:
+    Path("run").mkdir()
+    with FileLock("run/.lock"):
+        result = run(*STUDY, expect=1)
+    assert "another process is working in run" in result.stderr
+
+
+def test_a_file_where_the_folder_should_be(folder: Path) -> None:
+    Path("run").write_text("")
+    assert "cannot be written" in run(*STUDY, expect=1).stderr
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(folder: Path) -> None:
+    for i in range(4):
+        paint(Path(f"p{i}.png"), a=200 + 10 * i, b=90)
+    mark(**{f"p{i}": [HIT] for i in range(4)})
+    words = [word if word != "patches:find" else "patches:slow" for word in STUDY]
+    command = [sys.executable, "-m", "chiaroscuro", *words]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    first = Path("run/pictures/p1/manifest.json")
+    deadline = time.monotonic() + 60
+    while not first.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert first.exists()
+    assert not Path("run/pictures/p3/manifest.json").exists()
+    run(*words)
+    whole = [word if word != "run" else "whole" for word in words]
+    run(*whole)
+    for i in range(4):
+        halves = [cs.Explanation.load(Path(out, "pictures", f"p{i}")) for out in ("run", "whole")]
+        assert bool((halves[0].saliency == halves[1].saliency).all())
+    assert Path("run/targets.parquet").read_bytes() == Path("whole/targets.parquet").read_bytes()
+
+
+def test_no_detection_and_no_mark_is_a_result(folder: Path) -> None:
+    paint(Path("dark.png"))
+    mark(dark=[], one=[HIT])
+    result = run(*STUDY)
+    assert "2 pictures, 100 passes: 1 hit" in result.stdout
+
+
+def test_evaluate_reads_a_run_folder(folder: Path) -> None:
+    run(*STUDY)
+    run("evaluate", "run", "--no-baselines", "-a", "marks.json")
+    assert Path("run/evaluation-chiaroscuro/scores.parquet").is_file()
+    run(*STUDY)
+    assert "<svg" in Path("run/report.html").read_text()
