@@ -235,6 +235,13 @@ def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
     return f"{index + 1}: {what}{score}, fidelity {fidelity:.2f}"
 
 
+def pixels(image: Tensor) -> npt.NDArray[np.uint8]:
+    """A picture ``3 height width``, uint8 or float32 in [0, 1], as uint8 ``height width 3``."""
+    levels = image if image.dtype == torch.uint8 else (image * 255).round().byte()
+    array: npt.NDArray[np.uint8] = np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
+    return array
+
+
 def _pixels(image: Tensor) -> npt.NDArray[np.float32]:
     floats = image.float() / 255 if image.dtype == torch.uint8 else image
     pixels: npt.NDArray[np.float32] = floats.permute(1, 2, 0).numpy()

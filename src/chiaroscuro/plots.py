@@ -96,6 +96,33 @@ def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> 
     return figure
 
 
+def collections_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """AP50 of a set under insertion and deletion, for several detectors in one figure.
+
+    Args:
+        runs: by the detector's name, its curves as ``CollectionCurve.describe`` gives them.
+    """
+    figure, (axes,) = _figure(1)
+    for (name, curves), colour in zip(runs.items(), _COLOURS, strict=False):
+        for curve in curves:
+            axes.plot(
+                100 * np.array(curve["fraction"]),
+                curve["ap50"],
+                color=colour,
+                linewidth=2,
+                marker=".",
+                linestyle="solid" if curve["direction"] == "insertion" else (0, (4, 2)),
+                label=f"{name}, {curve['direction']} (area {curve['ap50_area']:.3f})",
+            )
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("AP50 of the set")
+    protocol = next(iter(runs.values()))[0]["protocol"]["name"]
+    axes.set_title(f"Protocol {protocol}", loc="left", fontsize=10)
+    _share_axis(axes, "linear")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def save(figure: Figure, path: Path, *, dpi: int = 150) -> Path:
     """Write PNG or SVG by the path's suffix, whole or not at all; the same figure, the same bytes.
 

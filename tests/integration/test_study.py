@@ -38,6 +38,9 @@ def slow(images):
     time.sleep(0.004 * len(images))
     return find(images)
 
+def left_only(images):
+    return [[row for row in patches(picture) if row[0] == 10] for picture in images]
+
 def fails_on_blue(images):
     if bool((images[:, 2].mean(dim=(1, 2)) > 0.4).any()):
         raise RuntimeError("blue is too much")
@@ -263,3 +266,57 @@ def test_evaluate_reads_a_run_folder(folder: Path) -> None:
     assert Path("run/evaluation-chiaroscuro/scores.parquet").is_file()
     run(*STUDY)
     assert "<svg" in Path("run/report.html").read_text()
+
+
+def second_run(*changes: str) -> None:
+    words = [word if word != "patches:find" else "patches:left_only" for word in STUDY]
+    run(*[word if word != "run" else "other" for word in words], *changes)
+
+
+def test_two_detectors_on_the_same_masks(folder: Path) -> None:
+    """Both find the left face; the right patch is an alarm of the first, or missed by both."""
+    run(*STUDY)
+    second_run()
+    printed = run("compare", "run", "other", "-o", "both").stdout
+    assert "faces: 2 both, 1 neither" in printed
+    assert "false alarms: 1 only patches:find" in printed
+    rows = pq.read_table("both/pairs.parquet").to_pylist()
+    assert [(row["picture"], row["what"], row["status"]) for row in rows] == [
+        ("one", "face", "both"),
+        ("one", "face", "neither"),
+        ("two", "face", "both"),
+        ("two", "false alarm", "only first"),
+    ]
+    same = rows[0]  # both detectors say the same of the left face, under the same masks
+    assert same["linear"] == pytest.approx(1)
+    assert same["in_box_first"] == same["in_box_second"]
+    assert (same["score_first"], rows[1]["score_first"]) == (
+        pytest.approx(230 / 255, abs=1e-3),
+        None,
+    )
+    told = json.loads(Path("both/comparison.json").read_text())
+    assert told["context"]["n"] == 2
+    assert told["context"]["in_box"]["difference"]["value"] == 0
+    assert told["average_precision"]["first"]["ap50"] > told["average_precision"]["second"]["ap50"]
+    page = Path("both/report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 4 * 4 + 2 * 2
+    assert "False alarms of patches:find alone" in page
+
+
+def test_runs_that_differ_are_not_compared(folder: Path) -> None:
+    run(*STUDY)
+    second_run("--seed", "1")
+    refused = run("compare", "run", "other", "-o", "both", expect=1)
+    assert "seed is 0 in one and 1 in the other" in refused.stderr
+    assert "is no run folder" in run("compare", "run", "nowhere", "-o", "both", expect=1).stderr
+
+
+def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
+    run(*STUDY)
+    second_run()
+    for out in ("run", "other"):
+        run("evaluate", out, "--no-baselines", "-a", "marks.json")
+    run("compare", "run", "other", "-o", "both")
+    assert Path("both/curves-chiaroscuro.png").is_file()
+    page = Path("both/report.html").read_text()
+    assert "patches:left_only, deletion" in page

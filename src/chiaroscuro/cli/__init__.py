@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from chiaroscuro.cli.compare import compare
 from chiaroscuro.cli.demo import demo
 from chiaroscuro.cli.detect import detect
 from chiaroscuro.cli.detectors import detectors
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, detectors, detect, explain, evaluate, study):
+for command in (demo, detectors, detect, explain, evaluate, study, compare):
     app.command()(command)
 
 

@@ -19,6 +19,7 @@ from chiaroscuro.metrics.collection import (
     collection_curves,
     merged_map,
 )
+from chiaroscuro.metrics.context import ContextShare, context_share
 from chiaroscuro.metrics.localisation import (
     box_coverage,
     energy_pointing_game,
@@ -38,6 +39,7 @@ __all__ = [
     "AveragePrecision",
     "Blur",
     "CollectionCurve",
+    "ContextShare",
     "Curve",
     "Direction",
     "MappedPicture",
@@ -49,6 +51,7 @@ __all__ = [
     "baseline",
     "box_coverage",
     "collection_curves",
+    "context_share",
     "curves",
     "deletion",
     "energy_pointing_game",

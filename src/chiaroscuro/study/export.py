@@ -14,7 +14,18 @@ from chiaroscuro.study.averages import AverageMap
 from chiaroscuro.study.run import Run
 from chiaroscuro.study.summary import Summary
 
-_TEXT = ("picture", "kind", "match", "reading", "why", "title", "source", "failed")
+_TEXT = (
+    "picture",
+    "title",
+    "kind",
+    "what",
+    "status",
+    "match",
+    "reading",
+    "why",
+    "source",
+    "failed",
+)
 _WHOLE = ("target", "label", "hits", "false_alarms", "missed", "found", "passes")
 
 

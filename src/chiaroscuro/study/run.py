@@ -72,11 +72,19 @@ class Run:
                 reasons[name] = str(bundle.read_json(file)["reason"])
         return reasons
 
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What is known of one complete picture.
+
+        Raises:
+            BundleError: if it is not complete.
+        """
+        return bundle.read_json(self.picture(name) / "manifest.json")
+
     def manifests(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Names and manifests of the complete pictures, in the data set's order."""
         for name in self.names:
             if self.done(name):
-                yield name, bundle.read_json(self.picture(name) / "manifest.json")
+                yield name, self.manifest(name)
 
 
 def study(

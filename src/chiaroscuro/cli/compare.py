@@ -1,0 +1,68 @@
+"""``chiaroscuro compare``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chiaroscuro.cli.console import AS_JSON, errors_as_exit_status, print_json, step_progress
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of study.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Another: same pictures, seed and settings.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report and the table.")],
+    as_json: AS_JSON = False,
+) -> None:
+    """Compare what two detectors look at, on the same pictures under the same masks.
+
+    Needs two runs of [bold]chiaroscuro study[/] and no detector pass. Writes report.html, one file
+    with paired maps, their differences, average maps and context shares; pairs.parquet; and
+    comparison.json. Where both runs were evaluated with marks, their curves are drawn together.
+    """
+    with errors_as_exit_status():
+        from chiaroscuro.bundle import write_json
+        from chiaroscuro.report.comparison import Gallery, write_comparison_report
+        from chiaroscuro.study.compare import compare as compare_runs
+        from chiaroscuro.study.export import write_table
+        from chiaroscuro.study.run import Run
+
+        runs = Run.load(first), Run.load(second)
+        gallery = Gallery()
+        with step_progress("pictures") as progress:
+            comparison = compare_runs(*runs, each=gallery.add, progress=progress)
+        out.mkdir(parents=True, exist_ok=True)
+        report = write_comparison_report(*runs, comparison, gallery, out / "report.html")
+        write_table(out / "pairs.parquet", comparison.rows)
+        told = {"detectors": list(comparison.names), **comparison.figures}
+        write_json(out / "comparison.json", told)
+        if as_json:
+            print_json({"report": str(report), **told})
+        else:
+            _print(told, report)
+
+
+def _print(told: dict[str, Any], report: Path) -> None:
+    names = dict(zip(("first", "second"), told["detectors"], strict=True))
+    for kind in ("faces", "false_alarms"):
+        counts = ", ".join(
+            f"{n} {status.replace('first', names['first']).replace('second', names['second'])}"
+            for status, n in told[kind].items()
+        )
+        print(f"{kind.replace('_', ' ')}: {counts or 'none'}")
+    if told["average_precision"]:
+        for which, name in names.items():
+            of = told["average_precision"][which]
+            print(f"{name}: AP50 {of['ap50']:.3f}, AP {of['ap']:.3f}")
+    for part in ("in_box", "in_ring", "beyond") if told["context"]["n"] else ():
+        of = told["context"][part]
+        low_high = of["difference"]["interval"]
+        spread = f" ({low_high[0]:+.3f} to {low_high[1]:+.3f})" if low_high else ""
+        print(
+            f"evidence {part.replace('_', ' the ' if part != 'beyond' else ' ')}: "
+            f"{of['first']['value']:.3f} and {of['second']['value']:.3f}, "
+            f"difference {of['difference']['value']:+.3f}{spread}"
+        )
+    print(f"open {report.resolve()}")

@@ -1,0 +1,46 @@
+"""Small pictures for reports: a target with some of its surroundings, and average maps."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw
+
+from chiaroscuro import draw
+from chiaroscuro.records import Target
+from chiaroscuro.report import page
+from chiaroscuro.study.averages import MARGIN, AverageMap
+
+WIDTH_PX, CONTEXT = 300, 1.0  # of a card's picture; margin around the box, in box sizes
+
+
+def around(pixels: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:
+    """A picture ``height width 3`` cut to a target and its surroundings, the box drawn in."""
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = target.box.tolist()
+    margin = CONTEXT * max(x2 - x1, y2 - y1)
+    left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))
+    right, bottom = min(width, int(x2 + margin) + 1), min(height, int(y2 + margin) + 1)
+    scale = WIDTH_PX / (right - left)
+    size = (WIDTH_PX, max(1, round((bottom - top) * scale)))
+    box = [(v - o) * scale for v, o in zip((x1, y1, x2, y2), (left, top, left, top), strict=True)]
+    card = Image.fromarray(pixels[top:bottom, left:right]).resize(size)
+    pen = ImageDraw.Draw(card)
+    pen.rectangle(box, outline="black", width=4)
+    pen.rectangle(box, outline=draw.TARGET_COLOUR, width=2)
+    return np.asarray(card)
+
+
+def average(of: AverageMap) -> dict[str, Any]:
+    """An average map and average face as data addresses, with their counts."""
+    side = of.saliency.shape[0]
+    tint = draw.overlay(torch.full((3, side, side), 0.5), of.saliency, opacity=1.0)
+    pictures = {}
+    for name, pixels in (("face", draw.pixels(of.face.clamp(0, 1))), ("map", tint)):
+        framed = Image.fromarray(pixels).resize((3 * side, 3 * side))
+        edge = 3 * side * MARGIN / (1 + 2 * MARGIN)
+        frame = [edge, edge, 3 * side - edge, 3 * side - edge]
+        ImageDraw.Draw(framed).rectangle(frame, outline=draw.TARGET_COLOUR, width=2)
+        pictures[name] = page.embedded(np.asarray(framed))
+    return {"n": of.n_targets, "n_empty": of.n_empty, **pictures}

@@ -1,0 +1,124 @@
+"""The report of a comparison: one HTML file with everything in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from chiaroscuro import draw, plots
+from chiaroscuro._version import __version__
+from chiaroscuro.report import cards, page
+from chiaroscuro.study.compare import Comparison, Subject
+from chiaroscuro.study.examine import FALSE_ALARM
+from chiaroscuro.study.run import Run
+
+CARDS = 16  # a gallery
+
+GALLERIES = (
+    ("only first", False, "Found by {first} alone"),
+    ("only second", False, "Found by {second} alone"),
+    ("both", False, "Found by both: where the maps differ most"),
+    ("neither", False, "Found by neither"),
+    ("only first", True, "False alarms of {first} alone"),
+    ("only second", True, "False alarms of {second} alone"),
+    ("both", True, "False alarms of both"),
+)
+
+
+class Gallery:
+    """Collects the cards of a comparison as its subjects come, and keeps the most worth seeing.
+
+    Those that both found are ordered by how little their maps agree, the others by their score.
+    """
+
+    def __init__(self) -> None:
+        self._cards: dict[tuple[str, bool], list[tuple[float, dict[str, Any]]]] = {}
+
+    def add(self, subject: Subject) -> None:
+        """Draw a subject if it is among the most worth seeing so far."""
+        kept = self._cards.setdefault((subject.status, subject.what == FALSE_ALARM), [])
+        row = subject.row()
+        if subject.status == "both":
+            worth = -(row["linear"] if row["linear"] is not None else 1.0)
+        else:
+            worth = max(score or 0.0 for score in subject.scores)
+        if len(kept) == CARDS and worth <= kept[-1][0]:
+            return
+        kept.append((worth, {**row, **_pictures(subject)}))
+        kept.sort(key=lambda card: -card[0])
+        del kept[CARDS:]
+
+    def cards(self, status: str, false_alarms: bool) -> list[dict[str, Any]]:
+        """The cards of a gallery, in order."""
+        return [card for _, card in self._cards.get((status, false_alarms), [])]
+
+
+def write_comparison_report(
+    first: Run, second: Run, comparison: Comparison, gallery: Gallery, path: Path
+) -> Path:
+    """Write the report of a comparison.
+
+    Args:
+        first: the first run.
+        second: the second run.
+        comparison: what ``compare`` made of them.
+        gallery: filled while it did.
+        path: the HTML file; figures of common evaluations go beside it.
+    """
+    names = dict(zip(("first", "second"), comparison.names, strict=True))
+    counts = {False: comparison.figures["faces"], True: comparison.figures["false_alarms"]}
+    return page.render(
+        path,
+        "comparison.html",
+        names=names,
+        figures=comparison.figures,
+        galleries=[
+            {
+                "title": title.format(**names),
+                "n": counts[alarms].get(status, 0),
+                "cards": gallery.cards(status, alarms),
+            }
+            for status, alarms, title in GALLERIES
+            if gallery.cards(status, alarms)
+        ],
+        averages=[
+            {"name": name, **cards.average(one)}
+            for name, one in zip(comparison.names, comparison.averages, strict=True)
+            if one.n_targets
+        ],
+        curves=[page.embedded_svg(file) for file in _curves(first, second, names, path.parent)],
+        settings=first.asked["settings"],
+        source=first.asked["data"]["source"],
+        version=__version__,
+    )
+
+
+def _pictures(subject: Subject) -> dict[str, str]:
+    """The target as painted, under both maps, and under the difference of the two."""
+    maps, target = subject.explanation, subject.target
+    first, second = maps.saliency
+    difference = second / _highest(second) - first / _highest(first)
+    made = {"plain": draw.pixels(subject.image)}
+    for i, name in enumerate(("map_first", "map_second")):
+        made[name] = draw.overlay(subject.image, maps.saliency[i], maps.standard_error[i])
+    made["difference"] = draw.overlay(subject.image, difference, colours="coolwarm")
+    return {name: page.embedded(cards.around(pixels, target)) for name, pixels in made.items()}
+
+
+def _highest(saliency: Any) -> float:
+    return max(float(saliency.max()), 1e-12)
+
+
+def _curves(first: Run, second: Run, names: dict[str, str], out: Path) -> list[Path]:
+    """A figure for every protocol under which both runs were evaluated with marks."""
+    files = []
+    for told in sorted(first.folder.glob("evaluation-*/evaluation.json")):
+        other = second.folder / told.parent.name / told.name
+        if not other.is_file():
+            continue
+        pair = [json.loads(file.read_text())["collection"] for file in (told, other)]
+        if all(pair):
+            figure = plots.collections_figure(dict(zip(names.values(), pair, strict=True)))
+            name = told.parent.name.removeprefix("evaluation-")
+            plots.save(figure, out / f"curves-{name}.png")
+            files.append(plots.save(figure, out / f"curves-{name}.svg"))
+    return files
