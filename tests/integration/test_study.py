@@ -41,6 +41,17 @@ def slow(images):
 def left_only(images):
     return [[row for row in patches(picture) if row[0] == 10] for picture in images]
 
+def deadly_on_blue(images):
+    if bool((images[:, 2].mean(dim=(1, 2)) > 0.4).any()):
+        os.kill(os.getpid(), 9)
+    return find(images)
+
+def dies_once(images):
+    if not os.path.exists("died"):
+        open("died", "w").close()
+        os.kill(os.getpid(), 9)
+    return find(images)
+
 def fails_on_blue(images):
     if bool((images[:, 2].mean(dim=(1, 2)) > 0.4).any()):
         raise RuntimeError("blue is too much")
@@ -320,3 +331,38 @@ def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
     assert Path("both/curves-chiaroscuro.png").is_file()
     page = Path("both/report.html").read_text()
     assert "patches:left_only, deletion" in page
+
+
+def on_ray(detector: str, out: str) -> list[str]:
+    words = ["study", "marks.json", "-d", f"patches:{detector}", "--n-masks", "60", "-o", out]
+    return [*words, "--ray", "local", "--workers", "2"]
+
+
+def test_two_workers_on_ray_give_the_same_bits_though_one_is_killed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    for i in range(3):
+        paint(Path(f"p{i}.png"), a=200 + 10 * i, b=90)
+    mark(**{f"p{i}": [HIT] for i in range(3)})
+    result = run(*on_ray("dies_once", "ray"))
+    assert "3 pictures, 180 passes: 3 hit, 3 false alarm" in result.stdout
+    run(*on_ray("dies_once", "alone")[:-4])
+    for i in range(3):
+        first, second = (
+            cs.Explanation.load(Path(o, "pictures", f"p{i}")) for o in ("ray", "alone")
+        )
+        assert bool((first.saliency == second.saliency).all())
+    assert Path("ray/targets.parquet").read_bytes() == Path("alone/targets.parquet").read_bytes()
+    run(*on_ray("dies_once", "ray"))  # nothing left to do
+
+
+def test_a_picture_that_kills_its_worker_twice_is_recorded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    Image.new("RGB", (80, 64), (0, 0, 255)).save("blue.png")
+    mark(one=[HIT], blue=[HIT], two=[HIT])
+    result = run(*on_ray("deadly_on_blue", "ray"), expect=1)
+    assert "blue: its worker died 2 times" in result.stderr
+    assert "2 pictures, 120 passes" in result.stdout

@@ -20,6 +20,7 @@ from chiaroscuro.cli.console import (
     parse_options,
     picture_progress,
     print_json,
+    step_progress,
 )
 
 
@@ -65,6 +66,22 @@ def study(
     ] = None,
     max_side: MAX_SIDE = 1280,
     max_pixels: MAX_PIXELS = 100_000_000,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|ADDRESS",
+            help="Share the pictures out among workers: on this machine, or on a Ray cluster. "
+            "Needs the extra scale.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --ray: how many. [dim]default: as many as fit[/]"),
+    ] = None,
+    cpus: Annotated[int, typer.Option(min=1, help="With --ray: threads of a worker.")] = 1,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="With --ray: graphics cards of a worker, such as 0.5.")
+    ] = 0.0,
     as_json: AS_JSON = False,
 ) -> None:
     """Run a detector over a data set and explain every hit, false alarm and miss.
@@ -96,7 +113,6 @@ def study(
                 f"{len(collection.missing)} pictures are not there, such as {collection.missing[0]}"
             )
         options = parse_options(detector_option)
-        model = open_detector(detector, options, device)
         settings = StudySettings(
             explain=Settings(
                 detector=detector,
@@ -112,8 +128,25 @@ def study(
             max_pixels=max_pixels,
         )
         try:
-            with picture_progress() as progress:
-                run = study_all(collection, model, out, settings, progress=progress)
+            if ray is None:
+                model = open_detector(detector, options, device)
+                with picture_progress() as progress:
+                    run = study_all(collection, model, out, settings, progress=progress)
+            else:
+                from chiaroscuro.study.scale import study_on_ray
+
+                with step_progress("pictures") as step:
+                    run = study_on_ray(
+                        collection,
+                        out,
+                        settings,
+                        address=ray,
+                        workers=workers,
+                        cpus=cpus,
+                        gpus=gpus,
+                        device=device,
+                        progress=step,
+                    )
         except (KeyboardInterrupt, ObservationInterrupted) as stopped:
             note(f"stopped; what is done is kept in {out}. The same command goes on from there.")
             raise typer.Exit(1) from stopped
