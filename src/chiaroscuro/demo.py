@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from chiaroscuro import boxes
 from chiaroscuro.data.samples import SamplePainting, sample_painting
 from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.evidence import Progress
 from chiaroscuro.records import Proposals, Target, as_targets
 from chiaroscuro.report.gallery import GalleryEntry, write_gallery
+from chiaroscuro.study.matching import FALSE_ALARMS, match
 from chiaroscuro.workflow import Picture, Settings, detect_picture, explain_picture
 
 PAINTINGS = (435844, 436838, 436839, 439933, 437455)
@@ -44,15 +44,15 @@ def explain_sample(
 def judge(found: Proposals, painting: SamplePainting) -> tuple[tuple[Target, ...], tuple[str, ...]]:
     """What the detector found and missed, against the marked faces.
 
-    A detection is a face if it overlaps a marked one with an IoU of at least 0.4, counted or not,
+    A detection is a face if it has a marked one, with an IoU of at least 0.4, counted or not,
     and a false alarm otherwise; a marked face that counts and is overlapped by none is missed.
 
     Returns:
         Targets, and a word for each.
     """
-    overlap = boxes.iou(found.boxes, painting.truth.boxes) >= MATCH_IOU
-    captions = [FOUND if bool(row.any()) else FALSE_ALARM for row in overlap]
-    missed = painting.truth.boxes[~overlap.any(dim=0) & ~painting.truth.ignore]
+    matches = match(found, painting.truth, MATCH_IOU)
+    captions = [FALSE_ALARM if m.kind in FALSE_ALARMS else FOUND for m in matches.detections]
+    missed = painting.truth.boxes[list(matches.missed)]
     targets = as_targets(found) + as_targets(missed, origin="truth")
     return targets, (*captions, *[MISSED] * len(missed))
 

@@ -1,10 +1,4 @@
-"""Faults found in other tools, each held off by name; the numbers are those of the list we keep.
-
-Faults 12 and 14 concern metrics: their tests come with the metrics themselves, except for what the
-matching of the demo already does.
-"""
-
-from pathlib import Path
+"""Faults found in other tools, each held off by name; the numbers are those of the list we keep."""
 
 import numpy as np
 import pytest
@@ -12,9 +6,11 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import boxes, draw
-from chiaroscuro.records import as_targets
+from chiaroscuro import boxes, draw, metrics
+from chiaroscuro.errors import UndefinedMetricError
+from chiaroscuro.records import Truth, as_targets
 from chiaroscuro.similarity import similarity
+from chiaroscuro.study.matching import match
 
 
 def found(box: list[float], score: float, **more: object) -> cs.Proposals:
@@ -215,6 +211,9 @@ def test_fault_12_an_empty_map_is_no_evidence(image: Tensor) -> None:
     assert not result.saliency.any()
     assert float(result.fidelity[0]) == 0
     assert result.notes
+    assert not metrics.pointing_game(result.saliency[0], [4, 4, 9, 9])
+    with pytest.raises(UndefinedMetricError):
+        metrics.energy_pointing_game(result.saliency[0], [4, 4, 9, 9])
 
 
 def test_fault_13_nothing_detected_and_no_arguments_do_not_crash(image: Tensor) -> None:
@@ -223,24 +222,16 @@ def test_fault_13_nothing_detected_and_no_arguments_do_not_crash(image: Tensor) 
 
 
 def test_fault_14_overlap_thresholds_are_the_ones_stated() -> None:
-    """A detection that overlaps by 0.39 is no match at 0.4; one that overlaps by 0.41 is."""
-    from chiaroscuro.data.samples import SamplePainting
-    from chiaroscuro.demo import FALSE_ALARM, FOUND, MISSED, judge
-
-    def painting(truth: list[float]) -> SamplePainting:
-        return SamplePainting(
-            id=1,
-            title="",
-            painter="",
-            date="",
-            tenebrist=True,
-            url="",
-            path=Path("painting.jpg"),
-            boxes=torch.tensor([truth]),
-            ignore=torch.tensor([False]),
-        )
-
-    detection = found([0, 0, 100, 41], 0.9)
-    assert judge(detection, painting([0.0, 0.0, 100.0, 100.0]))[1] == (FOUND,)
-    detection = found([0, 0, 100, 39], 0.9)
-    assert judge(detection, painting([0.0, 0.0, 100.0, 100.0]))[1] == (FALSE_ALARM, MISSED)
+    """A detection that overlaps by 0.74 is none at 0.75, though it is at 0.5; rows stay in order."""
+    truth = Truth(boxes=[[0.0, 0.0, 100.0, 100.0], [200.0, 0.0, 300.0, 100.0]])
+    detections = cs.Proposals(
+        boxes=[[200, 0, 300, 76], [0, 0, 100, 74], [500, 0, 600, 90]], scores=[0.3, 0.9, 0.6]
+    )
+    for min_iou, kinds in (
+        (0.5, ["hit", "hit", "background"]),
+        (0.75, ["hit", "badly placed", "background"]),
+    ):
+        assert [one.kind for one in match(detections, truth, min_iou).detections] == kinds
+    result = metrics.average_precision([detections], [truth])
+    assert result.ap50 == pytest.approx((51 + 50 * 2 / 3) / 101)
+    assert result.ap75 == pytest.approx(51 / 3 / 101)
