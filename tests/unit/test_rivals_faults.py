@@ -222,7 +222,7 @@ def test_fault_13_nothing_detected_and_no_arguments_do_not_crash(image: Tensor) 
 
 
 def test_fault_14_overlap_thresholds_are_the_ones_stated() -> None:
-    """A detection that overlaps by 0.74 is none at 0.75, though it is at 0.5; rows stay in order."""
+    """An overlap of 0.74 is none at 0.75, though it is one at 0.5; rows stay in order."""
     truth = Truth(boxes=[[0.0, 0.0, 100.0, 100.0], [200.0, 0.0, 300.0, 100.0]])
     detections = cs.Proposals(
         boxes=[[200, 0, 300, 76], [0, 0, 100, 74], [500, 0, 600, 90]], scores=[0.3, 0.9, 0.6]
