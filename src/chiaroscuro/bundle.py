@@ -38,9 +38,18 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise BundleError(f"{path} cannot be written: {error}") from error
 
 
-def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write named arrays as a compressed ``.npz``."""
-    write_atomically(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+def write_arrays(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = True
+) -> None:
+    """Write named arrays as an ``.npz``.
+
+    Args:
+        path: the file.
+        arrays: by name.
+        compressed: maps of float32 hardly shrink, and packing them takes longer than fitting them.
+    """
+    save = np.savez_compressed if compressed else np.savez
+    write_atomically(path, lambda stream: save(stream, **arrays))  # type: ignore[arg-type]
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -102,6 +102,7 @@ class Evidence:
     design: MaskDesign = field(default_factory=MaskDesign)
     detector: str = ""
     before_nms: bool = False
+    _last: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if int(self.counts.sum()) != len(self.boxes):
@@ -178,7 +179,12 @@ class Evidence:
             raise InputError("evidence: wanted at least one mask to explain from, got none")
         weights = self.weights(wanted)
         pixels = as_unit_floats(self.image[None])[0]
-        estimates = estimators.estimate(self.masks, pixels, weights, wanted, estimator)
+        key = (estimator, tuple(_key(target) for target in wanted))
+        if key not in self._last:  # automatic stopping has explained them already
+            estimates = estimators.estimate(self.masks, pixels, weights, wanted, estimator)
+            self._last.clear()
+            self._last[key] = estimates
+        estimates = self._last[key]
         size = (0, *self.image.shape[1:])
         fidelity = torch.tensor([e.fidelity for e in estimates], dtype=torch.float32)
         notes = self._notes(wanted, weights)
@@ -428,11 +434,11 @@ def observe(
                             evidence=record.evidence,
                         )
                     )
+            seen = record.evidence().first(look)
             if n_masks == "auto":
-                seen = record.evidence().first(look)
                 reached = tuple(seen.explain(judged, estimator=estimator).fidelity.tolist())
             if look == total or all(value >= fidelity for value in reached):
-                return record.evidence().first(look)
+                return seen
             expected = min(total, max(look + 1, _expected_masks(look, min(reached), fidelity)))
             look = min(total, look + max(FIRST_LOOK, look // 8 * 2))  # even: whole pairs
     except KeyboardInterrupt as error:
@@ -637,6 +643,15 @@ class _Column:
     def rows(self) -> Tensor:
         """A copy of what has come in."""
         return self._data[: self._n].clone()
+
+
+def _key(target: Target) -> tuple[Any, ...]:
+    probabilities = target.class_probabilities
+    return (
+        tuple(target.box.tolist()),
+        target.label,
+        None if probabilities is None else tuple(probabilities.tolist()),
+    )
 
 
 def _stack(maps: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:

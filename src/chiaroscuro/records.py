@@ -417,7 +417,7 @@ class Explanation:
             "mean_weight": self.mean_weight.numpy(),
         }
         (folder / "manifest.json").unlink(missing_ok=True)
-        bundle.write_arrays(folder / "saliency.npz", arrays)
+        bundle.write_arrays(folder / "saliency.npz", arrays, compressed=False)
         bundle.write_json(folder / "manifest.json", {**self.describe(), **(manifest or {})})
         return folder
 

@@ -30,7 +30,7 @@ chapters 2 and 5. The use for mask-based saliency is ours.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -142,13 +142,7 @@ class Surrogate:
         with _one_thread():
             prior = self._choose_prior(y, target)
             spread = self._spread(prior, target)
-            ratio, noise = _scale(self._whiten(self.contrasts, spread), y[: len(self.contrasts)])
-            half = self._whiten(self.gram.reshape(-1, *self.visibility.shape), spread)
-            precision = self._whiten(half.T.reshape(-1, *self.visibility.shape), spread)
-            precision.diagonal().add_(1 / ratio)
-            root = torch.linalg.cholesky(precision)
-            learnt = self._whiten(self.projection[None, :, :, index], spread).T
-            mean = torch.cholesky_solve(learnt, root)[:, 0]
+            mean, variance = self._learn(index, y, spread)
 
             keep = self.masks.design.keep_probability
             units = float(self.slopes[index]) * keep * (1 - keep)
@@ -157,33 +151,71 @@ class Surrogate:
             right = self.masks.covariance(1, torch.arange(width), self.columns)
             saliency = units * (down @ field @ right.T)
 
-            def doubt(rows: Tensor, columns: Tensor) -> Tensor:
-                """``unknowns points``: the posterior covariance of the map is its square."""
-                covered = torch.einsum(
-                    "ay,bx->abyx",
-                    self.masks.covariance(0, rows, self.rows),
-                    self.masks.covariance(1, columns, self.columns),
-                ).flatten(0, 1)
-                white = self._whiten(covered, spread).T
-                left: Tensor = torch.linalg.solve_triangular(root, white, upper=False)
-                return units * math.sqrt(noise) * left
-
-            error = doubt(self.rows, self.columns).square().sum(0).sqrt()
+            lattice = self._covered(self.rows, self.columns, spread)
+            error = units * variance(lattice).clamp(min=0).sqrt()
             error = error.reshape(1, 1, len(self.rows), len(self.columns))
             standard_error = F.interpolate(error, (height, width), mode="bilinear")[0, 0]
 
             near_rows, near_columns, near = _near_points(target, height, width)
-            about_mean = doubt(near_rows, near_columns)[:, near]
+            about_mean = self._covered(near_rows, near_columns, spread)[:, near]
             about_mean = about_mean - about_mean.mean(1, keepdim=True)
             shown = saliency[near_rows][:, near_columns].reshape(-1)[near]
             signal = float((shown - shown.mean()).square().sum())
-            noise_sum = float(about_mean.square().sum())
+            noise_sum = units**2 * float(variance(about_mean).clamp(min=0).sum())
         return Posterior(
             saliency=saliency.float(),
             standard_error=standard_error.float(),
             fidelity=math.sqrt(signal / (signal + noise_sum)) if signal + noise_sum > 0 else 0.0,
             prior=prior,
         )
+
+    def _learn(
+        self, index: int, y: Float64[Tensor, " n"], spread: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Float64[Tensor, " unknowns"], Callable[[Tensor], Tensor]]:
+        """Posterior mean of the unknowns, and the variance of any linear functions of them.
+
+        Two forms of the same, by which is smaller: as many equations as there are contrasts, where
+        they are few and all at hand, or as there are unknowns, from the moments.
+
+        Returns:
+            The mean; and a function from ``unknowns functions`` to ``functions``.
+        """
+        x = self._whiten(self.contrasts, spread)
+        ratio, noise, values, vectors = _scale(x, y[: len(x)])
+        if len(y) == len(x) < x.shape[1]:
+            shrink = 1 / (ratio * values + 1)
+            mean = ratio * (x.T @ (vectors @ (shrink * (vectors.T @ y))))
+            seen = ratio * (shrink.sqrt()[:, None] * (vectors.T @ x))
+
+            def few(functions: Tensor) -> Tensor:
+                believed = ratio * functions.square().sum(0)
+                variance: Tensor = noise * (believed - (seen @ functions).square().sum(0))
+                return variance
+
+            return mean, few
+        half = self._whiten(self.gram.reshape(-1, *self.visibility.shape), spread)
+        precision = self._whiten(half.T.reshape(-1, *self.visibility.shape), spread)
+        precision.diagonal().add_(1 / ratio)
+        root = torch.linalg.cholesky(precision)
+        learnt = self._whiten(self.projection[None, :, :, index], spread).T
+        mean = torch.cholesky_solve(learnt, root)[:, 0]
+
+        def many(functions: Tensor) -> Tensor:
+            left: Tensor = torch.linalg.solve_triangular(root, functions, upper=False)
+            return noise * left.square().sum(0)
+
+        return mean, many
+
+    def _covered(
+        self, rows: Tensor, columns: Tensor, spread: tuple[Tensor, Tensor, Tensor]
+    ) -> Float64[Tensor, "unknowns points"]:
+        """The map at a grid of pixels, but for its units, as functions of the unknowns."""
+        covered = torch.einsum(
+            "ay,bx->abyx",
+            self.masks.covariance(0, rows, self.rows),
+            self.masks.covariance(1, columns, self.columns),
+        )
+        return self._whiten(covered.flatten(0, 1), spread).T
 
     def _contrast(self, values: Float64[Tensor, "n *rest"]) -> Float64[Tensor, "contrasts *rest"]:
         """Half the difference within antithetic pairs, or else the difference from the mean."""
@@ -296,22 +328,26 @@ def _root(positions: Float64[Tensor, " n"], length: float) -> Float64[Tensor, "n
 
 def _log_evidence(
     x: Float64[Tensor, "n unknowns"], y: Float64[Tensor, " n"]
-) -> tuple[Float64[Tensor, " ratios"], Float64[Tensor, " ratios"]]:
-    """Log marginal likelihood at every ratio of prior to noise variance, and the noise variance.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Log marginal likelihood at every ratio of prior to noise variance.
 
     The noise variance is the best one at each ratio (Rasmussen and Williams, equation 5.8).
+
+    Returns:
+        ``ratios``; the noise variance at each; and eigenvalues and vectors of ``x @ x.T``.
     """
     values, vectors = torch.linalg.eigh(x @ x.T)
-    spectrum = values.clamp(min=0)[:, None] * RATIOS + 1
+    values = values.clamp(min=0)
+    spectrum = values[:, None] * RATIOS + 1
     noise = ((vectors.T @ y).square() @ (1 / spectrum) / len(y)).clamp(min=1e-12)
-    return -0.5 * (spectrum.log().sum(0) + len(y) * noise.log()), noise
+    return -0.5 * (spectrum.log().sum(0) + len(y) * noise.log()), noise, values, vectors
 
 
-def _scale(x: Tensor, y: Tensor) -> tuple[float, float]:
+def _scale(x: Tensor, y: Tensor) -> tuple[float, float, Tensor, Tensor]:
     """Ratio of prior to noise variance, and noise variance, of highest marginal likelihood."""
-    likelihood, noise = _log_evidence(x, y)
+    likelihood, noise, values, vectors = _log_evidence(x, y)
     best = int(likelihood.argmax())
-    return float(RATIOS[best]), float(noise[best])
+    return float(RATIOS[best]), float(noise[best]), values, vectors
 
 
 def _near_points(

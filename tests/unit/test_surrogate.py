@@ -171,11 +171,11 @@ def test_same_bits_with_any_number_of_threads() -> None:
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
-def test_the_posterior_is_that_of_ridge_regression_by_hand(antithetic: bool) -> None:
-    """More masks than one chunk: the streamed moments give the map of the whole matrix."""
+@pytest.mark.parametrize("n", [60, 2 * CHUNK + 90])
+def test_the_posterior_is_that_of_ridge_regression_by_hand(antithetic: bool, n: int) -> None:
+    """Few masks, equations a mask; and more than one chunk, equations an unknown from moments."""
     design = cs.MaskDesign(grid_size=4, antithetic=antithetic)
     masks = cs.Masks(design, 40, 54, seed=3)
-    n = 2 * CHUNK + 90
     weights = torch.rand(2, n, generator=torch.Generator().manual_seed(1))
     model = Surrogate(masks, torch.ones(3, 40, 54), weights)
     target = cs.Target(box=[10, 8, 30, 26])
@@ -190,8 +190,9 @@ def test_the_posterior_is_that_of_ridge_regression_by_hand(antithetic: bool) -> 
         fields, y = fields - fields.mean(0), y - y.mean()
     envelope, down, right = (part.numpy() for part in model._spread(fit.prior, target))
     x = np.einsum("nrc,rc,ri,cj->nij", fields, envelope, down, right).reshape(len(y), -1)
-    ratio, _ = _scale(torch.from_numpy(x[:SCALE_ROWS]), torch.from_numpy(y[:SCALE_ROWS]))
-    u = np.linalg.solve(x.T @ x + np.eye(x.shape[1]) / ratio, x.T @ y)
+    ratio, noise, _, _ = _scale(torch.from_numpy(x[:SCALE_ROWS]), torch.from_numpy(y[:SCALE_ROWS]))
+    precision = x.T @ x + np.eye(x.shape[1]) / ratio
+    u = np.linalg.solve(precision, x.T @ y)
     b = envelope * (down @ u.reshape(down.shape[1], -1) @ right.T)
     slope = ((w + LINK_FLOOR) * (1 + LINK_FLOOR - w) / (1 + 2 * LINK_FLOOR)).mean()
     rows = masks.covariance(0, torch.arange(40), model.rows).numpy()
@@ -200,6 +201,12 @@ def test_the_posterior_is_that_of_ridge_regression_by_hand(antithetic: bool) -> 
     np.testing.assert_allclose(
         fit.saliency, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max()
     )
+    along = masks.covariance(0, model.rows, model.rows).numpy()[3]
+    across = masks.covariance(1, model.columns, model.columns).numpy()[5]
+    point = (down.T @ (np.outer(along, across) * envelope) @ right).reshape(-1)
+    error = 0.25 * slope * np.sqrt(noise * point @ np.linalg.solve(precision, point))
+    given = fit.standard_error[int(model.rows[3]), int(model.columns[5])]
+    assert float(given) == pytest.approx(error, rel=0.05)  # drawn out from the lattice
 
 
 @pytest.mark.parametrize("n_masks", [1, 2, 3, 4, 5])
