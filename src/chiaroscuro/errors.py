@@ -12,6 +12,7 @@
     │   ├── UnknownNameError          a detector, estimator, fill ... of that name does not exist
     │   └── BundleError               a result folder or file that is incomplete, foreign or unsafe
     ├── MissingDependencyError (ImportError)   an optional package is not installed
+    ├── TrainingError                 training that cannot begin or go on
     ├── CheckpointError               weights that cannot be loaded, safely or at all
     └── DetectorError                 a detector broke its promise
         ├── DetectorOutputError       it returned something that is no detection
@@ -70,6 +71,10 @@ class UnknownNameError(InputError):
 
 class MissingDependencyError(ChiaroscuroError, ImportError):
     """An optional package is not installed; the message names the command that installs it."""
+
+
+class TrainingError(ChiaroscuroError):
+    """Training cannot begin, or had to stop; the message says where and what to change."""
 
 
 class CheckpointError(ChiaroscuroError):

@@ -16,12 +16,8 @@ from torch import Tensor, nn
 from chiaroscuro.detectors import retinaface as adapter
 from chiaroscuro.detectors import retinaface_network as network_module
 from chiaroscuro.detectors.protocol import DetectorInfo
-from chiaroscuro.detectors.retinaface import (
-    OnnxRetinaFace,
-    TorchRetinaFace,
-    decode_boxes,
-    make_anchors,
-)
+from chiaroscuro.detectors.retinaface import OnnxRetinaFace, TorchRetinaFace
+from chiaroscuro.detectors.retinaface_anchors import ANCHOR_SIZES, decode_boxes, make_anchors
 from chiaroscuro.detectors.retinaface_network import (
     RetinaFaceNetwork,
     RetinaFaceOutput,
@@ -150,9 +146,9 @@ class _Coordinates(nn.Module):
 def test_outputs_are_in_the_order_of_the_anchors() -> None:
     """Heads that say where they are and which size they are for must say what the anchors say."""
     network = RetinaFaceNetwork()
-    network.context = nn.ModuleList(_Coordinates(stride) for stride in adapter.ANCHOR_SIZES)
+    network.context = nn.ModuleList(_Coordinates(stride) for stride in ANCHOR_SIZES)
     with torch.no_grad():
-        for head, sizes in zip(network.box_head, adapter.ANCHOR_SIZES.values(), strict=True):
+        for head, sizes in zip(network.box_head, ANCHOR_SIZES.values(), strict=True):
             head.weight.zero_()
             head.bias.zero_()
             for i, size in enumerate(sizes):

@@ -12,6 +12,7 @@ from chiaroscuro.cli.detectors import detectors
 from chiaroscuro.cli.evaluate import evaluate
 from chiaroscuro.cli.explain import explain
 from chiaroscuro.cli.study import study
+from chiaroscuro.cli.train import train
 
 app = typer.Typer(
     name="chiaroscuro",
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, detectors, detect, explain, evaluate, study, compare):
+for command in (demo, detectors, detect, explain, evaluate, study, compare, train):
     app.command()(command)
 
 

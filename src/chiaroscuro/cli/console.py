@@ -16,6 +16,7 @@ from chiaroscuro.errors import ChiaroscuroError, TargetError, UnknownNameError
 if TYPE_CHECKING:
     from chiaroscuro import evidence
     from chiaroscuro.detectors import Detector
+    from chiaroscuro.train import loop
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -196,6 +197,42 @@ def picture_progress() -> Iterator[Callable[[str, int, int, "evidence.Progress |
         def show(what: str, done: int, total: int, inner: "evidence.Progress | None") -> None:
             within = f"{inner.done} masks" if inner else ""
             bar.update(task, description=_escaped(what), completed=done, total=total, within=within)
+
+        yield show
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[str, "loop.Step"], None]]:
+    """A bar on stderr for steps of training: losses, precision so far, time left."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TextColumn("{task.fields[losses]}"),
+        TextColumn("{task.fields[ap50]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=notes,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("", total=None, losses="", ap50="")
+
+        def show(what: str, step: "loop.Step") -> None:
+            losses = " ".join(f"{name} {value:.2f}" for name, value in step.losses.items())
+            measured: dict[str, Any] = {}
+            if step.ap50 is not None:
+                measured["ap50"] = f"AP50 {step.ap50:.3f}"
+            bar.update(
+                task,
+                description=_escaped(what),
+                completed=step.step,
+                total=step.steps,
+                losses=losses,
+                **measured,
+            )
 
         yield show
 

@@ -72,6 +72,18 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     return Checkpoint(state_dict=_state_dict(path, _read_pickle(path)))
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says of its weights, without reading them; empty for others."""
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}  # reading the weights will say what is wrong
+    return about if isinstance(about, dict) else {}
+
+
 def write_checkpoint(
     path: Path | str, weights: Mapping[str, Tensor], about: Mapping[str, Any]
 ) -> None:

@@ -1,14 +1,15 @@
 """What a detector is: two members, small enough to write in five lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from chiaroscuro.errors import DetectorOutputError, ImageError, InputError
-from chiaroscuro.records import Proposals
+from chiaroscuro.records import Proposals, Truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,35 @@ class Detector(Protocol):
         Returns:
             One ``Proposals`` an image, in order, boxes in the pixels of that input; empty where
             nothing is found. Proposals reach down to ``info.min_score``.
+        """
+        ...
+
+
+@runtime_checkable
+class Trainable(Detector, Protocol):
+    """A detector that can be trained has three members more."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The torch network; training changes it in place."""
+        ...
+
+    def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
+        """Parts of the loss, whose sum is to be minimised, with gradients.
+
+        Args:
+            images: ``n 3 height width``, float32 in [0, 1], on the network's device.
+            truth: the marks of every picture, in its pixels. Boxes to ignore are neither to be
+                found nor to be held against the network.
+        """
+        ...
+
+    def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
+        """Write the weights as a checkpoint that ``load_detector`` opens by its path.
+
+        Args:
+            path: ends in ``.safetensors``.
+            about: JSON values to keep with them.
         """
         ...
 

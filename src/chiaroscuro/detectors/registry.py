@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from chiaroscuro.detectors.checkpoint import read_about
 from chiaroscuro.detectors.function import FunctionDetector
 from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.errors import (
@@ -117,6 +118,9 @@ def _load_by_text(spec: str, options: dict[str, Any]) -> Detector:
     if name in entries and not path.is_file():
         return _source(entries[name]).load(rest, **options)
     known = sources()
+    stated = read_about(path).get("detector")
+    if stated in known:
+        return known[stated].load(spec, **options)
     for source in known.values():
         if path.suffix and path.suffix.lower() in source.suffixes:
             if not path.is_file():

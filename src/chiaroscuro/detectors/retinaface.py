@@ -7,8 +7,9 @@ variances 0.1 and 0.2; non-maximum suppression at IoU 0.4. The network takes a p
 as it is: nothing is resized or padded, and boxes need no mapping back.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import nms
 
+from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
+from chiaroscuro.detectors.retinaface_anchors import decode_boxes, make_anchors
+from chiaroscuro.detectors.retinaface_losses import losses
 from chiaroscuro.detectors.retinaface_network import (
     INSTALL,
     RetinaFaceNetwork,
@@ -27,53 +31,19 @@ from chiaroscuro.detectors.retinaface_network import (
     weights_file,
 )
 from chiaroscuro.detectors.torch_modules import evaluating, pick_device
-from chiaroscuro.errors import DetectorOutputError, InputError, UnknownNameError
-from chiaroscuro.records import Proposals
+from chiaroscuro.errors import (
+    CheckpointError,
+    DetectorOutputError,
+    InputError,
+    UnknownNameError,
+)
+from chiaroscuro.records import Proposals, Truth
 
-ANCHOR_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
-"""Sides in pixels of the anchors at every cell, by stride."""
-CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 MIN_SCORE = 0.02
 
 _NMS_IOU = 0.4
 _MAX_CANDIDATES = 2000  # best anchors a picture that are decoded; matters at floors near 0 only
 _MAX_PROPOSALS = 300
-
-
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve training too, whoever asked first
-def make_anchors(
-    height: int, width: int, device: torch.device | None = None
-) -> Float[Tensor, "anchors 4"]:
-    """Anchors of a picture, in the order of the network's outputs.
-
-    By stride, then by cell in rows, then by size. A picture that ends inside a cell has that cell.
-
-    Returns:
-        ``anchors 4``: centre x, centre y, width, height in pixels. Shared between callers: do not
-        change it.
-    """
-    grids = []
-    for stride, sizes in ANCHOR_SIZES.items():
-        y = (torch.arange(-(-height // stride)) + 0.5) * stride
-        x = (torch.arange(-(-width // stride)) + 0.5) * stride
-        side = torch.tensor(sizes, dtype=torch.float32)
-        grid_y, grid_x, grid_side = torch.meshgrid(y, x, side, indexing="ij")
-        grids.append(torch.stack([grid_x, grid_y, grid_side, grid_side], dim=-1).reshape(-1, 4))
-    return torch.cat(grids).to(device)
-
-
-def decode_boxes(
-    regression: Float[Tensor, "*n 4"], anchors: Float[Tensor, "*n 4"]
-) -> Float[Tensor, "*n 4"]:
-    """Boxes ``x1 y1 x2 y2`` in pixels from what the network says relative to its anchors.
-
-    ``centre = anchor centre + 0.1 * offset * anchor size``;
-    ``size = anchor size * exp(0.2 * log ratio)``.
-    """
-    centre = anchors[..., :2] + CENTRE_VARIANCE * regression[..., :2] * anchors[..., 2:]
-    half = anchors[..., 2:] * torch.exp(SIZE_VARIANCE * regression[..., 2:]) / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
 
 
 class RetinaFaceDetector:
@@ -158,6 +128,14 @@ class TorchRetinaFace(RetinaFaceDetector):
         """Name, the class "face", score floor, and the device where the parameters are now."""
         return replace(self._info, device=str(self._device))
 
+    def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
+        """Parts of the loss of a batch of crops; see :class:`~chiaroscuro.detectors.Trainable`."""
+        return losses(self.network, images, truth)
+
+    def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
+        """Write the weights as a checkpoint; see ``save_checkpoint``."""
+        save_checkpoint(path, self.network, about)
+
     @property
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
@@ -180,14 +158,16 @@ def load(
     """RetinaFace as a detector.
 
     Args:
-        rest: nothing for the photo-trained weights, or a network of your own, which is used where
-            it is unless ``device`` says otherwise.
+        rest: nothing for the photo-trained weights; the path of a checkpoint that
+            ``save_checkpoint`` wrote; or a network of your own, which is used where it is unless
+            ``device`` says otherwise.
         form: ``"onnx"``, the faster on a CPU, or ``"torch"``, which has gradients and layers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         min_score: lowest score reported, in [0, 1); 0.02 by default.
 
     Raises:
         MissingDependencyError: if the package of the weights is not installed.
+        CheckpointError: if a checkpoint is damaged or of another architecture.
         InputError: if an option is not one of those.
     """
     floor = MIN_SCORE if min_score is None else min_score
@@ -196,6 +176,9 @@ def load(
     if isinstance(rest, RetinaFaceNetwork):
         network = rest if device == "auto" else rest.to(pick_device(device))
         return TorchRetinaFace(network, DetectorInfo(name="RetinaFaceNetwork", min_score=floor))
+    if rest and Path(rest).suffix.lower() == ".safetensors":
+        network = _from_checkpoint(Path(rest)).to(pick_device(device))
+        return TorchRetinaFace(network, DetectorInfo(name=Path(rest).name, min_score=floor))
     if rest:
         raise UnknownNameError("detector", f"retinaface/{rest}", list(source.examples))
     if form == "torch":
@@ -209,6 +192,39 @@ def load(
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
     return OnnxRetinaFace(session, DetectorInfo(name="retinaface", min_score=floor, device=device))
+
+
+def save_checkpoint(
+    path: Path | str, network: RetinaFaceNetwork, about: Mapping[str, Any] | None = None
+) -> None:
+    """Save a network so that ``load_detector(path)`` opens it with nothing more said.
+
+    Args:
+        path: ends in ``.safetensors``; an existing file is replaced in one step.
+        network: its weights.
+        about: further JSON values, such as what it was trained on.
+
+    Raises:
+        CheckpointError: if the path has another suffix.
+    """
+    stated = {**(about or {}), "detector": "retinaface", "class_names": ["face"]}
+    write_checkpoint(path, network.state_dict(), stated)
+
+
+def _from_checkpoint(path: Path) -> RetinaFaceNetwork:
+    checkpoint = read_checkpoint(path)
+    stated = checkpoint.about.get("detector")
+    if stated not in (None, "retinaface"):
+        raise CheckpointError(f"{path} holds weights of {stated}, not of retinaface")
+    network = RetinaFaceNetwork()
+    try:
+        network.load_state_dict(checkpoint.state_dict)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} holds weights of another network than RetinaFace-MobileNet0.25: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    return network
 
 
 def _missing() -> str | None:

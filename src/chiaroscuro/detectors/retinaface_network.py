@@ -76,7 +76,7 @@ class RetinaFaceNetwork(nn.Module):
 
         Returns:
             Regression, logits and landmarks, with gradients; anchors in the order of
-            :func:`chiaroscuro.detectors.retinaface.make_anchors`.
+            :func:`chiaroscuro.detectors.retinaface_anchors.make_anchors`.
         """
         features = self.pyramid(*self.backbone(normalise(images)))
         seen = [module(feature) for module, feature in zip(self.context, features, strict=True)]

@@ -37,7 +37,7 @@ from chiaroscuro.detectors.torchvision_builders import (
     recognise,
 )
 from chiaroscuro.errors import CheckpointError, DetectorOutputError, InputError
-from chiaroscuro.records import Proposals
+from chiaroscuro.records import Proposals, Truth
 
 MIN_SCORE = 0.01
 MAX_DETECTIONS = 300
@@ -67,6 +67,12 @@ class TorchvisionDetector:
             are still made of float32.
         min_size: the shorter side that pictures are resized to, in pixels, in place of the model's.
         max_size: the limit of the longer side, in pixels, in place of the model's.
+        builder: what made the model, where it is known; needed to save it after training.
+
+    Attributes:
+        network: the model.
+        builder: as given.
+        first_label: label of the first class in the model's own outputs: 1 after a background.
 
     Raises:
         InputError: on options that do not fit the model.
@@ -82,18 +88,19 @@ class TorchvisionDetector:
         autocast: str | None = None,
         min_size: int | None = None,
         max_size: int | None = None,
+        builder: str | None = None,
     ) -> None:
         min_score = MIN_SCORE if min_score is None else min_score
         if not 0 <= min_score < 1:
             raise InputError(f"min_score: wanted a number in [0, 1), got {min_score}")
         if autocast is not None and autocast not in _AUTOCAST:
             raise InputError(f"autocast: wanted bf16, fp16 or None, got {autocast!r}")
-        self.network = model
+        self.network, self.builder = model, builder
         self._autocast = autocast
         self._sizes = _check_sizes(model, min_size, max_size)
         with _lock_of(model):  # another thread may be detecting with other settings
             self._max_detections = max(_final_stage(model).detections_per_img, MAX_DETECTIONS)
-        names, self._first_label = _name_classes(model, class_names)
+        names, self.first_label = _name_classes(model, class_names)
         self.info = DetectorInfo(
             name=name or type(model).__name__,
             class_names=names,
@@ -113,6 +120,35 @@ class TorchvisionDetector:
         with _lock_of(self.network), self._ready(), torch.no_grad():
             results = self.network(list(batch))
         return [self._read(result) for result in results]
+
+    def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
+        """What the model computes of itself in training mode.
+
+        It knows no box to ignore: such a box is left out, and what lies there is background.
+        """
+        targets = [
+            {
+                "boxes": marked.boxes[~marked.ignore].to(images),
+                "labels": marked.labels[~marked.ignore].to(images.device) + self.first_label,
+            }
+            for marked in truth
+        ]
+        network: Any = self.network
+        parts: Mapping[str, Tensor] = network(list(images), targets)
+        return parts
+
+    def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
+        """Write the weights as a checkpoint; see ``save_checkpoint``.
+
+        Raises:
+            CheckpointError: if it is not known what builder made the model.
+        """
+        if self.builder is None:
+            raise CheckpointError(
+                f"{self.info.name}: its builder is not known, so the file could not be opened "
+                "again; load it as torchvision/<builder>, or use save_checkpoint"
+            )
+        save_checkpoint(path, self.network, self.builder, self.info.class_names, about)
 
     def without_nms(self) -> "TorchvisionDetector":
         """The same model, reporting also what its non-maximum suppression would drop.
@@ -161,7 +197,7 @@ class TorchvisionDetector:
             yield model.transform, attribute, value
 
     def _read(self, result: Mapping[str, Tensor]) -> Proposals:
-        labels = result["labels"] - self._first_label
+        labels = result["labels"] - self.first_label
         best = (labels >= 0).nonzero()[: self._max_detections, 0]  # they come best first
         proposals = drop_unusable(
             self.info.name,
@@ -232,7 +268,7 @@ def load(
         if weights != "DEFAULT":
             raise InputError(f"weights: wanted none beside the file {rest}, got {weights!r}")
         name = Path(rest).name
-        model, stated = _from_file(Path(rest), builder)
+        model, stated, builder = _from_file(Path(rest), builder)
     else:
         if builder not in (None, rest):
             raise InputError(f"builder: wanted {rest!r} or nothing, got {builder!r}")
@@ -246,15 +282,21 @@ def load(
             model = download(rest, str(weights))
         else:
             name += f" ({Path(weights).name})"
-            model, stated = _from_file(Path(weights), rest)
+            model, stated, _ = _from_file(Path(weights), rest)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     given = {key: value for key, value in options.items() if value is not None}
-    return TorchvisionDetector(model.eval().to(target), name=name, **(stated | given))
+    made = builder if Path(rest).suffix.lower() in _SUFFIXES else rest
+    network = model.eval().to(target)
+    return TorchvisionDetector(network, name=name, builder=made, **(stated | given))
 
 
 def save_checkpoint(
-    path: Path | str, model: nn.Module, builder: str, class_names: Sequence[str]
+    path: Path | str,
+    model: nn.Module,
+    builder: str,
+    class_names: Sequence[str],
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Save a model so that ``load_detector(path)`` builds it again with nothing more said.
 
@@ -268,6 +310,7 @@ def save_checkpoint(
         model: what that builder makes, with other weights.
         builder: name in ``torchvision.models.detection``.
         class_names: of the foreground classes.
+        about: further JSON values, such as what it was trained on.
 
     Raises:
         UnknownNameError: if torchvision has no such builder.
@@ -276,7 +319,8 @@ def save_checkpoint(
     """
     state = model.state_dict()
     check_fit(state, check_builder(builder))
-    about: dict[str, Any] = {
+    stated: dict[str, Any] = {
+        **(about or {}),
         "builder": builder,
         "class_names": _name_classes(model, class_names)[0],
         "epsilon": {
@@ -287,12 +331,12 @@ def save_checkpoint(
     }
     transform: Any = model.transform
     if transform.fixed_size is None:
-        about |= {"min_size": transform.min_size[-1], "max_size": transform.max_size}
-    write_checkpoint(path, state, about)
+        stated |= {"min_size": transform.min_size[-1], "max_size": transform.max_size}
+    write_checkpoint(path, state, stated)
 
 
-def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, Any]]:
-    """A model with the weights of a file, and the options of the detector that the file states."""
+def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, Any], str]:
+    """A model with the weights of a file, the detector's options that it states, the builder."""
     checkpoint = read_checkpoint(path)
     stated = _check_stated(path, checkpoint.about)
     epsilon = stated.pop("epsilon", {})
@@ -315,7 +359,7 @@ def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, An
     categories = published_weights(builder)["DEFAULT"].meta["categories"]
     if len(categories) > 2 and len(categories) == count_outputs(weights):  # one of torchvision's
         stated.setdefault("class_names", categories[1:])
-    return model, stated
+    return model, stated, builder
 
 
 def _check_stated(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:

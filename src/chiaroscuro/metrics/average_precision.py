@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,49 @@ def average_precision(
         InputError: if the two differ in number.
         UndefinedMetricError: if no picture has a box that is to be scored.
     """
+    judge = _judged(found, truth)
+    ap, ap50, ap75 = _accumulated(judge)
+    bounds = None
+    if n_resamples:
+        of_drawn = _of_drawn(judge, len(truth))
+        bounds = interval(of_drawn, len(truth), n_resamples=n_resamples, seed=seed)
+    return AveragePrecision(ap=ap, ap50=ap50, ap75=ap75, ap50_interval=bounds)
+
+
+def resampled(
+    found: Sequence[Proposals], truth: Sequence[Truth], *, n_resamples: int, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """AP50 of sets of as many pictures, drawn with replacement.
+
+    The same seed draws the same sets, so that two detectors can be compared set by set.
+
+    Returns:
+        ``n_resamples``, NaN for a set without a box to score.
+
+    Raises:
+        As ``average_precision`` does.
+    """
+    of_drawn = _of_drawn(_judged(found, truth), len(truth))
+    generator = np.random.default_rng(seed)
+    n = len(truth)
+    return np.array([of_drawn(generator.integers(0, n, n)) for _ in range(n_resamples)])
+
+
+def _of_drawn(judge: COCOeval, n_pictures: int) -> Callable[[npt.NDArray[np.int64]], float]:
+    """AP50 of the pictures with these indices, from what was evaluated already."""
+    judged = np.array(judge.evalImgs, dtype=object).reshape(
+        len(judge.params.catIds), len(judge.params.areaRng), n_pictures
+    )
+
+    def of_drawn(drawn: npt.NDArray[np.int64]) -> float:
+        judge.evalImgs = judged[:, :, drawn].ravel().tolist()
+        return _accumulated(judge)[1]
+
+    return of_drawn
+
+
+def _judged(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
+    """The evaluator with every detection of every picture matched."""
     if len(found) != len(truth):
         raise InputError(
             f"average_precision: wanted detections for {len(truth)} pictures, got {len(found)}"
@@ -80,24 +123,13 @@ def average_precision(
             "bbox",
         )
         judge.evaluate()
-        whole = _accumulated(judge)
-        bounds = None
-        if n_resamples:
-            judged = np.array(judge.evalImgs, dtype=object).reshape(
-                len(classes), len(judge.params.areaRng), len(pictures)
-            )
-
-            def resampled(drawn: npt.NDArray[np.int64]) -> float:
-                judge.evalImgs = judged[:, :, drawn].ravel().tolist()
-                return _accumulated(judge)[1]
-
-            bounds = interval(resampled, len(pictures), n_resamples=n_resamples, seed=seed)
-    return AveragePrecision(ap=whole[0], ap50=whole[1], ap75=whole[2], ap50_interval=bounds)
+    return judge
 
 
 def _accumulated(judge: COCOeval) -> tuple[float, float, float]:
     """AP, AP50 and AP75 of what was evaluated; NaN without a box to score."""
-    judge.accumulate()
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge.accumulate()
     # thresholds, recalls, classes, area ranges (the first is all), detection limits (the last, 100)
     precision = judge.eval["precision"][:, :, :, 0, -1]
     scored = precision[:, :, (precision > -1).all(axis=(0, 1))]  # -1: a class without a box

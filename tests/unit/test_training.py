@@ -1,0 +1,335 @@
+"""Crops, losses and the loop, on pictures and networks small enough to know."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import chiaroscuro as cs
+from chiaroscuro.detectors.protocol import Trainable
+from chiaroscuro.detectors.retinaface import TorchRetinaFace
+from chiaroscuro.detectors.retinaface_anchors import decode_boxes, encode_boxes, make_anchors
+from chiaroscuro.detectors.retinaface_losses import BACKGROUND, FACE, LEFT_OUT, assign, losses
+from chiaroscuro.detectors.retinaface_network import RetinaFaceNetwork, RetinaFaceOutput
+from chiaroscuro.errors import CheckpointError, InputError, TrainingError
+from chiaroscuro.records import Truth
+from chiaroscuro.train.augment import Augmentation, draw_crop, tenebrism
+from chiaroscuro.train.folds import cross_validate
+from chiaroscuro.train.loop import Step, TrainingPicture, TrainingSettings, train
+from chiaroscuro.train.samples import save_samples, split
+from chiaroscuro.train.trainable import open_trainable
+
+PLAIN = Augmentation(
+    size=64, long_side=(90, 90), flip=0, colour=0, blur=0, noise=0, near_a_face=1.0
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def picture(seed: int = 0, face: tuple[int, int] = (30, 20)) -> TrainingPicture:
+    """90 wide, 70 high, one bright face of 20 x 20."""
+    image = torch.randint(0, 60, (3, 70, 90), dtype=torch.uint8, generator=generator(seed))
+    x, y = face
+    image[:, y : y + 20, x : x + 20] = 230
+    truth = Truth(boxes=[[x, y, x + 20, y + 20]])
+    return TrainingPicture(name=f"p{seed}", image=image, truth=truth)
+
+
+def test_a_crop_moves_pixels_and_boxes_together() -> None:
+    one = picture()
+    for seed in range(20):
+        for augmentation in (PLAIN, replace(PLAIN, flip=1.0), replace(PLAIN, long_side=(60, 180))):
+            crop, truth = draw_crop(one.image, one.truth, augmentation, generator(seed))
+            assert crop.shape == (3, 64, 64)
+            (box,) = truth.boxes.round().int().tolist()
+            inside = crop[:, box[1] + 2 : box[3] - 2, box[0] + 2 : box[2] - 2]
+            assert float(inside.min()) > 0.8
+            assert not bool(truth.ignore.any())
+
+
+def test_faces_that_are_cut_off_are_ignored_and_those_outside_dropped() -> None:
+    one = picture()
+    truth = Truth(boxes=[[30, 20, 50, 40], [0, 0, 10, 10], [70, 50, 80, 60]], ignore=[0, 0, 1])
+    far = replace(PLAIN, near_a_face=0)
+    seen = set()
+    for seed in range(60):
+        _, moved = draw_crop(one.image, truth, far, generator(seed))
+        for box, ignore in zip(moved.boxes, moved.ignore, strict=True):
+            width, height = (box[2:] - box[:2]).tolist()
+            whole = (width, height) in ((20, 20), (10, 10))
+            seen.add((whole, bool(ignore)))
+            if not whole and not bool(ignore):
+                assert width * height >= 50  # at least half of the smaller face
+    assert seen >= {(True, False), (True, True), (False, True)}
+
+
+def test_the_same_seed_draws_the_same_crop() -> None:
+    one = picture()
+    full = Augmentation(size=64, long_side=(60, 180), tenebrism=0.5)
+    for seed in range(3):
+        crops = [draw_crop(one.image, one.truth, full, generator(seed))[0] for _ in range(2)]
+        assert torch.equal(crops[0], crops[1])
+        assert 0 <= float(crops[0].min()) <= float(crops[0].max()) <= 1
+    assert not torch.equal(crops[0], draw_crop(one.image, one.truth, full, generator(9))[0])
+
+
+def test_tenebrism_darkens_the_ground_and_keeps_a_light() -> None:
+    grey = torch.full((3, 60, 80), 0.6)
+    for seed in range(10):
+        dark = tenebrism(grey, generator(seed))
+        assert float(dark.mean()) < 0.45
+        assert float(dark.quantile(0.05)) < 0.15
+        assert float(dark.max()) > 1.3 * float(dark.mean())
+
+
+def test_offsets_and_boxes_are_inverse() -> None:
+    anchors = make_anchors(64, 96)[::37]
+    boxes = torch.rand(len(anchors), 2, generator=generator()) * 50
+    boxes = torch.cat([boxes, boxes + 5 + 30 * torch.rand(len(anchors), 2)], dim=1)
+    torch.testing.assert_close(decode_boxes(encode_boxes(boxes, anchors), anchors), boxes)
+
+
+def test_anchors_have_the_face_they_overlap_most() -> None:
+    anchors = torch.tensor([[20.0, 20, 16, 16], [60.0, 20, 16, 16], [61.0, 21, 16, 16]])
+    truth = Truth(boxes=[[12, 12, 28, 28], [52, 12, 68, 28], [0, 0, 3, 3]])
+    wanted, index = assign(anchors, truth)
+    assert wanted.tolist() == [FACE, FACE, FACE]
+    assert index[1:].tolist() == [1, 1]
+    # the tiny face overlaps none; it takes the first anchor, as every face has at least one
+    assert int(index[0]) in (0, 2)
+    far, _ = assign(anchors, Truth(boxes=[[30, 30, 40, 40]], ignore=[True]))
+    assert far.tolist() == [BACKGROUND] * 3
+    ignored, _ = assign(anchors, Truth(boxes=[[40, 0, 90, 90]], ignore=[True]))
+    assert ignored.tolist() == [BACKGROUND, LEFT_OUT, LEFT_OUT]
+    assert assign(anchors, Truth(boxes=torch.zeros(0, 4)))[0].tolist() == [BACKGROUND] * 3
+
+
+def small_network() -> RetinaFaceNetwork:
+    torch.manual_seed(0)
+    return RetinaFaceNetwork()
+
+
+def test_the_loss_falls_and_the_gradient_reaches_every_part() -> None:
+    network = small_network()
+    crop, truth = draw_crop(picture().image, picture().truth, PLAIN, generator())
+    parts = losses(network, crop[None], [truth])
+    assert set(parts) == {"class", "box"}
+    sum(parts.values()).backward()  # type: ignore[union-attr]
+    reached = {
+        name.split(".")[0]
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None and bool(parameter.grad.any())
+    }
+    assert reached == {"backbone", "pyramid", "context", "class_head", "box_head"}
+
+
+def test_a_perfect_answer_has_next_to_no_loss() -> None:
+    class Perfect(RetinaFaceNetwork):
+        def forward(self, images: Tensor) -> RetinaFaceOutput:
+            anchors = make_anchors(64, 64)
+            wanted, index = assign(anchors, truth)
+            logits = torch.stack([wanted != FACE, wanted == FACE], dim=1).float() * 30
+            offsets = encode_boxes(truth.boxes[index], anchors)
+            return RetinaFaceOutput(offsets[None], logits[None], torch.zeros(1, len(anchors), 10))
+
+    _, truth = draw_crop(picture().image, picture().truth, PLAIN, generator())
+    found = losses(Perfect(), torch.zeros(1, 3, 64, 64), [truth])
+    assert float(found["class"]) < 1e-6
+    assert float(found["box"]) < 1e-6
+
+
+class Bright:
+    """Learns from which brightness on a picture has a face at its mark: one weight, one bias."""
+
+    def __init__(self) -> None:
+        self.network = nn.Linear(1, 1)
+        self.info = cs.DetectorInfo(name="bright")
+        with torch.no_grad():
+            self.network.weight.fill_(0.1)
+            self.network.bias.fill_(-1)
+        self.broken_at: int | None = None
+        self.calls = 0
+
+    def detect(self, images: Tensor) -> list[cs.Proposals]:
+        bright = (images.float().mean(dim=(1, 2, 3)) / 255)[:, None]
+        with torch.no_grad():
+            scores = self.network(bright).sigmoid()
+        return [cs.Proposals(boxes=[[30, 20, 50, 40]], scores=score) for score in scores]
+
+    def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
+        self.calls += 1
+        wanted = torch.tensor([[float(len(marked) > 0)] for marked in truth])
+        said = self.network(images.mean(dim=(1, 2, 3))[:, None])
+        loss = nn.functional.binary_cross_entropy_with_logits(said, wanted)
+        if self.calls == self.broken_at:
+            loss = loss * float("nan")
+        return {"class": loss}
+
+    def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
+        raise NotImplementedError
+
+
+SETTINGS = TrainingSettings(
+    steps=12, batch_size=2, learning_rate=0.1, evaluate_every=4, augmentation=PLAIN
+)
+
+
+def weights(detector: Trainable) -> Tensor:
+    return torch.cat([value.flatten() for value in detector.network.state_dict().values()])
+
+
+def test_training_lowers_the_loss_and_says_how_far_it_is() -> None:
+    detector = Bright()
+    steps: list[Step] = []
+    train(detector, [picture(i) for i in range(3)], SETTINGS, progress=steps.append)
+    assert isinstance(detector, Trainable)
+    assert [step.step for step in steps] == list(range(1, 13))
+    assert steps[-1].losses["class"] < steps[0].losses["class"]
+    assert steps[-1].seconds_left == 0
+    assert not detector.network.training
+
+
+def test_half_of_the_start_is_kept() -> None:
+    whole, half, start = Bright(), Bright(), Bright()
+    pictures = [picture()]
+    train(whole, pictures, replace(SETTINGS, keep=0.0))
+    train(half, pictures, SETTINGS)
+    torch.testing.assert_close(weights(half), (weights(whole) + weights(start)) / 2)
+
+
+def test_interrupted_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    class StopHereError(Exception):
+        pass
+
+    def stop(step: Step) -> None:
+        if step.step == 7:
+            raise StopHereError
+
+    pictures = [picture(i) for i in range(3)]
+    with pytest.raises(StopHereError):
+        train(Bright(), pictures, SETTINGS, folder=tmp_path, progress=stop)
+    seen: list[Step] = []
+    again, whole = Bright(), Bright()
+    train(again, pictures, SETTINGS, folder=tmp_path, progress=seen.append)
+    train(whole, pictures, SETTINGS)
+    assert seen[0].step == 5  # the last saved state was after step 4
+    assert torch.equal(weights(again), weights(whole))
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert rows[0] == "step,class,ap50"
+    assert [row.split(",")[0] for row in rows[1:]] == [str(i) for i in range(1, 13)]
+    with pytest.raises(TrainingError, match="other settings"):
+        train(Bright(), pictures, replace(SETTINGS, seed=1), folder=tmp_path)
+
+
+def test_a_loss_of_nan_stops_and_keeps_the_last_good_weights() -> None:
+    detector, until = Bright(), Bright()
+    detector.broken_at = 6
+    with pytest.raises(TrainingError, match="nan at step 6; the last good weights are kept"):
+        train(detector, [picture()], SETTINGS)
+    train(until, [picture()], replace(SETTINGS, steps=12, keep=0.0), progress=_stop_after(until, 4))
+    assert torch.equal(weights(detector), until.saved)  # type: ignore[attr-defined]
+
+
+def _stop_after(detector: Any, n: int) -> Any:
+    def note(step: Step) -> None:
+        if step.step == n:
+            detector.saved = weights(detector)
+
+    return note
+
+
+def test_early_stopping_takes_the_best_on_validation() -> None:
+    detector = Bright()
+    steps: list[Step] = []
+    settings = replace(SETTINGS, steps=40, patience=2)
+    train(detector, [picture()], settings, validation=[picture(5)], progress=steps.append)
+    measured = [step.ap50 for step in steps if step.ap50 is not None]
+    assert measured == [pytest.approx(1)] * 3  # right from the first, so two without gain end it
+    assert steps[-1].step == 12
+
+
+def test_parts_can_be_frozen() -> None:
+    network = small_network()
+    detector = TorchRetinaFace(network, cs.DetectorInfo(name="small"))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    settings = replace(SETTINGS, steps=2, freeze=("backbone", "landmark_head"))
+    train(detector, [picture()], settings)
+    for name, value in network.state_dict().items():
+        frozen = name.startswith(("backbone", "landmark_head"))
+        assert torch.equal(value, before[name]) == frozen, name
+    with pytest.raises(TrainingError, match="no parameter begins with 'head'; parts are backbone"):
+        train(detector, [picture()], replace(SETTINGS, freeze=("head",)))
+    with pytest.raises(TrainingError, match="nothing is left to learn"):
+        train(Bright(), [picture()], replace(SETTINGS, freeze=("weight", "bias")))
+
+
+def test_nothing_to_learn_from_is_told() -> None:
+    empty = replace(picture(), truth=Truth(boxes=[[1, 1, 9, 9]], ignore=[True]))
+    with pytest.raises(TrainingError, match="at least one picture with a box"):
+        train(Bright(), [empty], SETTINGS)
+    for wrong in ({"steps": 0}, {"keep": 1.0}, {"learning_rate": 0.0}):
+        with pytest.raises(InputError):
+            replace(SETTINGS, **wrong)  # type: ignore[arg-type]
+
+
+def test_folds_judge_every_picture_by_a_detector_that_has_not_seen_it() -> None:
+    detector = Bright()
+    before = weights(detector).clone()
+    pictures = [picture(i) for i in range(5)]
+    (result,) = cross_validate(detector, pictures, SETTINGS, n_folds=5, max_sides=(90,))
+    assert torch.equal(weights(detector), before)
+    assert result.before.ap50 == result.after.ap50 == pytest.approx(1)
+    assert result.gain == 0
+    assert result.interval == (0, 0)
+    assert len(result.folds) == 5
+    assert result.describe()["after"]["ap50"] == pytest.approx(1)
+    with pytest.raises(TrainingError, match="wanted 2 to 5"):
+        cross_validate(detector, pictures, SETTINGS, n_folds=6)
+
+
+def test_a_split_is_of_whole_pictures() -> None:
+    pictures = [picture(i) for i in range(10)]
+    learn, held = split(pictures, 0.25, seed=1)
+    assert (len(learn), len(held)) == (8, 2)
+    assert {p.name for p in learn} | {p.name for p in held} == {p.name for p in pictures}
+    assert split(pictures, 0, seed=1) == (pictures, [])
+    assert len(split(pictures[:2], 0.01, seed=1)[1]) == 1
+
+
+def test_samples_are_saved_as_a_picture(tmp_path: Path) -> None:
+    path = save_samples([picture()], SETTINGS, tmp_path / "samples.png")
+    assert cs.read_image(path).shape == (3, 3 * 208, 6 * 208)
+
+
+def test_a_checkpoint_is_opened_by_its_path(tmp_path: Path) -> None:
+    detector = TorchRetinaFace(small_network(), cs.DetectorInfo(name="small"))
+    path = tmp_path / "painting.safetensors"
+    detector.save(path, {"data": "x"})
+    again = cs.load_detector(path)
+    assert again.info.name == "painting.safetensors"
+    image = torch.rand(1, 3, 64, 64, generator=generator())
+    (one,), (other,) = detector.detect(image), again.detect(image)
+    assert torch.equal(one.scores, other.scores)
+    assert isinstance(open_trainable(str(path)), Trainable)
+    with pytest.raises(CheckpointError, match="ends in"):
+        detector.save(tmp_path / "painting.pt")
+
+
+def test_a_checkpoint_of_another_network_names_both(tmp_path: Path) -> None:
+    from chiaroscuro.detectors.checkpoint import write_checkpoint
+
+    path = tmp_path / "other.safetensors"
+    write_checkpoint(path, {"weight": torch.zeros(2)}, {"detector": "retinaface"})
+    with pytest.raises(CheckpointError, match="another network than RetinaFace"):
+        cs.load_detector(path)
+
+
+def test_what_cannot_be_trained_says_so() -> None:
+    with pytest.raises(TrainingError, match="cannot be trained here; retinaface"):
+        open_trainable(lambda images: [[] for _ in images])
