@@ -20,7 +20,7 @@ from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.engine import default_batch_size
 from chiaroscuro.metrics.protocols import PROTOCOLS, Protocol
 
-SIDE, TURNS = 640, 3
+SIDE, TURNS = 640, 2
 
 
 def setting() -> tuple[torch.Tensor, cs.Detector, list, list]:

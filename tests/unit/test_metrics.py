@@ -7,6 +7,7 @@ from torch import Tensor
 import chiaroscuro as cs
 from chiaroscuro import metrics
 from chiaroscuro.errors import InputError, TargetError, UndefinedMetricError, UnknownNameError
+from chiaroscuro.metrics.maps import most_salient_first
 from chiaroscuro.metrics.protocols import filled
 from chiaroscuro.testing import PlantedDetector
 
@@ -71,6 +72,16 @@ def test_area_is_over_what_was_changed() -> None:
         down.similarity.float(), torch.tensor([0.8, 0.5, 0.2, 0.2]), atol=1e-5, rtol=0
     )
     assert down.area == pytest.approx(0.3 * 0.65 + 0.3 * 0.35 + 0.4 * 0.2, abs=1e-5)
+
+
+def test_the_order_is_that_of_a_stable_sort() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(40, 50, generator=generator)
+    values[10:20] = values[10, 0]
+    values[30, :20], values[30, 20:40] = 0.0, -0.0
+    values[0, 0], values[5, 5] = 3e38, -3e38
+    expected = torch.argsort(values.flatten(), descending=True, stable=True)
+    assert torch.equal(most_salient_first(values), expected)
 
 
 def test_patches_are_changed_whole_the_best_mean_first() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from chiaroscuro import boxes
@@ -207,10 +207,7 @@ def curves(
             if sigma_px(fill, target) != sigma:  # several maps of one target share a blur
                 other, sigma = filled(fill, pixels, target), sigma_px(fill, target)
             before, after = (other, pixels) if direction == "insertion" else (pixels, other)
-            for count in counts:
-                changed = torch.zeros(height * width, dtype=torch.bool)
-                changed[order[:count]] = True
-                yield torch.where(changed.view(height, width), after, before)
+            yield from changed(before, after, order, counts)
 
     size = batch_size or default_batch_size(height, width, torch.device(detector.info.device))
     found = detect_each(steps(), detector, size)
@@ -218,6 +215,22 @@ def curves(
         _curve(target, counts, [next(found) for _ in counts], direction, protocol, height * width)
         for target, (_, counts) in zip(wanted, plans, strict=True)
     ]
+
+
+def changed(
+    before: Float32[Tensor, "3 height width"],
+    after: Float32[Tensor, "3 height width"],
+    order: Int64[Tensor, " pixels"],
+    counts: Sequence[int],
+) -> Iterator[Float32[Tensor, "3 height width"]]:
+    """A picture turning into another: at every count, as many pixels have changed, in order."""
+    canvas, done = before.clone(), 0
+    now, then = canvas.view(3, -1), after.reshape(3, -1)
+    for count in counts:
+        pixels = order[done:count]
+        now[:, pixels] = then[:, pixels]
+        done = count
+        yield canvas.clone()
 
 
 def _curve(

@@ -9,7 +9,7 @@ value and every pixel takes the largest of them, so that each target's best evid
 and the share is exactly what it says.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.engine import default_batch_size, detect_each
 from chiaroscuro.errors import InputError, UndefinedMetricError
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS, average_precision
-from chiaroscuro.metrics.causal import Direction
-from chiaroscuro.metrics.maps import usable_map
+from chiaroscuro.metrics.causal import Direction, changed
+from chiaroscuro.metrics.maps import most_salient_first, usable_map
 from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named
 from chiaroscuro.records import Proposals, Target, Truth, as_targets
 
@@ -210,16 +210,11 @@ def _answers(
     height, width = pixels.shape[1:]
     usable_map(saliency, (height, width))
     largest = max(as_targets(picture.targets), key=lambda target: float(boxes.area(target.box)))
-    order = torch.argsort(saliency.flatten(), descending=True, stable=True)
+    order = most_salient_first(saliency)
+    counts = [round(share * height * width) for share in protocol.shares]
     fill = protocol.insertion if direction == "insertion" else protocol.deletion
     other = filled(fill, pixels, largest)
     before, after = (other, pixels) if direction == "insertion" else (pixels, other)
-
-    def steps() -> Iterator[Tensor]:
-        for share in protocol.shares:
-            changed = torch.zeros(height * width, dtype=torch.bool)
-            changed[order[: round(share * height * width)]] = True
-            yield torch.where(changed.view(height, width), after, before)
-
     size = batch_size or default_batch_size(height, width, torch.device(detector.info.device))
-    return [proposals.best(MAX_DETECTIONS) for proposals in detect_each(steps(), detector, size)]
+    found = detect_each(changed(before, after, order, counts), detector, size)
+    return [proposals.best(MAX_DETECTIONS) for proposals in found]

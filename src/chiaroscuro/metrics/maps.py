@@ -1,6 +1,8 @@
 """What every metric asks of a map before it looks at it."""
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from chiaroscuro.errors import InputError, UndefinedMetricError
@@ -47,3 +49,17 @@ def ordered_map(saliency: Tensor, size: tuple[int, int]) -> None:
             f"the map has the same value everywhere ({float(saliency[0, 0]):g}), so there is no "
             "most salient pixel to begin with; count it, do not average it in"
         )
+
+
+def most_salient_first(saliency: Tensor) -> Int64[Tensor, " pixels"]:
+    """Pixels, counted in reading order, by falling value; equal ones in reading order.
+
+    Value and place are sorted as one whole number each, which is many times faster than a stable
+    sort of the values.
+    """
+    values = saliency.detach().cpu().float().contiguous().numpy().ravel() + 0.0  # no minus zero
+    bits = values.view(np.int32).astype(np.int64)
+    rising = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # as integers in the order of the floats
+    keys = (-rising << 32) | np.arange(len(values))
+    keys.sort()
+    return torch.from_numpy(keys & 0xFFFFFFFF)

@@ -15,6 +15,7 @@ from torch import Tensor
 from chiaroscuro import boxes
 from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.masks import gaussian_blur
+from chiaroscuro.metrics.maps import most_salient_first
 from chiaroscuro.records import Target
 
 
@@ -85,7 +86,7 @@ class Protocol:
         total = height * width
         if self.patch:
             return self._patches(saliency, target)
-        order = torch.argsort(saliency.flatten(), descending=True, stable=True)
+        order = most_salient_first(saliency)
         if self.step == "pixels":
             return order, [*range(0, total, self.step_px), total]
         whole = total if self.step == "picture" else min(total, float(boxes.area(target.box)))
