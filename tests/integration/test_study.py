@@ -366,3 +366,50 @@ def test_a_picture_that_kills_its_worker_twice_is_recorded(
     result = run(*on_ray("deadly_on_blue", "ray"), expect=1)
     assert "blue: its worker died 2 times" in result.stderr
     assert "2 pictures, 120 passes" in result.stdout
+
+
+def test_an_export_for_fiftyone(folder: Path) -> None:
+    """The loader is run against the few names of FiftyOne that it uses."""
+    run(*STUDY, "--fiftyone")
+    made = Path("run/fiftyone")
+    labels = json.loads((made / "labels.json").read_text())
+    assert [Path(image["file_name"]).name for image in labels["images"]] == ["one.png", "two.png"]
+    assert labels["annotations"][0]["bbox"] == HIT
+    with Image.open(made / "maps" / "one-01.png") as heat:
+        assert (heat.size, heat.mode) == ((80, 64), "L")
+        assert heat.getextrema()[1] == 255
+    Path("fiftyone.py").write_text(STAND_IN)
+    done = subprocess.run(
+        [sys.executable, made / "load.py", "faces"],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (first, _) = json.loads(done.stdout)
+    assert first["map_1_hit"]["map_path"].endswith("maps/one-01.png")
+    assert first["ground_truth"]["detections"][0]["bounding_box"] == pytest.approx(
+        [10 / 80, 10 / 64, 20 / 80, 16 / 64]
+    )
+    assert first["predictions"]["detections"][0]["confidence"] == pytest.approx(0.9, abs=0.01)
+
+
+STAND_IN = """
+import json
+
+class Fields(dict):
+    def __init__(self, **fields):
+        super().__init__(fields)
+
+Detection = Detections = Heatmap = Sample = Fields
+
+class Dataset:
+    def __init__(self, name, overwrite):
+        self.samples = []
+
+    def add_sample(self, sample):
+        self.samples.append(sample)
+
+    def __str__(self):
+        return json.dumps(self.samples)
+"""

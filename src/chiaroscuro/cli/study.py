@@ -66,6 +66,14 @@ def study(
     ] = None,
     max_side: MAX_SIDE = 1280,
     max_pixels: MAX_PIXELS = 100_000_000,
+    fiftyone: Annotated[
+        bool,
+        typer.Option(
+            "--fiftyone",
+            help="Also write fiftyone/: boxes, heat maps and a script that makes a FiftyOne data "
+            "set of them.",
+        ),
+    ] = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -152,6 +160,10 @@ def study(
             raise typer.Exit(1) from stopped
         summary = summarise(run)
         files = export(run, summary)
+        if fiftyone:
+            from chiaroscuro.study.fiftyone import export_fiftyone
+
+            files.append(export_fiftyone(run) / "load.py")
         report = write_study_report(run, summary, out / "report.html")
         for name, reason in run.failed().items():
             note(f"{name}: {reason}")
