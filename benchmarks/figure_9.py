@@ -5,7 +5,7 @@
 Every face found, every false alarm and every missed face of the 55 paintings is explained with the
 default estimator and 150 masks; then ``chiaroscuro evaluate`` scores the maps under the painting
 protocol and under ours, and the whole set's average precision. Writes benchmarks/runs/met-faces/
-and docs/pictures/figure-9.png; goes on where it stopped. About twenty minutes a detector on one core.
+and docs/pictures/figure-9.png; goes on where it stopped. Twenty minutes a detector on one core.
 """
 
 import json

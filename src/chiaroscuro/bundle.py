@@ -1,5 +1,9 @@
-"""Files that others can open: ``.npz`` and ``.json``, whole or absent, never pickled."""
+"""Files that others can open: ``.npz`` and ``.json``, whole or absent, never pickled.
 
+Paths are local, or addresses that fsspec knows, such as ``s3://bucket/run``: see ``as_path``.
+"""
+
+import io
 import json
 import os
 import tempfile
@@ -11,18 +15,41 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from upath import UPath
 
 from chiaroscuro.errors import BundleError
 
+AnyPath = Path | UPath
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+
+def as_path(place: "str | AnyPath") -> AnyPath:
+    """A local path, or for ``scheme://...`` the place that fsspec knows by that address."""
+    if isinstance(place, str) and "://" in place:
+        return UPath(place)
+    return Path(place) if isinstance(place, str) else place
+
+
+def matching(folder: AnyPath, pattern: str) -> list[AnyPath]:
+    """What matches a glob pattern in a folder, by path."""
+    found: list[AnyPath] = list(folder.glob(pattern))
+    return sorted(found, key=str)
+
+
+def write_atomically(path: AnyPath, write: Callable[[IO[bytes]], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
+
+    Elsewhere than on this machine's disks, it is sent whole: object stores show it whole or not.
 
     Raises:
         BundleError: if it cannot be written: a full disk, a folder without write permission.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not isinstance(path, Path):
+            content = io.BytesIO()
+            write(content)
+            path.write_bytes(content.getvalue())
+            return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
@@ -39,7 +66,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_arrays(
-    path: Path, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = True
+    path: AnyPath, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = True
 ) -> None:
     """Write named arrays as an ``.npz``.
 
@@ -52,13 +79,13 @@ def write_arrays(
     write_atomically(path, lambda stream: save(stream, **arrays))  # type: ignore[arg-type]
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: AnyPath, value: Mapping[str, Any]) -> None:
     """Write JSON values, indented, UTF-8."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
-def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: AnyPath) -> dict[str, npt.NDArray[Any]]:
     """Read every array of an ``.npz``.
 
     Raises:
@@ -68,7 +95,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         return {name: archive[name] for name in archive.files}
 
 
-def read_array(path: Path, name: str) -> npt.NDArray[Any]:
+def read_array(path: AnyPath, name: str) -> npt.NDArray[Any]:
     """Read one array of an ``.npz``; the others are not unpacked.
 
     Raises:
@@ -82,9 +109,10 @@ def read_array(path: Path, name: str) -> npt.NDArray[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: AnyPath) -> Iterator[Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        source: Any = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
+        with np.load(source, allow_pickle=False) as archive:
             yield archive
     except FileNotFoundError as error:
         raise BundleError(f"{path} does not exist") from error
@@ -94,7 +122,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise BundleError(f"{path} is no readable .npz of plain arrays: {error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: AnyPath) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from chiaroscuro import bundle, metrics, plots
 from chiaroscuro._version import __version__
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
@@ -72,7 +72,7 @@ class Evaluation:
         left_out: pictures, targets and maps without figures, with the reason.
     """
 
-    folder: Path
+    folder: AnyPath
     scores: list[dict[str, Any]]
     curves: list[dict[str, Any]]
     summary: dict[str, dict[str, dict[str, Any]]]
@@ -83,10 +83,10 @@ class Evaluation:
 
 
 def evaluate_folder(
-    folder: Path,
+    folder: AnyPath,
     detector: Detector,
     settings: EvaluationSettings,
-    out: Path,
+    out: AnyPath,
     *,
     annotations: Annotations | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -167,7 +167,7 @@ def evaluate_folder(
 
 
 def _evaluate_picture(
-    folder: Path, detector: Detector, settings: EvaluationSettings, cache: Path
+    folder: AnyPath, detector: Detector, settings: EvaluationSettings, cache: AnyPath
 ) -> dict[str, Any]:
     """All rows of one picture, from an earlier run with the same settings where there is one."""
     key = _fingerprint(folder, detector, settings)
@@ -219,7 +219,7 @@ def _evaluate_picture(
     return part
 
 
-def _fingerprint(folder: Path, detector: Detector, settings: EvaluationSettings) -> str:
+def _fingerprint(folder: AnyPath, detector: Detector, settings: EvaluationSettings) -> str:
     told = hashlib.sha256()
     for name in ("saliency.npz", "manifest.json"):
         told.update((folder / name).read_bytes())
@@ -377,7 +377,7 @@ def _randomisation(
 
 
 def _mapped(
-    folder: Path, annotations: Annotations, labels: Mapping[int, int]
+    folder: AnyPath, annotations: Annotations, labels: Mapping[int, int]
 ) -> metrics.MappedPicture | str:
     """A picture of the set with its maps and marks, or why it has none."""
     try:
@@ -418,7 +418,7 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _write(
-    evaluation: Evaluation, settings: EvaluationSettings, detector: Detector, folder: Path
+    evaluation: Evaluation, settings: EvaluationSettings, detector: Detector, folder: AnyPath
 ) -> None:
     out = evaluation.folder
     protocol = protocol_named(settings.protocol)

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from chiaroscuro import bundle, estimators
 from chiaroscuro._version import __version__
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.images import image_hash, read_image
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats, checked_detect
@@ -237,9 +237,9 @@ class Evidence:
             "versions": _versions(),
         }
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | AnyPath) -> AnyPath:
         """Write one ``.npz`` that holds everything, whole or not at all."""
-        path = Path(path)
+        path = bundle.as_path(path)
         arrays = {
             "settings": np.array(json.dumps(self.describe())),
             "image": self.image.numpy(),
@@ -258,13 +258,13 @@ class Evidence:
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> "Evidence":
+    def load(cls, path: str | AnyPath) -> "Evidence":
         """Read back what ``save`` wrote.
 
         Raises:
             BundleError: if the file is damaged or is no evidence.
         """
-        arrays = bundle.read_arrays(Path(path))
+        arrays = bundle.read_arrays(bundle.as_path(path))
         try:
             settings: Mapping[str, Any] = json.loads(str(arrays["settings"]))
             design = settings["design"]
@@ -296,13 +296,13 @@ class Evidence:
             raise BundleError(f"{path} holds no evidence of chiaroscuro: {error!r}") from error
 
     @staticmethod
-    def load_image(path: str | Path) -> Tensor:
+    def load_image(path: str | AnyPath) -> Tensor:
         """The picture alone, ``3 height width``, from a file that ``save`` wrote.
 
         Raises:
             BundleError: if the file is damaged or is no evidence.
         """
-        return torch.from_numpy(bundle.read_array(Path(path), "image"))
+        return torch.from_numpy(bundle.read_array(bundle.as_path(path), "image"))
 
     def _all(self) -> Proposals:
         return Proposals(

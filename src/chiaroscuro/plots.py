@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.metrics import CollectionCurve
 
 _COLOURS = ("#0b3c8c", "#c1121f", "#2a9d8f", "#e09f3e", "#7b2d8b", "#555555")
@@ -123,7 +123,7 @@ def collections_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figur
     return figure
 
 
-def save(figure: Figure, path: Path, *, dpi: int = 150) -> Path:
+def save(figure: Figure, path: AnyPath, *, dpi: int = 150) -> AnyPath:
     """Write PNG or SVG by the path's suffix, whole or not at all; the same figure, the same bytes.
 
     Text stays text in SVG.

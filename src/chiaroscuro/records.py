@@ -6,7 +6,6 @@ Frozen, checked at birth: an object that exists is valid. All arrays are torch t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.errors import BundleError, ProposalsError, TargetError
 
 _TOLERANCE = 1e-4  # scores a hair above 1 come from float16 and are clamped, not refused
@@ -390,7 +390,7 @@ class Explanation:
             ],
         }
 
-    def save(self, folder: str | Path, *, manifest: Mapping[str, Any] | None = None) -> Path:
+    def save(self, folder: str | AnyPath, *, manifest: Mapping[str, Any] | None = None) -> AnyPath:
         """Write ``saliency.npz`` and, last, ``manifest.json`` into a folder.
 
         Each file appears whole or not at all; the manifest's presence means complete. Maps are raw,
@@ -403,7 +403,7 @@ class Explanation:
         Returns:
             The folder.
         """
-        folder = Path(folder)
+        folder = bundle.as_path(folder)
         nan = float("nan")
         arrays = {
             "saliency": self.saliency.numpy(),
@@ -422,13 +422,13 @@ class Explanation:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Explanation":
+    def load(cls, folder: str | AnyPath) -> "Explanation":
         """Read back what ``save`` wrote.
 
         Raises:
             BundleError: if the folder is incomplete or its files do not belong together.
         """
-        folder = Path(folder)
+        folder = bundle.as_path(folder)
         manifest = bundle.read_json(folder / "manifest.json")
         arrays = bundle.read_arrays(folder / "saliency.npz")
         try:

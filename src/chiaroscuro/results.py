@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.annotations import AnnotatedPicture
 from chiaroscuro.errors import BundleError
 from chiaroscuro.evidence import Evidence
@@ -22,12 +23,12 @@ class SavedResult:
         manifest: what its manifest holds.
     """
 
-    folder: Path
+    folder: AnyPath
     explanation: Explanation
     manifest: Mapping[str, Any]
 
     @classmethod
-    def load(cls, folder: Path) -> "SavedResult":
+    def load(cls, folder: AnyPath) -> "SavedResult":
         """Read a folder.
 
         Raises:
@@ -85,7 +86,7 @@ class SavedResult:
         return Path(str(self.manifest.get("picture", {}).get("source", self.name))).name
 
 
-def saved_results(folder: Path) -> list[Path]:
+def saved_results(folder: AnyPath) -> list[AnyPath]:
     """The complete result folders in a folder or run, or the folder itself, by name.
 
     Raises:
@@ -95,7 +96,7 @@ def saved_results(folder: Path) -> list[Path]:
         return [folder]
     if (folder / "run.json").is_file():
         folder = folder / "pictures"
-    found = sorted(path.parent for path in folder.glob("*/manifest.json"))
+    found = [path.parent for path in bundle.matching(folder, "*/manifest.json")]
     found = [path for path in found if (path / "saliency.npz").is_file()]
     if not found:
         raise BundleError(
@@ -120,7 +121,7 @@ class ExplainedDetector:
     options: Mapping[str, Any]
 
 
-def explained_detector(folders: Sequence[Path]) -> ExplainedDetector:
+def explained_detector(folders: Sequence[AnyPath]) -> ExplainedDetector:
     """The one detector that all these results explain.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from chiaroscuro import draw, estimators
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 from chiaroscuro.errors import (
@@ -208,7 +209,7 @@ def explain_picture(
 
 
 def explain_into(
-    folder: Path,
+    folder: AnyPath,
     image: Tensor,
     detector: Detector,
     targets: Sequence[Target],

@@ -16,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import chiaroscuro as cs
+from chiaroscuro.bundle import as_path
 from chiaroscuro.cli import app
 
 FINDS_PATCHES = """
@@ -413,3 +414,21 @@ class Dataset:
     def __str__(self):
         return json.dumps(self.samples)
 """
+
+
+def test_a_run_folder_may_be_an_address_that_fsspec_knows(folder: Path) -> None:
+    """Memory stands for an object store: no files, no locks, no renaming."""
+    store = "memory://bucket/run"
+    words = [word if word != "run" else store for word in STUDY]
+    first = run(*words).stdout
+    assert "2 hit, 1 missed, 1 false alarm" in first
+    place = as_path(store)
+    assert "<html" in (place / "report.html").read_text()
+    assert run(*words).stdout == first
+    run("evaluate", store, "--no-baselines", "-a", "marks.json")
+    assert (place / "evaluation-chiaroscuro" / "scores.parquet").is_file()
+    run(*STUDY)
+    run("compare", "run", store, "-o", "both")
+    for name in ("one", "two"):
+        here, there = (cs.Explanation.load(p / "pictures" / name) for p in (Path("run"), place))
+        assert bool((here.saliency == there.saliency).all())

@@ -1,17 +1,20 @@
 """``chiaroscuro compare``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chiaroscuro.cli.console import AS_JSON, errors_as_exit_status, print_json, step_progress
 
+if TYPE_CHECKING:
+    from chiaroscuro.bundle import AnyPath
+
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of study.")],
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run folder of study.")],
     second: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Another: same pictures, seed and settings.")
+        str, typer.Argument(metavar="RUN", help="Another: same pictures, seed and settings.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report and the table.")],
     as_json: AS_JSON = False,
@@ -44,7 +47,7 @@ def compare(
             _print(told, report)
 
 
-def _print(told: dict[str, Any], report: Path) -> None:
+def _print(told: dict[str, Any], report: "AnyPath") -> None:
     names = dict(zip(("first", "second"), told["detectors"], strict=True))
     for kind in ("faces", "false_alarms"):
         counts = ", ".join(
@@ -65,4 +68,4 @@ def _print(told: dict[str, Any], report: Path) -> None:
             f"{of['first']['value']:.3f} and {of['second']['value']:.3f}, "
             f"difference {of['difference']['value']:+.3f}{spread}"
         )
-    print(f"open {report.resolve()}")
+    print(f"open {report}")

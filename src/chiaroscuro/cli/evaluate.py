@@ -1,6 +1,5 @@
 """``chiaroscuro evaluate``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,7 +32,7 @@ SHOWN = (
 
 def evaluate(
     results: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="RESULTS",
             help="The --out folder of [bold]chiaroscuro explain[/], or one picture's folder in it.",
@@ -88,7 +87,7 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out", "-o", help="Folder of the tables. [dim]default: RESULTS/evaluation-PROTOCOL[/]"
         ),
@@ -109,23 +108,25 @@ def evaluate(
     After Ctrl-C, the same command goes on where it stopped.
     """
     with errors_as_exit_status():
+        from chiaroscuro.bundle import as_path
         from chiaroscuro.evaluation import EvaluationSettings, evaluate_folder
         from chiaroscuro.metrics.protocols import protocol_named
         from chiaroscuro.results import explained_detector, saved_results
 
         protocol_named(protocol)
         marks = _annotations(annotations)
-        folders = saved_results(results)
+        place = as_path(results)
+        folders = saved_results(place)
         asked = explained_detector(folders)
         options = parse_options(detector_option)
         model = open_detector(
             detector or asked.spec, options if detector else {**asked.options, **options}, device
         )
-        folder = out or results / f"evaluation-{protocol}"
+        folder = as_path(out) if out else place / f"evaluation-{protocol}"
         try:
             with step_progress("pictures") as progress:
                 evaluation = evaluate_folder(
-                    results,
+                    place,
                     model,
                     EvaluationSettings(
                         protocol=protocol,

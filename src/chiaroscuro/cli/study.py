@@ -1,7 +1,7 @@
 """``chiaroscuro study``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from chiaroscuro.cli.console import (
     step_progress,
 )
 
+if TYPE_CHECKING:
+    from chiaroscuro.bundle import AnyPath
+
 
 def study(
     data: Annotated[
@@ -34,7 +37,13 @@ def study(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The run folder; an earlier run in it goes on.")
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The run folder, or its address for fsspec, such as s3://bucket/run; an earlier "
+            "run in it goes on.",
+        ),
     ],
     images: Annotated[
         Path | None,
@@ -102,6 +111,7 @@ def study(
     cannot be studied are named, skipped and tried again next time; the exit status is then 1.
     """
     with errors_as_exit_status():
+        from chiaroscuro.bundle import as_path
         from chiaroscuro.data.datasets import open_data_set
         from chiaroscuro.errors import ObservationInterrupted
         from chiaroscuro.report.study import write_study_report
@@ -111,6 +121,7 @@ def study(
         from chiaroscuro.study.summary import summarise
         from chiaroscuro.workflow import Settings
 
+        place = as_path(out)
         collection = open_data_set(data, images)
         for text in collection.notes[:5]:
             note(text)
@@ -139,14 +150,14 @@ def study(
             if ray is None:
                 model = open_detector(detector, options, device)
                 with picture_progress() as progress:
-                    run = study_all(collection, model, out, settings, progress=progress)
+                    run = study_all(collection, model, place, settings, progress=progress)
             else:
                 from chiaroscuro.study.scale import study_on_ray
 
                 with step_progress("pictures") as step:
                     run = study_on_ray(
                         collection,
-                        out,
+                        place,
                         settings,
                         address=ray,
                         workers=workers,
@@ -164,7 +175,7 @@ def study(
             from chiaroscuro.study.fiftyone import export_fiftyone
 
             files.append(export_fiftyone(run) / "load.py")
-        report = write_study_report(run, summary, out / "report.html")
+        report = write_study_report(run, summary, place / "report.html")
         for name, reason in run.failed().items():
             note(f"{name}: {reason}")
         if as_json:
@@ -175,7 +186,7 @@ def study(
             raise typer.Exit(1)
 
 
-def _print(figures: dict[str, Any], report: Path, files: list[Path]) -> None:
+def _print(figures: dict[str, Any], report: "AnyPath", files: "list[AnyPath]") -> None:
     targets = ", ".join(f"{n} {kind}" for kind, n in figures["targets"].items()) or "no target"
     print(f"{figures['pictures']} pictures, {figures['passes']} passes: {targets}")
     if "precision" in figures:
@@ -188,7 +199,7 @@ def _print(figures: dict[str, Any], report: Path, files: list[Path]) -> None:
     for kind, shares in figures["context"].items():
         if shares["n"]:
             print(f"evidence in the box, {kind}: {_figure(shares['in_box'])}")
-    print(f"open {report.resolve()}")
+    print(f"open {report}")
     print("tables: " + ", ".join(path.name for path in files))
 
 

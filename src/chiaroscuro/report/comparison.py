@@ -1,11 +1,11 @@
 """The report of a comparison: one HTML file with everything in it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-from chiaroscuro import draw, plots
+from chiaroscuro import bundle, draw, plots
 from chiaroscuro._version import __version__
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.report import cards, page
 from chiaroscuro.study.compare import Comparison, Subject
 from chiaroscuro.study.examine import FALSE_ALARM
@@ -53,8 +53,8 @@ class Gallery:
 
 
 def write_comparison_report(
-    first: Run, second: Run, comparison: Comparison, gallery: Gallery, path: Path
-) -> Path:
+    first: Run, second: Run, comparison: Comparison, gallery: Gallery, path: AnyPath
+) -> AnyPath:
     """Write the report of a comparison.
 
     Args:
@@ -108,10 +108,10 @@ def _highest(saliency: Any) -> float:
     return max(float(saliency.max()), 1e-12)
 
 
-def _curves(first: Run, second: Run, names: dict[str, str], out: Path) -> list[Path]:
+def _curves(first: Run, second: Run, names: dict[str, str], out: AnyPath) -> list[AnyPath]:
     """A figure for every protocol under which both runs were evaluated with marks."""
-    files = []
-    for told in sorted(first.folder.glob("evaluation-*/evaluation.json")):
+    files: list[AnyPath] = []
+    for told in bundle.matching(first.folder, "evaluation-*/evaluation.json"):
         other = second.folder / told.parent.name / told.name
         if not other.is_file():
             continue

@@ -33,7 +33,7 @@ def write_gallery(
     path: Path, heading: str, entries: Sequence[GalleryEntry], *, detector: str
 ) -> Path:
     """Write the page; pictures are linked relative to it, so the folder can be moved whole."""
-    return page.render(
+    page.render(
         path,
         "gallery.html",
         heading=heading,
@@ -41,6 +41,7 @@ def write_gallery(
         counts=Counter(caption for entry in entries for caption in entry.captions),
         entries=[_describe(entry, path.parent) for entry in entries],
     )
+    return path
 
 
 def _describe(entry: GalleryEntry, root: Path) -> dict[str, Any]:

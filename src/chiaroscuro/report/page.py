@@ -2,7 +2,6 @@
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 
 
-def render(path: Path, template: str, **values: Any) -> Path:
+def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
     """Write a page from a template, whole or not at all. Text is escaped."""
     environment = Environment(
         loader=PackageLoader("chiaroscuro.report"),
@@ -35,7 +35,7 @@ def embedded(pixels: npt.NDArray[np.uint8], *, kind: str = "jpeg") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def embedded_svg(path: Path) -> Markup:
+def embedded_svg(path: AnyPath) -> Markup:
     """One of our own SVG figures as part of the page, without what precedes its root."""
     text = path.read_text(encoding="utf-8")
     return Markup(text[text.index("<svg") :])  # noqa: S704  (drawn by us, from numbers)

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro import draw
+from chiaroscuro import bundle, draw
 from chiaroscuro._version import __version__
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.evidence import Evidence
 from chiaroscuro.records import Explanation
 from chiaroscuro.report import cards, page
@@ -29,7 +30,7 @@ ORDERS = {
 }
 
 
-def write_study_report(run: Run, summary: Summary, path: Path) -> Path:
+def write_study_report(run: Run, summary: Summary, path: AnyPath) -> AnyPath:
     """Write the report of a run.
 
     Args:
@@ -70,7 +71,7 @@ def write_study_report(run: Run, summary: Summary, path: Path) -> Path:
                 "protocol": file.parent.name.removeprefix("evaluation-"),
                 "svg": page.embedded_svg(file),
             }
-            for file in sorted(run.folder.glob("evaluation-*/collection.svg"))
+            for file in bundle.matching(run.folder, "evaluation-*/collection.svg")
         ],
         version=__version__,
     )

@@ -6,13 +6,13 @@ The unit of work, of resuming, and of scaling out.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import Entry
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector
@@ -61,7 +61,7 @@ class StudySettings:
 def examine(
     entry: Entry,
     detector: Detector,
-    folder: Path,
+    folder: AnyPath,
     settings: StudySettings,
     labels: Mapping[int, int],
     progress: Callable[[Progress], None] | None = None,
@@ -92,7 +92,7 @@ def examine(
 def _examine(
     entry: Entry,
     detector: Detector,
-    folder: Path,
+    folder: AnyPath,
     settings: StudySettings,
     labels: Mapping[int, int],
     progress: Callable[[Progress], None] | None,

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.study.averages import AverageMap
 from chiaroscuro.study.run import Run
 from chiaroscuro.study.summary import Summary
@@ -29,14 +29,14 @@ _TEXT = (
 _WHOLE = ("target", "label", "hits", "false_alarms", "missed", "found", "passes")
 
 
-def export(run: Run, summary: Summary) -> list[Path]:
+def export(run: Run, summary: Summary) -> list[AnyPath]:
     """Write a run's tables beside its pictures.
 
     Returns:
         ``targets.parquet``, ``pictures.parquet``, ``detections.json`` (COCO results), one
         ``average-<kind>.npz`` for every kind of target, and ``summary.json``.
     """
-    files = []
+    files: list[AnyPath] = []
     for name, rows in (("targets", summary.targets), ("pictures", summary.pictures)):
         if rows:
             files.append(run.folder / f"{name}.parquet")
@@ -52,7 +52,7 @@ def export(run: Run, summary: Summary) -> list[Path]:
     return files
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_table(path: AnyPath, rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows as Parquet; a column that is empty throughout keeps its type."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     fields = [

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.records import Explanation
 from chiaroscuro.study.run import Run
 
@@ -63,7 +64,7 @@ print(dataset)
 '''
 
 
-def export_fiftyone(run: Run) -> Path:
+def export_fiftyone(run: Run) -> AnyPath:
     """Write ``fiftyone/`` into a run folder.
 
     Returns:
@@ -123,7 +124,7 @@ def _row(row: dict[str, Any], number: int, scale: float) -> dict[str, Any]:
     return {"image_id": number, "category_id": row["label"], "bbox": box}
 
 
-def _maps(run: Run, name: str, manifest: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+def _maps(run: Run, name: str, manifest: dict[str, Any], folder: AnyPath) -> list[dict[str, Any]]:
     if not manifest["targets"]:
         return []
     explanation = Explanation.load(run.picture(name))
@@ -144,6 +145,6 @@ def _png(levels: Any) -> Any:
     return lambda stream: Image.fromarray(np.ascontiguousarray(levels)).save(stream, "png")
 
 
-def _write(path: Path, value: Any) -> None:
+def _write(path: AnyPath, value: Any) -> None:
     text = json.dumps(value)
     bundle.write_atomically(path, lambda stream: stream.write(text.encode()))

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from chiaroscuro import bundle
 from chiaroscuro._version import __version__
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import DataSet, Entry
 from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.errors import BundleError
@@ -35,17 +36,17 @@ class Run:
         asked: what ``run.json`` holds.
     """
 
-    folder: Path
+    folder: AnyPath
     asked: Mapping[str, Any]
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Run":
+    def load(cls, folder: str | AnyPath) -> "Run":
         """Open a run folder.
 
         Raises:
             BundleError: if it is none.
         """
-        folder = Path(folder)
+        folder = bundle.as_path(folder)
         if not (folder / "run.json").is_file():
             raise BundleError(f"{folder} is no run folder: wanted the --out of chiaroscuro study")
         return cls(folder=folder, asked=bundle.read_json(folder / "run.json"))
@@ -55,7 +56,7 @@ class Run:
         """All pictures of the run, in the data set's order."""
         return list(self.asked["data"]["pictures"])
 
-    def picture(self, name: str) -> Path:
+    def picture(self, name: str) -> AnyPath:
         """The folder of one picture."""
         return self.folder / "pictures" / name
 
@@ -90,7 +91,7 @@ class Run:
 def study(
     data: DataSet,
     detector: Detector,
-    folder: str | Path,
+    folder: str | AnyPath,
     settings: StudySettings | None = None,
     *,
     progress: Callable[[str, int, int, Progress | None], None] | None = None,
@@ -112,7 +113,7 @@ def study(
             in it.
         AnnotationError: if data set and detector have no class in common.
     """
-    folder, settings = Path(folder), settings or StudySettings()
+    folder, settings = bundle.as_path(folder), settings or StudySettings()
     labels = labels_of(data, detector)
     with only_one(folder):
         run = begin(folder, ask(data, detector, settings))
@@ -159,7 +160,7 @@ def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str,
     }
 
 
-def begin(folder: Path, asked: Mapping[str, Any]) -> Run:
+def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
     """Start a run in a folder, or go on with the one there.
 
     Raises:
@@ -180,12 +181,17 @@ def begin(folder: Path, asked: Mapping[str, Any]) -> Run:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: AnyPath) -> Iterator[None]:
     """Hold a folder for this process alone.
+
+    Object stores know no locks: there, keeping other processes away is yours.
 
     Raises:
         BundleError: if another holds it, or it cannot be written.
     """
+    if not isinstance(folder, Path):
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)

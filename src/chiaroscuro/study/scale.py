@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chiaroscuro import bundle
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import DataSet, Entry
 from chiaroscuro.detectors.registry import load_detector
 from chiaroscuro.errors import InputError, MissingDependencyError
@@ -25,7 +26,7 @@ _TRIES = 2  # of a picture whose worker dies
 
 def study_on_ray(
     data: DataSet,
-    folder: str | Path,
+    folder: str | AnyPath,
     settings: StudySettings,
     *,
     address: str = LOCAL,
@@ -57,7 +58,9 @@ def study_on_ray(
     explain = settings.explain
     if not explain.detector:
         raise InputError("settings: wanted the detector's name, which every worker loads by itself")
-    folder = Path(folder).resolve()
+    folder = bundle.as_path(folder)
+    if isinstance(folder, Path):
+        folder = folder.resolve()  # workers may run in another folder
     with only_one(folder), _connected(ray, address):
         # the driver holds one too, for the class names; it never runs
         detector = load_detector(explain.detector, device="cpu", **explain.detector_options)
@@ -90,7 +93,7 @@ class _Worker:
         self._detector = load_detector(spec, device=device, **options)
 
     def examine(
-        self, entry: Entry, folder: Path, settings: StudySettings, labels: Mapping[int, int]
+        self, entry: Entry, folder: AnyPath, settings: StudySettings, labels: Mapping[int, int]
     ) -> None:
         examine(entry, self._detector, folder, settings, labels)
 
