@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from chiaroscuro.detectors.protocol import Detector, checked_detect
-from chiaroscuro.errors import DetectorError
+from chiaroscuro.errors import ChiaroscuroError, DetectorError, DetectorFailedError
 from chiaroscuro.masks import Masks, fill_image, hide
 from chiaroscuro.records import Proposals
 
@@ -81,7 +81,9 @@ def detect_each(
         The proposals of one picture, on the CPU, in order.
 
     Raises:
-        DetectorError: as for ``observe_masks``.
+        DetectorFailedError: if the detector raised.
+        DetectorError: if one picture alone does not fit in memory, or the detector broke its
+            promise.
     """
     device = torch.device(detector.info.device)
     while batch := list(islice(pictures, batch_size)):
@@ -89,7 +91,13 @@ def detect_each(
             images = torch.stack(batch[:batch_size]).to(device)
             try:
                 found = checked_detect(detector, images)
-            except (RuntimeError, MemoryError) as error:
+            except ChiaroscuroError:
+                raise
+            except Exception as error:
+                if not _out_of_memory(error):
+                    raise DetectorFailedError(
+                        f"detector {detector.info.name} failed: {type(error).__name__}: {error}"
+                    ) from error
                 batch_size = _smaller(batch_size, error, detector, images)
                 continue
             batch = batch[batch_size:]

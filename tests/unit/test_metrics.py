@@ -6,7 +6,13 @@ from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
-from chiaroscuro.errors import InputError, TargetError, UndefinedMetricError, UnknownNameError
+from chiaroscuro.errors import (
+    DetectorFailedError,
+    InputError,
+    TargetError,
+    UndefinedMetricError,
+    UnknownNameError,
+)
 from chiaroscuro.metrics.maps import most_salient_first
 from chiaroscuro.metrics.protocols import filled
 from chiaroscuro.testing import PlantedDetector
@@ -170,6 +176,25 @@ def test_a_detector_that_never_fires_gives_a_curve_of_zeros() -> None:
     curve = metrics.insertion(WHITE, deaf, BOX, evidence_map())
     assert curve.area == 0
     assert len(curve.fraction) == len(metrics.PROTOCOLS["chiaroscuro"].shares)
+
+
+def test_a_detector_that_raises_is_told_and_one_short_of_memory_gets_less() -> None:
+    def broken(images: Tensor) -> list[Tensor]:
+        raise ValueError("no such layer")
+
+    with pytest.raises(DetectorFailedError, match="failed: ValueError: no such layer"):
+        metrics.deletion(WHITE, cs.load_detector(broken), BOX, evidence_map())
+    sizes = []
+
+    def small(images: Tensor) -> list[Tensor]:
+        sizes.append(len(images))
+        if len(images) > 3:
+            raise MemoryError
+        return [torch.tensor([[*BOX, 0.5]]) for _ in images]
+
+    curve = metrics.deletion(WHITE, cs.load_detector(small), BOX, evidence_map(), batch_size=8)
+    assert curve.area == pytest.approx(0.5)
+    assert max(sizes[2:]) <= 3
 
 
 def test_two_protocols_are_not_compared() -> None:
