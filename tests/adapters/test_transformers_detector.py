@@ -236,7 +236,7 @@ def test_other_outputs_are_refused():
 def test_other_modules_are_left_to_other_sources():
     assert source.wraps(make_detr()[0])
     assert not source.wraps(torch.nn.Linear(1, 1))
-    assert not source.wraps(make_detr()[0].network)
+    assert not source.wraps(make_detr()[0].model)
 
 
 @models

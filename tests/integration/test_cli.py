@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def fails_late(images):
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a detector and a dark picture with one bright patch, 64 wide and 40 high."""
     (tmp_path / "bright.py").write_text(FINDS_BRIGHT)
     pixels = np.full((40, 64, 3), 12, dtype=np.uint8)
@@ -63,7 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     sys.modules.pop("bright", None)
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("bright", None)
 
 
 def run(*words: str, expect: int = 0) -> Result:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def run(*words: str, expect: int = 0) -> Result:
 
 
 @pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with one picture explained, 64 wide and 40 high."""
     (tmp_path / "bright.py").write_text(BRIGHT)
     pixels = np.random.default_rng(0).integers(5, 20, (40, 64, 3)).astype(np.uint8)
@@ -81,7 +82,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     sys.modules.pop("bright", None)
     explain("painting.png")
-    return tmp_path / "out"
+    yield tmp_path / "out"
+    sys.modules.pop("bright", None)
 
 
 def explain(*words: str, detector: str = "bright:find") -> None:
@@ -250,7 +252,7 @@ def test_sets_that_do_not_fit_are_refused(results: Path) -> None:
         "no picture has a marked box" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
     )
     coco(annotations=[{**FACE, "image_id": 7}])
-    assert "is no COCO data set" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+    assert "belongs to image 7" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
     coco(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}])
     assert (
         "(cat, dog) are none of the detector's (face)"

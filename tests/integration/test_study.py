@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def mark(**boxes: list[list[float]]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Two pictures: one with a hit and a missed face, one with a hit and a false alarm."""
     (tmp_path / "patches.py").write_text(FINDS_PATCHES)
     monkeypatch.chdir(tmp_path)
@@ -103,7 +104,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     paint(Path("one.png"), a=230, d=60)
     paint(Path("two.png"), a=200, b=180)
     mark(one=[HIT, MISS], two=[HIT])
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("patches", None)
 
 
 STUDY = ("study", "marks.json", "-d", "patches:find", "--n-masks", "100", "-o", "run")
