@@ -324,17 +324,9 @@ def _of_map(saliency: Tensor, target: Target) -> dict[str, float | None]:
 def _stability(
     saved: SavedResult, evidence: Evidence, detector: Detector, settings: EvaluationSettings
 ) -> Iterator[dict[str, Any]]:
-    explanation = saved.explanation
+    targets = saved.explanation.targets
     compared = metrics.stability(
-        evidence.image,
-        detector,
-        explanation.targets,
-        reference=explanation,
-        n_masks=evidence.n_masks,
-        seed=evidence.seed,
-        design=evidence.design,
-        estimator=str(explanation.settings["estimator"]),
-        batch_size=settings.batch_size,
+        evidence.image, detector, targets, **_as_explained(saved, evidence, settings)
     )
     for variant, agreements in compared.items():
         for index, agreement in enumerate(agreements):
@@ -350,17 +342,9 @@ def _stability(
 def _randomisation(
     saved: SavedResult, evidence: Evidence, detector: Detector, settings: EvaluationSettings
 ) -> Iterator[dict[str, Any]]:
-    explanation = saved.explanation
+    targets = saved.explanation.targets
     stages = metrics.randomisation(
-        evidence.image,
-        detector,
-        explanation.targets,
-        reference=explanation,
-        n_masks=evidence.n_masks,
-        seed=evidence.seed,
-        design=evidence.design,
-        estimator=str(explanation.settings["estimator"]),
-        batch_size=settings.batch_size,
+        evidence.image, detector, targets, **_as_explained(saved, evidence, settings)
     )
     for number, stage in enumerate(stages, start=1):
         for index, agreement in enumerate(stage.agreement):
@@ -374,6 +358,20 @@ def _randomisation(
                 "linear": None if agreement is None else agreement.linear,
                 "rank": None if agreement is None else agreement.rank,
             }
+
+
+def _as_explained(
+    saved: SavedResult, evidence: Evidence, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """The choices that the maps were made with, for maps to compare them with."""
+    return {
+        "reference": saved.explanation,
+        "n_masks": evidence.n_masks,
+        "seed": evidence.seed,
+        "design": evidence.design,
+        "estimator": str(saved.explanation.settings["estimator"]),
+        "batch_size": settings.batch_size,
+    }
 
 
 def _mapped(

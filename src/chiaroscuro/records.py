@@ -265,6 +265,15 @@ class Truth:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def relabelled(self, labels: Mapping[int, int]) -> "Truth":
+        """With a detector's labels, by the data set's own; boxes of other classes are dropped."""
+        known = [i for i, label in enumerate(self.labels.tolist()) if label in labels]
+        return Truth(
+            boxes=self.boxes[known],
+            labels=[labels[int(self.labels[i])] for i in known],
+            ignore=self.ignore[known],
+        )
+
     def scaled(self, scale: float) -> "Truth":
         """The same boxes in a picture reduced or enlarged by that factor."""
         return Truth(boxes=self.boxes * scale, labels=self.labels, ignore=self.ignore)

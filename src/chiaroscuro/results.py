@@ -72,13 +72,7 @@ class SavedResult:
 
     def truth(self, marked: AnnotatedPicture, labels: Mapping[int, int]) -> Truth:
         """A data set's marks in the pixels and labels of this result."""
-        known = [i for i, label in enumerate(marked.truth.labels.tolist()) if label in labels]
-        truth = Truth(
-            boxes=marked.truth.boxes[known],
-            labels=[labels[int(marked.truth.labels[i])] for i in known],
-            ignore=marked.truth.ignore[known],
-        )
-        return truth.scaled(self.explanation.width / marked.width)
+        return marked.truth.relabelled(labels).scaled(self.explanation.width / marked.width)
 
     @property
     def file_name(self) -> str:

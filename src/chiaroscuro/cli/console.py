@@ -110,23 +110,26 @@ def _option(text: str) -> tuple[str, Any]:
         return key.replace("-", "_"), value
 
 
-@contextmanager
-def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
-    """A bar on stderr: masks done, passes a second, fidelity so far, time left."""
-    bar = Progress(
+def _bar(unit: str, *fields: str) -> Progress:
+    """What is under way, how much is done, further fields, time left; gone when it is done."""
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("masks"),
-        TextColumn("{task.fields[pace]}"),
-        TextColumn("{task.fields[fidelity]}"),
+        TextColumn(unit),
+        *(TextColumn(f"{{task.fields[{name}]}}") for name in fields),
         TimeRemainingColumn(),
         TextColumn("left"),
         console=notes,
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    with bar:
+
+
+@contextmanager
+def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
+    """A bar on stderr: masks done, passes a second, fidelity so far, time left."""
+    with _bar("masks", "pace", "fidelity") as bar:
         task = bar.add_task(_escaped(what), total=None, pace="", fidelity="")
 
         def show(progress: "evidence.Progress") -> None:
@@ -156,18 +159,7 @@ def n_masks_or_auto(text: str) -> Any:
 @contextmanager
 def step_progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr for steps of known number: what is done now, done, to do, time left."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=notes,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
+    with _bar(unit) as bar:
         task = bar.add_task("", total=None)
 
         def show(what: str, done: int, total: int) -> None:
@@ -179,19 +171,7 @@ def step_progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
 @contextmanager
 def picture_progress() -> Iterator[Callable[[str, int, int, "evidence.Progress | None"], None]]:
     """A bar on stderr for pictures of a run, with the masks of the one under way."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("pictures"),
-        TextColumn("{task.fields[within]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=notes,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
+    with _bar("pictures", "within") as bar:
         task = bar.add_task("", total=None, within="")
 
         def show(what: str, done: int, total: int, inner: "evidence.Progress | None") -> None:
@@ -204,20 +184,7 @@ def picture_progress() -> Iterator[Callable[[str, int, int, "evidence.Progress |
 @contextmanager
 def training_progress() -> Iterator[Callable[[str, "loop.Step"], None]]:
     """A bar on stderr for steps of training: losses, precision so far, time left."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TextColumn("{task.fields[losses]}"),
-        TextColumn("{task.fields[ap50]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=notes,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
+    with _bar("steps", "losses", "ap50") as bar:
         task = bar.add_task("", total=None, losses="", ap50="")
 
         def show(what: str, step: "loop.Step") -> None:

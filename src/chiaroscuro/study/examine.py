@@ -136,14 +136,8 @@ def _truth(
     """Marks of classes that the detector has, in the pixels of the picture as it is studied."""
     if entry.truth is None:
         return None
-    known = [i for i, label in enumerate(entry.truth.labels.tolist()) if label in labels]
-    truth = Truth(
-        boxes=entry.truth.boxes[known],
-        labels=[labels[int(entry.truth.labels[i])] for i in known],
-        ignore=entry.truth.ignore[known],
-    )
     marked_width = entry.width or size[1]  # the marks may be of a copy of another size
-    return truth.scaled(size[1] / marked_width * scale)
+    return entry.truth.relabelled(labels).scaled(size[1] / marked_width * scale)
 
 
 def _targets(

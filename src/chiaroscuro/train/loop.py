@@ -125,12 +125,7 @@ def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[Training
         image = read_image(entry.path)
         width = image.shape[2]
         image, scale = shrink(image, _KEPT_SIDE)
-        known = [i for i, label in enumerate(entry.truth.labels.tolist()) if label in labels]
-        truth = Truth(
-            boxes=entry.truth.boxes[known],
-            labels=[labels[int(entry.truth.labels[i])] for i in known],
-            ignore=entry.truth.ignore[known],
-        ).scaled(scale * width / (entry.width or width))
+        truth = entry.truth.relabelled(labels).scaled(scale * width / (entry.width or width))
         pictures.append(TrainingPicture(name=entry.name, image=image, truth=_inside(truth, image)))
     if not any(bool((~picture.truth.ignore).any()) for picture in pictures):
         raise TrainingError(f"{data.source} has no box to learn from; all are ignored, or none is")
