@@ -45,6 +45,12 @@ def test_boxes_without_area_are_told() -> None:
     assert data.notes == ("a/b.jpg: the box 2,4,2,9 has no area and is left out",)
 
 
+def test_boxes_outside_their_picture_are_told() -> None:
+    data = parse_coco(content({"bbox": [30, 2, 5, 5]}, {"bbox": [25, 15, 20, 20]}), "x")
+    assert data.pictures[0].truth.boxes.tolist() == [[25, 15, 45, 35]]
+    assert data.notes == ("a/b.jpg: the box 30,2,35,7 lies outside the picture and is left out",)
+
+
 def test_a_picture_may_have_no_box() -> None:
     assert parse_coco(content(), "x").pictures[0].truth.boxes.shape == (0, 4)
 

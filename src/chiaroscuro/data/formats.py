@@ -1,7 +1,7 @@
 """Readers of data-set formats: COCO JSON, Pascal VOC, YOLO. Each gives ``Annotations``.
 
-Boxes without area are left out and told; ``ignore``, ``iscrowd`` and ``difficult`` become boxes to
-ignore. Boxes are brought to ``x1 y1 x2 y2`` in continuous pixels.
+Boxes without area, or outside their picture, are left out and told; ``ignore``, ``iscrowd`` and
+``difficult`` become boxes to ignore. Boxes are brought to ``x1 y1 x2 y2`` in continuous pixels.
 """
 
 import json
@@ -74,7 +74,12 @@ def parse_coco(content: Any, source: str) -> Annotations:
                 file_name=str(entry["file_name"]),
                 width=int(entry["width"]),
                 height=int(entry["height"]),
-                truth=_truth(rows[entry["id"]], str(entry["file_name"]), notes),
+                truth=_truth(
+                    rows[entry["id"]],
+                    str(entry["file_name"]),
+                    (int(entry["width"]), int(entry["height"])),
+                    notes,
+                ),
                 about={k: v for k, v in entry.items() if k not in ("file_name", "width", "height")},
             )
             for entry in content["images"]
@@ -119,7 +124,10 @@ def read_voc(folder: str | Path) -> Annotations:
             width=head[1],
             height=head[2],
             truth=_truth(
-                [(box, label_of[name], ignore) for box, name, ignore in rows], head[0], notes
+                [(box, label_of[name], ignore) for box, name, ignore in rows],
+                head[0],
+                head[1:],
+                notes,
             ),
         )
         for head, rows in parsed
@@ -161,7 +169,10 @@ def read_yolo(folder: str | Path) -> Annotations:
         name = path.relative_to(images).as_posix()
         pictures.append(
             AnnotatedPicture(
-                file_name=name, width=width, height=height, truth=_truth(rows, name, notes)
+                file_name=name,
+                width=width,
+                height=height,
+                truth=_truth(rows, name, (width, height), notes),
             )
         )
     return Annotations(
@@ -245,15 +256,23 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
 
 
-def _truth(rows: Iterable[tuple[Sequence[float], int, bool]], name: str, notes: list[str]) -> Truth:
+def _truth(
+    rows: Iterable[tuple[Sequence[float], int, bool]],
+    name: str,
+    size: tuple[int, int],
+    notes: list[str],
+) -> Truth:
+    """Boxes of one picture of that width and height; what is left out goes to the notes."""
     kept = []
     for box, label, ignore in rows:
         x1, y1, x2, y2 = box
-        if all(map(math.isfinite, box)) and x1 < x2 and y1 < y2:
-            kept.append((box, label, ignore))
-        else:
-            numbers = ",".join(f"{value:g}" for value in box)
+        numbers = ",".join(f"{value:g}" for value in box)
+        if not all(map(math.isfinite, box)) or x1 >= x2 or y1 >= y2:
             notes.append(f"{name}: the box {numbers} has no area and is left out")
+        elif x1 >= size[0] or y1 >= size[1] or x2 <= 0 or y2 <= 0:
+            notes.append(f"{name}: the box {numbers} lies outside the picture and is left out")
+        else:
+            kept.append((box, label, ignore))
     return Truth(
         boxes=torch.tensor([list(box) for box, _, _ in kept], dtype=torch.float64).reshape(-1, 4),
         labels=[label for _, label, _ in kept],

@@ -1,0 +1,30 @@
+"""Do maps of another seed, fill or grid agree? And those of a detector with shuffled weights?
+
+    python benchmarks/stability.py
+
+RetinaFace in torch on five tenebrist paintings of the sample set, 150 masks; medians over targets
+and the middle half, as ``chiaroscuro evaluate`` prints them. About ten minutes on one core.
+"""
+
+from pathlib import Path
+
+from chiaroscuro.cli import app
+from chiaroscuro.data.samples import sample_painting
+from chiaroscuro.demo import PAINTINGS, explain_sample
+from chiaroscuro.detectors import load_detector
+from chiaroscuro.workflow import Settings
+
+OUT = Path(__file__).parent / "runs" / "stability"
+
+
+def main() -> None:
+    settings = Settings(detector="retinaface", detector_options={"form": "torch"}, n_masks=150)
+    detector = load_detector("retinaface", form="torch")
+    for number in PAINTINGS:
+        explain_sample(sample_painting(number), detector, OUT, settings)
+    words = ["evaluate", str(OUT), "--no-baselines", "--stability", "--randomisation"]
+    app(words, standalone_mode=False)
+
+
+if __name__ == "__main__":
+    main()
