@@ -96,7 +96,7 @@ def train(
     the losses (log.csv), samples of the crops (samples.png), and with --folds the precision before
     and after on pictures that were not learned from (folds.json).
 
-    After Ctrl-C or a kill, the same command goes on where it stopped.
+    After Ctrl-C or a kill, the same command goes on with the training; folds begin again.
     """
     with errors_as_exit_status():
         from chiaroscuro.bundle import write_json
