@@ -18,6 +18,13 @@ from chiaroscuro.records import Proposals
 
 MAX_PROPOSALS = 300  # a mask; the best are kept
 _PIXELS_A_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "failed to allocate memory",  # ONNX Runtime
+    "can't allocate memory",  # torch on a CPU
+    "not enough memory",  # the same on Windows
+    "alloc_failed",  # cuDNN, cuBLAS
+)
 
 
 def observe_masks(
@@ -94,7 +101,7 @@ def detect_each(
             except ChiaroscuroError:
                 raise
             except Exception as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise DetectorFailedError(
                         f"detector {detector.info.name} failed: {type(error).__name__}: {error}"
                     ) from error
@@ -113,7 +120,7 @@ def default_batch_size(height: int, width: int, device: torch.device) -> int:
 
 def _smaller(size: int, error: Exception, detector: Detector, image: Tensor) -> int:
     """Half the batch size after running out of memory; any other error is raised again."""
-    if not _out_of_memory(error):
+    if not out_of_memory(error):
         raise error
     if size == 1:
         height, width = image.shape[-2:]
@@ -124,8 +131,9 @@ def _smaller(size: int, error: Exception, detector: Detector, image: Tensor) -> 
     return max(1, size // 2)
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on a CPU or a GPU, in torch or ONNX Runtime."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    return "out of memory" in text or "failed to allocate memory" in text
+    return any(sentence in text for sentence in _OUT_OF_MEMORY)
