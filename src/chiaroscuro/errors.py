@@ -13,6 +13,7 @@
     │   └── BundleError               a result folder or file that is incomplete, foreign or unsafe
     ├── MissingDependencyError (ImportError)   an optional package is not installed
     ├── TrainingError                 training that cannot begin or go on
+    │   └── DivergedError             a loss or its gradient became NaN or infinite
     ├── CheckpointError               weights that cannot be loaded, safely or at all
     └── DetectorError                 a detector broke its promise
         ├── DetectorOutputError       it returned something that is no detection
@@ -23,6 +24,7 @@
 Messages have one form: what was wanted, what came, how to mend it.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,6 +77,27 @@ class MissingDependencyError(ChiaroscuroError, ImportError):
 
 class TrainingError(ChiaroscuroError):
     """Training cannot begin, or had to stop; the message says where and what to change."""
+
+
+class DivergedError(TrainingError):
+    """A loss or its gradient became NaN or infinite; the last good weights are kept.
+
+    Attributes:
+        step: of the loss, counted from 1.
+        good_step: after which the weights that are kept were saved; 0 for the start.
+        loss: what it was.
+        learning_rate: the highest, of the settings.
+    """
+
+    def __init__(self, step: int, good_step: int, loss: float, learning_rate: float) -> None:
+        self.step, self.good_step = step, good_step
+        self.loss, self.learning_rate = loss, learning_rate
+        what = "gradient became NaN or infinite" if math.isfinite(loss) else f"loss became {loss}"
+        super().__init__(
+            f"training: the {what} at step {step}; the last good weights, of step {good_step}, are "
+            f"kept. Lower the learning rate (--learning-rate), now {learning_rate:g}; the same "
+            "command then goes on"
+        )
 
 
 class CheckpointError(ChiaroscuroError):

@@ -1,13 +1,13 @@
 """Crops, losses and the loop, on pictures and networks small enough to know."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from learners import PLAIN, SETTINGS, Bright, generator, picture, small_network, weights
+from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro.detectors.protocol import Trainable
@@ -15,30 +15,13 @@ from chiaroscuro.detectors.retinaface import TorchRetinaFace
 from chiaroscuro.detectors.retinaface_anchors import decode_boxes, encode_boxes, make_anchors
 from chiaroscuro.detectors.retinaface_losses import BACKGROUND, FACE, LEFT_OUT, assign, losses
 from chiaroscuro.detectors.retinaface_network import RetinaFaceNetwork, RetinaFaceOutput
-from chiaroscuro.errors import CheckpointError, InputError, TrainingError
+from chiaroscuro.errors import CheckpointError, DivergedError, InputError, TrainingError
 from chiaroscuro.records import Truth
 from chiaroscuro.train.augment import Augmentation, draw_crop, tenebrism
 from chiaroscuro.train.folds import cross_validate
-from chiaroscuro.train.loop import Step, TrainingPicture, TrainingSettings, train
+from chiaroscuro.train.loop import Step, train
 from chiaroscuro.train.samples import save_samples, split
 from chiaroscuro.train.trainable import open_trainable
-
-PLAIN = Augmentation(
-    size=64, long_side=(90, 90), flip=0, colour=0, blur=0, noise=0, near_a_face=1.0
-)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def picture(seed: int = 0, face: tuple[int, int] = (30, 20)) -> TrainingPicture:
-    """90 wide, 70 high, one bright face of 20 x 20."""
-    image = torch.randint(0, 60, (3, 70, 90), dtype=torch.uint8, generator=generator(seed))
-    x, y = face
-    image[:, y : y + 20, x : x + 20] = 230
-    truth = Truth(boxes=[[x, y, x + 20, y + 20]])
-    return TrainingPicture(name=f"p{seed}", image=image, truth=truth)
 
 
 def test_a_crop_moves_pixels_and_boxes_together() -> None:
@@ -110,11 +93,6 @@ def test_anchors_have_the_face_they_overlap_most() -> None:
     assert assign(anchors, Truth(boxes=torch.zeros(0, 4)))[0].tolist() == [BACKGROUND] * 3
 
 
-def small_network() -> RetinaFaceNetwork:
-    torch.manual_seed(0)
-    return RetinaFaceNetwork()
-
-
 def test_the_loss_falls_and_the_gradient_reaches_every_part() -> None:
     network = small_network()
     crop, truth = draw_crop(picture().image, picture().truth, PLAIN, generator())
@@ -142,46 +120,6 @@ def test_a_perfect_answer_has_next_to_no_loss() -> None:
     found = losses(Perfect(), torch.zeros(1, 3, 64, 64), [truth])
     assert float(found["class"]) < 1e-6
     assert float(found["box"]) < 1e-6
-
-
-class Bright:
-    """Learns from which brightness on a picture has a face at its mark: one weight, one bias."""
-
-    def __init__(self) -> None:
-        self.network = nn.Linear(1, 1)
-        self.info = cs.DetectorInfo(name="bright")
-        with torch.no_grad():
-            self.network.weight.fill_(0.1)
-            self.network.bias.fill_(-1)
-        self.broken_at: int | None = None
-        self.calls = 0
-
-    def detect(self, images: Tensor) -> list[cs.Proposals]:
-        bright = (images.float().mean(dim=(1, 2, 3)) / 255)[:, None]
-        with torch.no_grad():
-            scores = self.network(bright).sigmoid()
-        return [cs.Proposals(boxes=[[30, 20, 50, 40]], scores=score) for score in scores]
-
-    def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
-        self.calls += 1
-        wanted = torch.tensor([[float(len(marked) > 0)] for marked in truth])
-        said = self.network(images.mean(dim=(1, 2, 3))[:, None])
-        loss = nn.functional.binary_cross_entropy_with_logits(said, wanted)
-        if self.calls == self.broken_at:
-            loss = loss * float("nan")
-        return {"class": loss}
-
-    def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
-        raise NotImplementedError
-
-
-SETTINGS = TrainingSettings(
-    steps=12, batch_size=2, learning_rate=0.1, evaluate_every=4, augmentation=PLAIN
-)
-
-
-def weights(detector: Trainable) -> Tensor:
-    return torch.cat([value.flatten() for value in detector.network.state_dict().values()])
 
 
 def test_training_lowers_the_loss_and_says_how_far_it_is() -> None:
@@ -221,16 +159,14 @@ def test_interrupted_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert seen[0].step == 5  # the last saved state was after step 4
     assert torch.equal(weights(again), weights(whole))
     rows = (tmp_path / "log.csv").read_text().splitlines()
-    assert rows[0] == "step,class,ap50"
+    assert rows[0] == "step,learning_rate,class,ap50"
     assert [row.split(",")[0] for row in rows[1:]] == [str(i) for i in range(1, 13)]
-    with pytest.raises(TrainingError, match="other settings"):
-        train(Bright(), pictures, replace(SETTINGS, seed=1), folder=tmp_path)
 
 
 def test_a_loss_of_nan_stops_and_keeps_the_last_good_weights() -> None:
     detector, until = Bright(), Bright()
     detector.broken_at = 6
-    with pytest.raises(TrainingError, match="nan at step 6; the last good weights are kept"):
+    with pytest.raises(DivergedError, match="nan at step 6; the last good weights, of step 4, are"):
         train(detector, [picture()], SETTINGS)
     train(until, [picture()], replace(SETTINGS, steps=12, keep=0.0), progress=_stop_after(until, 4))
     assert torch.equal(weights(detector), until.saved)  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """``chiaroscuro train``."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,11 @@ from chiaroscuro.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from chiaroscuro.data.datasets import DataSet
     from chiaroscuro.train.folds import FoldResult
+    from chiaroscuro.train.notes import Tell
+
+NOTES_SHOWN = 5
 
 
 def train(
@@ -65,10 +70,24 @@ def train(
             min=0, max=1, help="Share of crops that are pulled into dark ground and raking light."
         ),
     ] = 0.0,
+    crop_size: Annotated[
+        int, typer.Option(min=32, help="Side of a crop in pixels; less takes less memory.")
+    ] = 416,
+    long_side: Annotated[
+        str,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Pictures are first scaled so that their longer side is of so many pixels.",
+        ),
+    ] = "480,1300",
+    mixed_precision: Annotated[
+        bool, typer.Option(help="Compute losses in bfloat16; on CUDA devices only.")
+    ] = True,
     folds: Annotated[
         int,
         typer.Option(
-            help="First measure what training gains out of fold, with as many folds; 0 does not."
+            min=0,
+            help="First measure what training gains out of fold, with as many folds; 0 does not.",
         ),
     ] = 0,
     validation: Annotated[
@@ -96,23 +115,32 @@ def train(
     the losses (log.csv), samples of the crops (samples.png), and with --folds the precision before
     and after on pictures that were not learned from (folds.json).
 
-    After Ctrl-C or a kill, the same command goes on with the training; folds begin again.
+    After Ctrl-C or a kill the same command goes on, also within the folds. torchrun
+    --nproc-per-node N -m chiaroscuro train ... shares the work of every step among N processes.
     """
     with errors_as_exit_status():
+        import torch
+
         from chiaroscuro.bundle import write_json
         from chiaroscuro.data.datasets import open_data_set
-        from chiaroscuro.study.run import labels_of
+        from chiaroscuro.study.run import labels_of, only_one
         from chiaroscuro.train.augment import Augmentation
+        from chiaroscuro.train.distributed import joined, processes
         from chiaroscuro.train.folds import cross_validate
-        from chiaroscuro.train.loop import TrainingSettings, precision, training_pictures
+        from chiaroscuro.train.loop import precision
         from chiaroscuro.train.loop import train as train_on
+        from chiaroscuro.train.pictures import training_pictures
         from chiaroscuro.train.samples import save_samples, split
+        from chiaroscuro.train.settings import TrainingSettings
+        from chiaroscuro.train.state import remove_states
         from chiaroscuro.train.trainable import open_trainable
 
         if out.suffix.lower() != ".safetensors":
             raise typer.BadParameter(
                 f"wanted a name that ends in .safetensors, got {out.name}", param_hint="--out"
             )
+        if patience is not None and not validation:
+            raise typer.BadParameter("wanted --validation with it", param_hint="--patience")
         settings = TrainingSettings(
             steps=steps,
             batch_size=batch_size,
@@ -120,54 +148,72 @@ def train(
             keep=keep,
             freeze=tuple(freeze or ()),
             patience=patience,
+            mixed_precision=mixed_precision,
             seed=seed,
-            augmentation=Augmentation(tenebrism=tenebrism),
+            augmentation=Augmentation(
+                size=crop_size, long_side=_low_high(long_side), tenebrism=tenebrism
+            ),
         )
-        collection = open_data_set(data, images)
-        for text in collection.notes[:5]:
-            note(text)
-        trainee = open_trainable(start, device, **parse_options(detector_option))
-        pictures = training_pictures(collection, labels_of(collection, trainee))
         folder = out.with_suffix(".training")
-        save_samples(pictures, settings, folder / "samples.png")
-        told: dict[str, Any] = {"checkpoint": str(out), "pictures": len(pictures)}
-        try:
-            if folds:
-                with training_progress() as show:
-                    results = cross_validate(
+        with joined(device) as own_device:
+            first = processes().first
+            tell: Tell = note if first else _say_nothing
+            collection = open_data_set(data, images)
+            _tell_left_out(collection, tell)
+            torch.manual_seed(seed)  # of a network that begins with random weights
+            trainee = open_trainable(start, own_device, **parse_options(detector_option))
+            pictures = training_pictures(collection, labels_of(collection, trainee), tell)
+            told: dict[str, Any] = {"checkpoint": str(out), "pictures": len(pictures)}
+            with only_one(folder) if first else nullcontext(), training_progress() as show:
+                if first:
+                    save_samples(pictures, settings, folder / "samples.png")
+                try:
+                    if folds:
+                        results = cross_validate(
+                            trainee,
+                            pictures,
+                            settings,
+                            n_folds=folds,
+                            folder=folder,
+                            progress=lambda n, step: (
+                                show(f"fold {n + 1} of {folds}", step) if first else None
+                            ),
+                            tell=tell,
+                        )
+                        told["folds"] = [result.describe() for result in results]
+                        if first:
+                            write_json(folder / "folds.json", {"results": told["folds"]})
+                    learn, held = split(pictures, validation, seed)
+                    train_on(
                         trainee,
-                        pictures,
+                        learn,
                         settings,
-                        n_folds=folds,
-                        progress=lambda n, step: show(f"fold {n + 1} of {folds}", step),
+                        validation=held,
+                        folder=folder,
+                        progress=lambda step: show("training", step) if first else None,
+                        tell=tell,
                     )
-                told["folds"] = [result.describe() for result in results]
-                write_json(folder / "folds.json", {"results": told["folds"]})
-            learn, held = split(pictures, validation, seed)
-            with training_progress() as show:
-                train_on(
-                    trainee,
-                    learn,
-                    settings,
-                    validation=held,
-                    folder=folder,
-                    progress=lambda step: show("training", step),
+                except KeyboardInterrupt as stopped:
+                    tell(
+                        f"stopped; what is done is kept in {folder}. The same command goes on "
+                        "from there."
+                    )
+                    raise typer.Exit(1) from stopped
+                if not first:
+                    return
+                if held:
+                    told["validation_ap50"] = precision(trainee, held, settings.max_side).ap50
+                trainee.save(
+                    out,
+                    {
+                        "from": start,
+                        "data": collection.source,
+                        "pictures": [picture.name for picture in learn],
+                        "training": settings.describe(),
+                        "measured": {k: told[k] for k in ("folds", "validation_ap50") if k in told},
+                    },
                 )
-        except KeyboardInterrupt as stopped:
-            note(f"stopped; what is done is kept in {folder}. The same command goes on from there.")
-            raise typer.Exit(1) from stopped
-        if held:
-            told["validation_ap50"] = precision(trainee, held, settings.max_side).ap50
-        trainee.save(
-            out,
-            {
-                "from": start,
-                "data": collection.source,
-                "pictures": [picture.name for picture in learn],
-                "training": settings.describe(),
-                "measured": {k: told[k] for k in ("folds", "validation_ap50") if k in told},
-            },
-        )
+                remove_states(folder)
         if as_json:
             print_json(told)
         else:
@@ -177,6 +223,31 @@ def train(
                 print(f"AP50 on the {len(held)} pictures held back: {told['validation_ap50']:.3f}")
             print(f"{out}: learned from {len(learn)} pictures; log and samples in {folder}")
             print(f"chiaroscuro detect PICTURE --detector {out}")
+
+
+def _low_high(text: str) -> tuple[int, int]:
+    parts = text.split(",")
+    if len(parts) == 2 and all(part.strip().isdecimal() for part in parts):
+        low, high = (int(part) for part in parts)
+        if 1 <= low <= high:
+            return low, high
+    raise typer.BadParameter(
+        f"wanted two numbers of pixels, the lower first, such as 480,1300, got {text!r}",
+        param_hint="--long-side",
+    )
+
+
+def _tell_left_out(collection: "DataSet", tell: "Tell") -> None:
+    if collection.missing:
+        tell(f"{len(collection.missing)} pictures are not there, such as {collection.missing[0]}")
+    for text in collection.notes[:NOTES_SHOWN]:
+        tell(text)
+    if len(collection.notes) > NOTES_SHOWN:
+        tell(f"and {len(collection.notes) - NOTES_SHOWN} more such notes on the marks")
+
+
+def _say_nothing(_: str) -> None:
+    """What processes other than the first one do with a sentence."""
 
 
 def _print_folds(results: "list[FoldResult]") -> None:

@@ -7,21 +7,20 @@ detector trained on the others, and the judgements of all are pooled.
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chiaroscuro.detectors.protocol import Trainable
-from chiaroscuro.errors import TrainingError
+from chiaroscuro.errors import DivergedError, TrainingError
 from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision, resampled
 from chiaroscuro.records import Proposals, Truth
-from chiaroscuro.train.loop import (
-    Step,
-    TrainingPicture,
-    TrainingSettings,
-    detections,
-    train,
-)
+from chiaroscuro.train.loop import Step, detections, train
+from chiaroscuro.train.notes import Tell, warn
+from chiaroscuro.train.pictures import TrainingPicture
+from chiaroscuro.train.settings import TrainingSettings
+from chiaroscuro.train.state import remove_fold_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,9 @@ def cross_validate(
     *,
     n_folds: int = 5,
     max_sides: Sequence[int] = (640, 1000),
+    folder: Path | None = None,
     progress: Callable[[int, Step], None] | None = None,
+    tell: Tell = warn,
 ) -> list[FoldResult]:
     """Train on all folds but one, judge on that one, in turn.
 
@@ -73,10 +74,15 @@ def cross_validate(
         settings: how each fold is trained.
         n_folds: how many.
         max_sides: picture sizes at which precision is measured.
+        folder: gets ``fold-1``, ``fold-2`` ... with the log and state of each, from which the same
+            call goes on: a fold that was trained is only judged.
         progress: called with the fold and its step.
+        tell: as in ``train``.
 
     Raises:
-        TrainingError: if there are fewer pictures than folds.
+        TrainingError: if there are fewer pictures than folds, or as ``train`` does.
+        DivergedError: as ``train`` does; all folds are to be trained alike, so with another
+            learning rate all begin again, and the states of all are removed.
     """
     if not 2 <= n_folds <= len(pictures):
         raise TrainingError(
@@ -89,12 +95,19 @@ def cross_validate(
     for number, part in enumerate(parts):
         trained = copy.deepcopy(detector)
         rest = [pictures[i] for i in range(len(pictures)) if i not in part]
-        train(
-            trained,
-            rest,
-            settings,
-            progress=None if progress is None else _numbered(progress, number),
-        )
+        try:
+            train(
+                trained,
+                rest,
+                settings,
+                folder=None if folder is None else folder / f"fold-{number + 1}",
+                progress=None if progress is None else _numbered(progress, number),
+                tell=tell,
+            )
+        except DivergedError:
+            if folder is not None:
+                remove_fold_states(folder)
+            raise
         for side in max_sides:
             for i in part:
                 before[side][i] = detections(detector, pictures[i], side)[0]

@@ -8,8 +8,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from chiaroscuro import bundle, draw
+from chiaroscuro.errors import TrainingError
 from chiaroscuro.train.augment import draw_crop
-from chiaroscuro.train.loop import TrainingPicture, TrainingSettings
+from chiaroscuro.train.pictures import TrainingPicture
+from chiaroscuro.train.settings import TrainingSettings
 
 COLUMNS, ROWS, SIDE = 6, 3, 208
 IGNORED_COLOUR = "#9aa0a6"
@@ -44,9 +46,16 @@ def split(
         pictures: all of them.
         share: of those held back, in [0, 1); at least one where it is above 0.
         seed: of the draw.
+
+    Raises:
+        TrainingError: if some are to be held back and there is only one.
     """
     if share <= 0:
         return list(pictures), []
+    if len(pictures) < 2:
+        raise TrainingError(
+            "validation: wanted at least 2 pictures, to learn from and to hold back"
+        )
     n = min(len(pictures) - 1, max(1, round(share * len(pictures))))
     held = set(np.random.default_rng(seed).permutation(len(pictures))[:n].tolist())
     return (
