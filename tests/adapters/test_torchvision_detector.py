@@ -20,9 +20,12 @@ from torchvision.ops import MultiScaleRoIAlign
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors import torchvision_builders as networks
 from chiaroscuro.detectors.checkpoint import write_checkpoint
-from chiaroscuro.detectors.torchvision import load, save_checkpoint, source
+from chiaroscuro.detectors.torchvision import TorchvisionDetector, load, save_checkpoint, source
 from chiaroscuro.errors import CheckpointError, DetectorOutputError, InputError, UnknownNameError
+from chiaroscuro.records import Truth
 from chiaroscuro.testing import detector_checks
+from chiaroscuro.train.augment import Augmentation
+from chiaroscuro.train.loop import TrainingPicture, TrainingSettings, train
 
 # --- small random networks ------------------------------------------------------------------------
 
@@ -504,7 +507,8 @@ def test_weights_of_another_builder_are_refused(tmp_path, ssdlite):
     path = tmp_path / "faces.pth"
     torch.save(ssdlite.state_dict(), path)
     wanted = (
-        r"faces\.pth: wanted weights of torchvision's ssd300_vgg16, got others: .*missing.* and "
+        r"faces\.pth: wanted weights of torchvision's ssd300_vgg16, got those of "
+        r"ssdlite320_mobilenet_v3_large: .*missing.* and "
     )
     with pytest.raises(CheckpointError, match=wanted):
         load("ssd300_vgg16", weights=str(path))
@@ -624,6 +628,87 @@ def test_random_networks_have_as_many_classes_as_names():
     detector = load(SSDLITE, weights=None, class_names=["face", "hand", "dog"])
     assert networks.count_outputs(detector.network.state_dict()) == 4
     assert detector.info.name == f"torchvision/{SSDLITE} (random weights)"
+
+
+@pytest.mark.parametrize(
+    ("builder", "body"),
+    [(SSDLITE, "backbone"), (RCNN, "roi_heads.box_head"), ("fcos_resnet50_fpn", "head.class")],
+)
+def test_a_new_head_keeps_the_other_weights(tmp_path, builder, body):
+    """What it takes to train weights of COCO's classes on faces."""
+    torch.manual_seed(1)
+    state = networks.build(builder, 5).state_dict()
+    torch.save(state, tmp_path / "coco.pth")
+    options = {"weights": str(tmp_path / "coco.pth"), "device": "cpu"}
+    with pytest.raises(InputError, match="class_names: wanted 4"):
+        load(builder, class_names=["face"], **options)
+    detector = load(builder, new_head=True, **options)
+    assert detector.info.class_names == ("face",)
+    assert detector.info.name.endswith("(coco.pth) (new head)")
+    now = detector.network.state_dict()
+    assert now.keys() == state.keys()
+    kept = {name for name in now if torch.equal(now[name], state[name])}
+    changed = {name for name in now if now[name].shape != state[name].shape}
+    assert 0 < len(changed) < 20
+    assert any(name.startswith(body) for name in kept)
+    assert all(
+        "cls" in name or "class" in name or "bbox_pred" in name for name in now.keys() - kept
+    )
+    detector.save(tmp_path / "faces.safetensors")
+    assert load(str(tmp_path / "faces.safetensors")).info.class_names == ("face",)
+    with pytest.raises(InputError, match="or new_head"):
+        load(detector.network, new_head=True)
+
+
+def test_training_sees_the_sizes_that_were_asked_for(tmp_path):
+    model, seen = networks.build(RCNN, 2).train(), []
+    detector = TorchvisionDetector(model, min_size=96, max_size=160, builder=RCNN)
+    model.backbone.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape[-2:]))
+    truth = Truth(boxes=[[10, 10, 40, 50], [60, 10, 80, 30]], ignore=[False, True])
+    parts = detector.losses(torch.rand(1, 3, 60, 90), [truth])
+    assert set(parts) == {
+        "loss_classifier",
+        "loss_box_reg",
+        "loss_objectness",
+        "loss_rpn_box_reg",
+    }
+    assert seen == [(96, 160)]
+    assert model.transform.min_size == (320,)
+    detector.save(tmp_path / "faces.safetensors")
+    again = load(str(tmp_path / "faces.safetensors"), device="cpu")
+    again.network.backbone.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[-2:]))
+    again.detect(torch.rand(1, 3, 60, 90))
+    assert seen == [(96, 160)] * 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_loop_trains_it_and_the_same_seed_gives_the_same_weights(family):
+    """R-CNNs draw the boxes that they learn from; that too follows from the seed."""
+    pixels = torch.randint(0, 60, (3, 96, 128), generator=torch.Generator().manual_seed(0))
+    pixels[:, 30:60, 40:70] = 230
+    truth = Truth(boxes=[[40, 30, 70, 60], [80, 10, 99, 30]], ignore=[False, True])
+    picture = TrainingPicture(name="one", image=pixels.to(torch.uint8), truth=truth)
+    crops = Augmentation(size=96, long_side=(128, 128))
+    settings = TrainingSettings(steps=3, batch_size=2, keep=0.0, augmentation=crops)
+    ends, losses = [], []
+    for _ in range(2):
+        detector = load(make(family))
+        train(detector, [picture], settings, progress=lambda step: losses.append(step.losses))
+        ends.append(detector.network.state_dict())
+        torch.rand(3)
+    start = make(family).state_dict()
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in start)
+    assert any(not torch.equal(ends[0][name], start[name]) for name in start)
+    assert losses[:3] == losses[3:]
+    assert all(sum(step.values()) > 0 for step in losses)
+
+
+def test_a_checkpoint_of_another_detector_names_both(tmp_path, ssdlite):
+    path = tmp_path / "faces.safetensors"
+    write_checkpoint(path, ssdlite.state_dict(), {"detector": "retinaface"})
+    wanted = f"weights of retinaface, wanted those of torchvision's {SSDLITE}"
+    with pytest.raises(CheckpointError, match=wanted):
+        load(SSDLITE, weights=str(path))
 
 
 def test_locks_do_not_keep_models_alive():

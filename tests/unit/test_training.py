@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from learners import PLAIN, SETTINGS, Bright, generator, picture, small_network, weights
-from torch import Tensor
+from torch import Tensor, nn
 
 import chiaroscuro as cs
 from chiaroscuro.detectors.protocol import Trainable
@@ -203,6 +203,20 @@ def test_parts_can_be_frozen() -> None:
         train(detector, [picture()], replace(SETTINGS, freeze=("head",)))
     with pytest.raises(TrainingError, match="nothing is left to learn"):
         train(Bright(), [picture()], replace(SETTINGS, freeze=("weight", "bias")))
+
+
+def test_batch_norms_keep_their_statistics_unless_asked() -> None:
+    class Normed(Bright):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Sequential(nn.BatchNorm1d(1), self.network)
+
+    fixed, learned = Normed(), Normed()
+    train(fixed, [picture()], SETTINGS)
+    train(learned, [picture()], replace(SETTINGS, train_norms=True))
+    assert float(fixed.network[0].running_mean) == 0
+    assert not torch.equal(fixed.network[0].weight, torch.ones(1))  # they learn all the same
+    assert float(learned.network[0].running_mean) != 0
 
 
 def test_nothing_to_learn_from_is_told() -> None:

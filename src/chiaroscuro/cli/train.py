@@ -64,6 +64,13 @@ def train(
         list[str] | None,
         typer.Option(help="Leave parameters whose names begin so as they are; may be repeated."),
     ] = None,
+    train_norms: Annotated[
+        bool,
+        typer.Option(
+            "--train-norms",
+            help="Batch norms take their statistics from the crops: for a random start.",
+        ),
+    ] = False,
     tenebrism: Annotated[
         float,
         typer.Option(
@@ -149,6 +156,7 @@ def train(
             freeze=tuple(freeze or ()),
             patience=patience,
             mixed_precision=mixed_precision,
+            train_norms=train_norms,
             seed=seed,
             augmentation=Augmentation(
                 size=crop_size, long_side=_low_high(long_side), tenebrism=tenebrism

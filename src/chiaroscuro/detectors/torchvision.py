@@ -35,6 +35,7 @@ from chiaroscuro.detectors.torchvision_builders import (
     download,
     published_weights,
     recognise,
+    replace_head,
 )
 from chiaroscuro.errors import CheckpointError, DetectorOutputError, InputError
 from chiaroscuro.records import Proposals, Truth
@@ -122,7 +123,7 @@ class TorchvisionDetector:
         return [self._read(result) for result in results]
 
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
-        """What the model computes of itself in training mode.
+        """What the model computes of itself in training mode, of pictures resized as in ``detect``.
 
         It knows no box to ignore: such a box is left out, and what lies there is background.
         """
@@ -134,11 +135,12 @@ class TorchvisionDetector:
             for marked in truth
         ]
         network: Any = self.network
-        parts: Mapping[str, Tensor] = network(list(images), targets)
+        with self._sized():
+            parts: Mapping[str, Tensor] = network(list(images), targets)
         return parts
 
     def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
-        """Write the weights as a checkpoint; see ``save_checkpoint``.
+        """Write weights, and the sizes they were used at, as a checkpoint; see ``save_checkpoint``.
 
         Raises:
             CheckpointError: if it is not known what builder made the model.
@@ -148,7 +150,8 @@ class TorchvisionDetector:
                 f"{self.info.name}: its builder is not known, so the file could not be opened "
                 "again; load it as torchvision/<builder>, or use save_checkpoint"
             )
-        save_checkpoint(path, self.network, self.builder, self.info.class_names, about)
+        with self._sized():
+            save_checkpoint(path, self.network, self.builder, self.info.class_names, about)
 
     def without_nms(self) -> "TorchvisionDetector":
         """The same model, reporting also what its non-maximum suppression would drop.
@@ -177,6 +180,16 @@ class TorchvisionDetector:
                     undo.callback(module.register_forward_hook(_to_float32).remove)
                 dtype = _AUTOCAST[self._autocast]
                 undo.enter_context(torch.autocast(_device_of(self.network).type, dtype=dtype))
+            yield
+
+    @contextmanager
+    def _sized(self) -> Iterator[None]:
+        """The model with the sizes of pictures that were asked for; afterwards with its own."""
+        transform: Any = self.network.transform
+        with ExitStack() as undo:
+            for attribute, value in self._sizes.items():
+                undo.callback(setattr, transform, attribute, getattr(transform, attribute))
+                setattr(transform, attribute, value)
             yield
 
     def _settings(self) -> Iterator[tuple[Any, str, Any]]:
@@ -225,6 +238,7 @@ def load(
     channels_last: bool = False,
     min_size: int | None = None,
     max_size: int | None = None,
+    new_head: bool = False,
 ) -> TorchvisionDetector:
     """A torchvision detector from a builder's name, a file of weights, or a model.
 
@@ -240,6 +254,8 @@ def load(
         channels_last: keep the weights in that memory format, faster on some GPUs.
         min_size: see :class:`TorchvisionDetector`.
         max_size: see :class:`TorchvisionDetector`.
+        new_head: to train a network for other classes than its weights are of: the layers whose
+            size depends on the number of classes begin at random, for ``class_names`` or one face.
 
     Raises:
         UnknownNameError: if torchvision has no such builder.
@@ -254,8 +270,8 @@ def load(
         "max_size": max_size,
     }
     if isinstance(rest, nn.Module):
-        if weights != "DEFAULT" or builder is not None or channels_last:
-            raise InputError("a given model takes no weights, builder or channels_last")
+        if weights != "DEFAULT" or builder is not None or channels_last or new_head:
+            raise InputError("a given model takes no weights, builder, channels_last or new_head")
         if device != "auto" and pick_device(device).type != _device_of(rest).type:
             raise InputError(
                 f"device: the given model is on {_device_of(rest)}; wanted device='auto', got "
@@ -283,10 +299,14 @@ def load(
         else:
             name += f" ({Path(weights).name})"
             model, stated, _ = _from_file(Path(weights), rest)
+    made = builder if Path(rest).suffix.lower() in _SUFFIXES else rest
+    if new_head:
+        name += " (new head)"
+        stated["class_names"] = _without_background(class_names or ("face",))
+        replace_head(model, build(made or rest, len(stated["class_names"]) + 1))
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     given = {key: value for key, value in options.items() if value is not None}
-    made = builder if Path(rest).suffix.lower() in _SUFFIXES else rest
     network = model.eval().to(target)
     return TorchvisionDetector(network, name=name, builder=made, **(stated | given))
 
@@ -342,6 +362,11 @@ def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, An
     epsilon = stated.pop("epsilon", {})
     stated_builder = stated.pop("builder", None)
     weights = checkpoint.state_dict
+    if "detector" in checkpoint.about:
+        raise CheckpointError(
+            f"{path} holds weights of {checkpoint.about['detector']}, wanted those of "
+            f"torchvision's {builder or 'detectors'}; give the path alone as the detector"
+        )
     if stated_builder is not None and stated_builder not in builders():
         raise CheckpointError(
             f"{path} holds weights of {stated_builder}, which is no torchvision builder; try "

@@ -58,6 +58,20 @@ def build(builder: str, n_outputs: int) -> nn.Module:
     return model
 
 
+def replace_head(model: Any, other: Any) -> None:
+    """Give a model the class scores of another of its builder, with another number of classes.
+
+    Layers whose size depends on that number are the other's; all else stays.
+    """
+    if hasattr(model, "roi_heads"):
+        model.roi_heads.box_predictor = other.roi_heads.box_predictor
+        return
+    new, weights = other.head.classification_head, model.head.classification_head.state_dict()
+    fitting = {n: v for n, v in new.state_dict().items() if weights[n].shape != v.shape}
+    new.load_state_dict(weights | fitting)
+    model.head.classification_head = new
+
+
 def download(builder: str, weights: str) -> nn.Module:
     """The builder's network with weights of torchvision, downloaded on first use.
 
@@ -125,13 +139,14 @@ def check_fit(state_dict: Mapping[str, Tensor], builder: str) -> int:
     """Number of class outputs of a state dict that is the builder's.
 
     Raises:
-        CheckpointError: if it is not; the message names where it differs.
+        CheckpointError: if it is not; the message names whose it is, and where it differs.
     """
     different = differences(state_dict, builder)
     n_outputs = count_outputs(state_dict)
     if different or n_outputs is None:
         raise CheckpointError(
-            f"wanted weights of torchvision's {builder}, got others: {_first(different)}; "
+            f"wanted weights of torchvision's {builder}, got {_whose(state_dict)}: "
+            f"{_first(different)}; "
             "give the builder that they are of"
         )
     return n_outputs
@@ -159,6 +174,13 @@ def differences(state_dict: Mapping[str, Tensor], builder: str) -> list[str]:
         ]
         return reshaped + missing + unknown
     return []
+
+
+def _whose(state_dict: Mapping[str, Tensor]) -> str:
+    if count_outputs(state_dict) is None:
+        return "others"
+    fitting = [name for name in builders() if not differences(state_dict, name)]
+    return f"those of {' or '.join(fitting)}" if fitting else "others"
 
 
 @cache

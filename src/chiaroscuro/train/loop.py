@@ -121,7 +121,7 @@ def train(
         crops, marks = _batch(usable, settings, step)
         own = together.share(len(crops))
         state.set_rate(_rate(settings, step))
-        network.train()
+        _set_to_train(network, norms=settings.train_norms)
         losses = together.sum(gradient.of(crops[own], marks[own], step))
         finite = math.isfinite(sum(losses.values()))
         if finite:
@@ -205,6 +205,13 @@ def _rate(settings: TrainingSettings, step: int) -> float:
         return settings.learning_rate * (step + 1) / settings.warm_up
     done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
     return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def _set_to_train(network: nn.Module, *, norms: bool) -> None:
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train(norms)
 
 
 def _free(network: nn.Module, freeze: Sequence[str]) -> list[nn.Parameter]:
