@@ -348,12 +348,13 @@ def test_what_is_left_out_of_the_data_is_said(tmp_path: Path) -> None:
     assert pictures[0].truth.boxes.tolist()[:2] == [[10, 10, 30, 30], [80, 60, 90, 70]]
     assert float(pictures[0].truth.boxes[2, 2]) == 90  # cut by less than a pixel: not worth a word
     assert pictures[1].truth.ignore.tolist() == [True]
-    unreadable, foreign, outside, past = told
+    unreadable, foreign, outside, past, without = told
     assert unreadable.startswith("2 pictures cannot be read and are left out: ")
     assert "p2.png" in unreadable
     assert foreign == "1 boxes of classes that the detector has not are left out: hat"
     assert outside == "1 boxes lie outside their picture and are left out, such as in p0"
     assert past == "1 boxes reach past their picture and are cut to it, such as in p0"
+    assert without == "1 pictures have no box to be found; they are judged, not learned from"
 
 
 def test_data_with_nothing_to_learn_says_what_there_is(tmp_path: Path) -> None:

@@ -77,12 +77,15 @@ def training_pictures(
         tell(f"{foreign.total()} boxes of classes that the detector has not are left out: {names}")
     _tell_boxes(outside, "lie outside their picture and are left out", tell)
     _tell_boxes(past, "reach past their picture and are cut to it", tell)
-    if not any(bool((~picture.truth.ignore).any()) for picture in pictures):
+    n_without = sum(bool(picture.truth.ignore.all()) for picture in pictures)
+    if n_without == len(pictures):
         n_ignored = sum(len(picture.truth) for picture in pictures)
         raise TrainingError(
             f"{data.source}: wanted at least one box to learn from, got none in the "
             f"{len(pictures)} pictures that can be read; {n_ignored} boxes are marked to be ignored"
         )
+    if n_without:
+        tell(f"{n_without} pictures have no box to be found; they are judged, not learned from")
     return pictures
 
 
