@@ -1,11 +1,13 @@
-"""Small pictures for reports: a target with some of its surroundings, and average maps."""
+"""Pictures for reports: a target with some of its surroundings, two maps, and average maps."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float32
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from chiaroscuro import draw
 from chiaroscuro.records import Target
@@ -13,6 +15,8 @@ from chiaroscuro.report import page
 from chiaroscuro.study.averages import MARGIN, AverageMap
 
 WIDTH_PX, CONTEXT = 300, 1.0  # of a card's picture; margin around the box, in box sizes
+DIFFERENCE_COLOURS = "coolwarm"
+SECOND_COLOUR = "#ff9f43"  # boxes of the second of two detectors
 
 
 def around(pixels: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:
@@ -30,6 +34,41 @@ def around(pixels: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint
     pen.rectangle(box, outline="black", width=4)
     pen.rectangle(box, outline=draw.TARGET_COLOUR, width=2)
     return np.asarray(card)
+
+
+def fitted(pixels: npt.NDArray[np.uint8], longest: int) -> npt.NDArray[np.uint8]:
+    """A whole picture ``height width 3``, its longer side reduced to that many pixels."""
+    height, width = pixels.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return pixels
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def compared(
+    image: Tensor,
+    saliency: Float32[Tensor, "2 height width"],
+    standard_error: Float32[Tensor, "2 height width"],
+) -> dict[str, npt.NDArray[np.uint8]]:
+    """A picture under two maps of one target, and under the difference of the two.
+
+    Each map is divided by its highest value before they are subtracted, the first from the second.
+
+    Args:
+        image: ``3 height width``, uint8 or float32 in [0, 1].
+        saliency: raw values.
+        standard_error: in the same units.
+
+    Returns:
+        ``map_first``, ``map_second`` and ``difference``, each ``height width 3``.
+    """
+    first, second = (one / max(float(one.max()), 1e-12) for one in saliency)
+    return {
+        "map_first": draw.overlay(image, saliency[0], standard_error[0]),
+        "map_second": draw.overlay(image, saliency[1], standard_error[1]),
+        "difference": draw.overlay(image, second - first, colours=DIFFERENCE_COLOURS),
+    }
 
 
 def average(of: AverageMap) -> dict[str, Any]:

@@ -95,17 +95,11 @@ def write_comparison_report(
 def _pictures(subject: Subject) -> dict[str, str]:
     """The target as painted, under both maps, and under the difference of the two."""
     maps, target = subject.explanation, subject.target
-    first, second = maps.saliency
-    difference = second / _highest(second) - first / _highest(first)
-    made = {"plain": draw.pixels(subject.image)}
-    for i, name in enumerate(("map_first", "map_second")):
-        made[name] = draw.overlay(subject.image, maps.saliency[i], maps.standard_error[i])
-    made["difference"] = draw.overlay(subject.image, difference, colours="coolwarm")
+    made = {
+        "plain": draw.pixels(subject.image),
+        **cards.compared(subject.image, maps.saliency, maps.standard_error),
+    }
     return {name: page.embedded(cards.around(pixels, target)) for name, pixels in made.items()}
-
-
-def _highest(saliency: Any) -> float:
-    return max(float(saliency.max()), 1e-12)
 
 
 def _curves(first: Run, second: Run, names: dict[str, str], out: AnyPath) -> list[AnyPath]:

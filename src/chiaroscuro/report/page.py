@@ -15,7 +15,10 @@ from chiaroscuro.bundle import AnyPath
 
 
 def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
-    """Write a page from a template, whole or not at all. Text is escaped."""
+    """Write a page from a template, whole or not at all.
+
+    Text is escaped; what UTF-8 cannot say (file names may hold it) becomes a question mark.
+    """
     environment = Environment(
         loader=PackageLoader("chiaroscuro.report"),
         autoescape=True,
@@ -24,7 +27,7 @@ def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
         lstrip_blocks=True,
     )
     page = environment.get_template(template).render(**values)
-    bundle.write_atomically(path, lambda stream: stream.write(page.encode()))
+    bundle.write_atomically(path, lambda stream: stream.write(page.encode(errors="replace")))
     return path
 
 
