@@ -1,19 +1,31 @@
-"""The demonstration: faces found, imagined and missed in five tenebrist paintings of The Met."""
+"""The demonstration: faces found, imagined and missed in five tenebrist paintings of The Met.
+
+And what training on paintings changed: RetinaFace before and after, on the same five.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
+from chiaroscuro.bundle import AnyPath
+from chiaroscuro.data.datasets import MET_FACES, open_data_set
 from chiaroscuro.data.samples import SamplePainting, sample_painting
-from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.evidence import Progress
 from chiaroscuro.records import Proposals, Target, as_targets
+from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.gallery import GalleryEntry, write_gallery
+from chiaroscuro.study.compare import Comparison, compare
+from chiaroscuro.study.examine import StudySettings
 from chiaroscuro.study.matching import FALSE_ALARMS, match
+from chiaroscuro.study.run import study
 from chiaroscuro.workflow import Picture, Settings, detect_picture, explain_picture
 
 PAINTINGS = (435844, 436838, 436839, 439933, 437455)
 MATCH_IOU = 0.4
+MODEL_1, MODEL_3 = "retinaface", "retinaface-paintings"
+COMPARISON = "model1-and-model3"  # folder of the comparison
 
 FOUND, FALSE_ALARM, MISSED = "face", "false alarm", "missed face"
 
@@ -63,8 +75,8 @@ def run_demo(
     settings: Settings,
     progress: Callable[[str], AbstractContextManager[Callable[[Progress], None]]],
     paintings: Sequence[int] = PAINTINGS,
-) -> tuple[Path, list[GalleryEntry]]:
-    """Explain the paintings and write ``out/index.html``.
+) -> tuple[Path, list[GalleryEntry], Comparison]:
+    """Explain the paintings, compare the models on them, and write ``out/index.html``.
 
     Args:
         detector: what is explained.
@@ -74,14 +86,67 @@ def run_demo(
         paintings: The Met's object numbers.
 
     Returns:
-        The page's path, and what is on it.
+        The page's path, and what is on it and on the page of the comparison.
     """
     entries = []
     for painting_id in paintings:
         painting = sample_painting(painting_id)
         with progress(painting.title) as show:
             entries.append(explain_sample(painting, detector, out, settings, show))
+    report, comparison = compare_models(out / COMPARISON, settings, progress, paintings)
     page = write_gallery(
-        out / "index.html", "Faces in the dark", entries, detector=detector.info.name
+        out / "index.html",
+        "Faces in the dark",
+        entries,
+        detector=detector.info.name,
+        links={"What did training on paintings change? Model1 and Model3 compared": report},
     )
-    return page, entries
+    return page, entries, comparison
+
+
+def compare_models(
+    out: Path,
+    settings: Settings,
+    progress: Callable[[str], AbstractContextManager[Callable[[Progress], None]]],
+    paintings: Sequence[int] = PAINTINGS,
+) -> tuple[AnyPath, Comparison]:
+    """Compare RetinaFace as trained on photographs and as trained further on paintings.
+
+    Args:
+        out: folder of both runs and of ``report.html``.
+        settings: number of masks, seed and score.
+        progress: makes a progress display from a model's name.
+        paintings: The Met's object numbers.
+
+    Returns:
+        The report's path, and what it shows.
+    """
+    data = open_data_set(MET_FACES)
+    wanted = [entry for entry in data.entries if entry.about["id"] in paintings]
+    data = replace(data, entries=tuple(wanted))
+    runs = []
+    for name in (MODEL_1, MODEL_3):
+        asked = StudySettings(explain=replace(settings, detector=name))
+        with progress(name) as show:
+            run = study(
+                data,
+                load_detector(name),
+                out / name,
+                asked,
+                progress=_within(show),
+            )
+        runs.append(run)
+    gallery = Gallery()
+    comparison = compare(runs[0], runs[1], each=gallery.add)
+    report = write_comparison_report(runs[0], runs[1], comparison, gallery, out / "report.html")
+    return report, comparison
+
+
+def _within(show: Callable[[Progress], None]) -> Callable[[str, int, int, Progress | None], None]:
+    """The progress within a picture alone."""
+
+    def shown(_name: str, _done: int, _total: int, inner: Progress | None) -> None:
+        if inner is not None:
+            show(inner)
+
+    return shown

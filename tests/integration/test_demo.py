@@ -29,7 +29,7 @@ class Links(HTMLParser):
 
 def test_demo_makes_a_page_whose_links_work(tmp_path: Path) -> None:
     detector = cs.load_detector("centerface")
-    page, entries = run_demo(
+    page, entries, comparison = run_demo(
         detector,
         tmp_path,
         Settings(n_masks=16),
@@ -44,6 +44,11 @@ def test_demo_makes_a_page_whose_links_work(tmp_path: Path) -> None:
     assert len(local) >= 2 + len(captions)
     assert all((tmp_path / link).exists() for link in local)
     assert links.images_without_alt == 0
+    assert "model1-and-model3/report.html" in local
+    assert comparison.names == ("retinaface", "retinaface-paintings")
+    faces = comparison.figures["faces"]
+    assert faces["only second"] == 2  # The Fortune-Teller: the two at the left edge
+    assert faces["both"] == sum(faces.values()) - 2
     assert all("metmuseum.org" in link for link in links.found if link.startswith("http"))
     manifest = json.loads((tmp_path / "436838" / "manifest.json").read_text())
     assert manifest["captions"][-1] == MISSED

@@ -68,6 +68,16 @@ def test_finds_the_faces(detectors: dict[str, RetinaFaceDetector], form: str, me
     assert len(confident) == len(FACES[met_id])  # and nothing else
 
 
+def test_training_on_paintings_found_a_face_more() -> None:
+    """The face in shadow at the left of The Fortune-Teller."""
+    image, face = painting(436838), [[16, 88, 69, 160]]
+    before, after = (
+        best_scores(load_detector(name, device="cpu").detect(image[None])[0], face)
+        for name in ("retinaface", "retinaface-paintings")
+    )
+    assert before < 0.3 < after
+
+
 @pytest.mark.parametrize("size", [(201, 333), (64, 96), (31, 65), (1, 40)])
 def test_raw_outputs_of_both_forms_agree(size: tuple[int, int]) -> None:
     import onnxruntime
@@ -137,6 +147,9 @@ def _checks() -> list[object]:
         pytest.param(check, id=f"{form}-{name}")
         for form in ("onnx", "torch")
         for name, check in detector_checks(load(form=form, device="cpu"), crop)
+    ] + [
+        pytest.param(check, id=f"paintings-{name}")
+        for name, check in detector_checks(load_detector("retinaface-paintings"), crop)
     ]
 
 

@@ -15,7 +15,7 @@ from chiaroscuro.train.augment import Augmentation
 from chiaroscuro.train.loop import TrainingPicture, TrainingSettings
 
 PLAIN = Augmentation(
-    size=64, long_side=(90, 90), flip=0, colour=0, blur=0, noise=0, near_a_face=1.0
+    size=64, long_side=(90, 90), flip=0, colour=0, blur=0, noise=0, near_a_face=1.0, tenebrism=0
 )
 
 

@@ -8,6 +8,8 @@ import torch
 
 import chiaroscuro as cs
 from chiaroscuro.detectors import registry
+from chiaroscuro.detectors.checkpoint import read_about
+from chiaroscuro.detectors.retinaface import PAINTINGS
 from chiaroscuro.errors import (
     CheckpointError,
     InputError,
@@ -70,11 +72,25 @@ def test_built_in_names_are_all_there() -> None:
     assert {
         "centerface",
         "retinaface",
+        "retinaface-paintings",
         "torchvision",
         "onnx",
         "transformers",
         "ultralytics",
     } <= set(cs.detectors.sources())
+
+
+def test_our_weights_come_with_the_package() -> None:
+    detector = cs.load_detector("retinaface-paintings", device="cpu", min_score=0.1)
+    assert detector.info.name == "retinaface-paintings"
+    assert detector.info.min_score == 0.1
+    about = read_about(PAINTINGS)
+    assert about["detector"] == "retinaface"
+    assert len(about["pictures"]) == 48
+    assert not Path(about["data"]).is_absolute()
+    assert PAINTINGS.with_suffix(".md").is_file()
+    with pytest.raises(UnknownNameError, match="retinaface-paintings/x"):
+        cs.load_detector("retinaface-paintings/x")
 
 
 def test_missing_weights_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,10 +23,12 @@ def detectors(as_json: AS_JSON = False) -> None:
                 ]
             )
             return
+        wide = max(len(source.name) for source, _ in described)
         for source, missing in described:
-            print(f"{'yes' if missing is None else 'no ':<4} {source.name:<13} {source.summary}")
+            usable = "yes" if missing is None else "no"
+            print(f"{usable:<4} {source.name:<{wide}} {source.summary}")
             if source.examples:
-                print(f"{'':18} {', '.join(source.examples)}")
+                print(f"{'':{5 + wide}} {', '.join(source.examples)}")
             if missing is not None:
-                print(f"{'':18} not usable now: {missing}")
-        print(f"{'yes':<4} {'function':<13} a Python function: module:function, see the how-to")
+                print(f"{'':{5 + wide}} not usable now: {missing}")
+        print(f"{'yes':<4} {'function':<{wide}} a Python function: module:function, see the how-to")

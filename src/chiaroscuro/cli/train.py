@@ -76,7 +76,7 @@ def train(
         typer.Option(
             min=0, max=1, help="Share of crops that are pulled into dark ground and raking light."
         ),
-    ] = 0.0,
+    ] = 0.3,
     crop_size: Annotated[
         int, typer.Option(min=32, help="Side of a crop in pixels; less takes less memory.")
     ] = 416,
@@ -86,7 +86,7 @@ def train(
             metavar="LOW,HIGH",
             help="Pictures are first scaled so that their longer side is of so many pixels.",
         ),
-    ] = "480,1300",
+    ] = "320,1100",
     mixed_precision: Annotated[
         bool, typer.Option(help="Compute losses in bfloat16; on CUDA devices only.")
     ] = True,
@@ -139,7 +139,7 @@ def train(
         from chiaroscuro.train.pictures import training_pictures
         from chiaroscuro.train.samples import save_samples, split
         from chiaroscuro.train.settings import TrainingSettings
-        from chiaroscuro.train.state import remove_states
+        from chiaroscuro.train.state import pictures_digest, remove_states
         from chiaroscuro.train.trainable import open_trainable
 
         if out.suffix.lower() != ".safetensors":
@@ -214,8 +214,9 @@ def train(
                 trainee.save(
                     out,
                     {
-                        "from": start,
-                        "data": collection.source,
+                        "from": Path(start).name if Path(start).is_file() else start,
+                        "data": "/".join(Path(collection.source).parts[-2:]),
+                        "data_sha256": pictures_digest(learn),
                         "pictures": [picture.name for picture in learn],
                         "training": settings.describe(),
                         "measured": {k: told[k] for k in ("folds", "validation_ap50") if k in told},

@@ -1,11 +1,12 @@
 """A small page that shows explained pictures, linking to the files beside it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chiaroscuro.bundle import AnyPath
 from chiaroscuro.report import page
 from chiaroscuro.workflow import ExplainedPicture
 
@@ -30,15 +31,32 @@ class GalleryEntry:
 
 
 def write_gallery(
-    path: Path, heading: str, entries: Sequence[GalleryEntry], *, detector: str
+    path: Path,
+    heading: str,
+    entries: Sequence[GalleryEntry],
+    *,
+    detector: str,
+    links: Mapping[str, AnyPath] | None = None,
 ) -> Path:
-    """Write the page; pictures are linked relative to it, so the folder can be moved whole."""
+    """Write the page; pictures are linked relative to it, so the folder can be moved whole.
+
+    Args:
+        path: the page.
+        heading: its title.
+        entries: the pictures.
+        detector: its name.
+        links: further pages in the same folder, by what is said of them.
+    """
     page.render(
         path,
         "gallery.html",
         heading=heading,
         detector=detector,
         counts=Counter(caption for entry in entries for caption in entry.captions),
+        links={
+            text: other.relative_to(path.parent).as_posix()  # type: ignore[arg-type]
+            for text, other in (links or {}).items()
+        },
         entries=[_describe(entry, path.parent) for entry in entries],
     )
     return path

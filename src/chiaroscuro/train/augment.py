@@ -34,13 +34,13 @@ class Augmentation:
     """
 
     size: int = 416
-    long_side: tuple[int, int] = (480, 1300)
+    long_side: tuple[int, int] = (320, 1100)
     near_a_face: float | int = 0.75
     flip: float | int = 0.5
     colour: float | int = 0.3
     blur: float | int = 0.2
     noise: float | int = 0.02
-    tenebrism: float | int = 0.0
+    tenebrism: float | int = 0.3
 
 
 def draw_crop(
