@@ -4,10 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs clean
+.PHONY: demo app test lint docs clean
 
 demo: $(VENV)/ready-for-demo  ## explain faces in five paintings; results in demo/
 	$(BIN)/chiaroscuro demo --out demo
+
+app: $(VENV)/ready-for-demo  ## the workbench, in the browser
+	$(PIP_INSTALL) -e '.[faces,app]'
+	$(BIN)/chiaroscuro app
 
 test: $(VENV)/ready-for-test lint  ## everything CI runs
 	$(BIN)/python -m pytest -n 2 tests/unit
@@ -39,4 +43,9 @@ $(VENV)/ready-for-test: pyproject.toml | $(VENV)/bin/python
 # Ultralytics imports OpenCV, whose desktop build wants libGL, which a bare machine lacks.
 	$(BIN)/python -m pip uninstall --quiet --yes opencv-python
 	$(PIP_INSTALL) --force-reinstall --no-deps opencv-python-headless
+# The workbench is tested in a browser: Debian's chromium, or the one there is.
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		apt-get install -qq -y chromium >/dev/null 2>&1 || \
+		{ apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } 2>/dev/null || \
+		echo "no browser: the workbench's browser tests will be skipped; install chromium"
 	@touch $@ $(VENV)/ready-for-demo

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from chiaroscuro.cli.app import app as workbench
 from chiaroscuro.cli.compare import compare
 from chiaroscuro.cli.demo import demo
 from chiaroscuro.cli.detect import detect
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 for command in (demo, detectors, detect, explain, evaluate, study, compare, train):
     app.command()(command)
+app.command(name="app")(workbench)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -233,6 +233,42 @@ def changed(
         yield canvas.clone()
 
 
+def changed_picture(
+    image: Tensor,
+    target: Any,
+    saliency: Tensor,
+    direction: Direction,
+    share: float | int,
+    *,
+    protocol: str | Protocol = "chiaroscuro",
+) -> Float32[Tensor, "3 height width"]:
+    """One step of a curve: the picture with a share of its pixels put in or hidden.
+
+    Args:
+        image: as for ``insertion``.
+        target: likewise.
+        saliency: likewise.
+        direction: ``"insertion"`` or ``"deletion"``.
+        share: of the picture's pixels, the most salient first, in [0, 1].
+        protocol: as for ``insertion``; its fill is used, its steps are not.
+
+    Raises:
+        InputError: as for ``insertion``, or if the share lies outside [0, 1].
+    """
+    protocol = protocol_named(protocol)
+    if not 0 <= share <= 1:
+        raise InputError(f"share: wanted a number in [0, 1], got {share}")
+    pixels = as_unit_floats(image[None])[0].cpu()
+    height, width = pixels.shape[1:]
+    ordered_map(saliency, (height, width))
+    wanted = as_targets(target)[0].inside(height, width)
+    order, _ = protocol.order(saliency, wanted)
+    fill = protocol.insertion if direction == "insertion" else protocol.deletion
+    other = filled(fill, pixels, wanted)
+    before, after = (other, pixels) if direction == "insertion" else (pixels, other)
+    return next(changed(before, after, order, [round(share * height * width)]))
+
+
 def _curve(
     target: Target,
     counts: Sequence[int],
@@ -241,7 +277,7 @@ def _curve(
     protocol: Protocol,
     pixels: int,
 ) -> Curve:
-    rows = [_best_match(target, proposals, protocol.min_iou) for proposals in found]
+    rows = [best_match(target, proposals, protocol.min_iou) for proposals in found]
     match, overlap, score = torch.tensor(rows, dtype=torch.float64).T
     return Curve(
         direction=direction,
@@ -253,8 +289,16 @@ def _curve(
     )
 
 
-def _best_match(target: Target, proposals: Proposals, min_iou: float) -> tuple[float, float, float]:
-    """Similarity, IoU and score of the proposal most like the target; zeros without one."""
+def best_match(
+    target: Target, proposals: Proposals, min_iou: float | int = 0.0
+) -> tuple[float, float, float]:
+    """Similarity, IoU and score of the proposal most like the target; zeros without one.
+
+    Args:
+        target: what is looked for.
+        proposals: what the detector reported.
+        min_iou: a proposal that overlaps the target less does not count.
+    """
     overlap = boxes.iou(target.box[None], proposals.boxes)[0]
     near = overlap >= max(min_iou, 1e-9)
     if not bool(near.any()):

@@ -96,6 +96,18 @@ def summarise(run: Run) -> Summary:
     )
 
 
+def summarise_targets(run: Run) -> list[dict[str, Any]]:
+    """One row a target of the complete pictures, as in the table; reads no map.
+
+    Boxes are in the pixels of the picture's file.
+    """
+    rows = []
+    for name, manifest in run.manifests():
+        title = manifest["about"].get("title") or name
+        rows += [{**row, "title": title} for row in _target_rows(name, manifest)]
+    return rows
+
+
 def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     scale = manifest["picture"]["scale"]
     rows = []

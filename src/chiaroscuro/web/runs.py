@@ -1,0 +1,83 @@
+"""Run folders of ``study``, to be browsed: those that the workbench was started with."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from chiaroscuro import draw
+from chiaroscuro.errors import InputError
+from chiaroscuro.evidence import Evidence
+from chiaroscuro.records import Explanation
+from chiaroscuro.report.cards import around
+from chiaroscuro.study.run import Run
+from chiaroscuro.study.summary import summarise_targets
+from chiaroscuro.web.layers import jpeg
+
+
+class Runs:
+    """Run folders by number.
+
+    Args:
+        folders: the ``--out`` of ``chiaroscuro study``.
+
+    Raises:
+        BundleError: if one is no run folder.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._runs = [Run.load(folder) for folder in folders]
+
+    def names(self) -> list[dict[str, Any]]:
+        """Number, folder name, detector and data set of every run."""
+        return [
+            {
+                "run": number,
+                "name": run.folder.name,
+                "detector": run.asked["detector"]["name"],
+                "pictures": len(run.names),
+            }
+            for number, run in enumerate(self._runs)
+        ]
+
+    def table(self, number: int) -> dict[str, Any]:
+        """Every target of a run's complete pictures, with what the study says of it."""
+        run = self._run(number)
+        return {"targets": summarise_targets(run), "failed": run.failed()}
+
+    def card(self, number: int, name: str, target: int) -> bytes:
+        """A target and its surroundings, as painted and under its map, as one JPEG.
+
+        Args:
+            number: of the run.
+            name: of the picture.
+            target: counted from 1.
+
+        Raises:
+            InputError: if there is no such target.
+        """
+        run = self._run(number)
+        if name not in run.names or not run.done(name):
+            raise InputError(f"There is no complete picture {name!r} in this run.")
+        return _card(run, name, target)
+
+    def _run(self, number: int) -> Run:
+        if not 0 <= number < len(self._runs):
+            raise InputError(f"There is no run {number}.")
+        return self._runs[number]
+
+
+def _card(run: Run, name: str, target: int) -> bytes:
+    image, explanation = _opened(str(run.folder), name)
+    if not 1 <= target <= len(explanation):
+        raise InputError(f"There is no target {target} in {name!r}.")
+    one = explanation.targets[target - 1]
+    under = draw.overlay(
+        image, explanation.saliency[target - 1], explanation.standard_error[target - 1]
+    )
+    return jpeg(around(under, one))
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: str, name: str) -> tuple[Any, Explanation]:
+    place = Run.load(folder).picture(name)
+    return Evidence.load_image(place / "evidence.npz"), Explanation.load(place)

@@ -1,0 +1,76 @@
+// What the page asks of the workbench. Every failure is an Error whose message is a sentence.
+
+async function asked(address, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(address, options);
+  } catch {
+    throw new Error("The workbench does not answer. Is it still running?");
+  }
+  const value = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(value.error ?? `The workbench refused (${answer.status}).`);
+  return value;
+}
+
+const json = (value) => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(value),
+});
+
+export const start = () => asked("/api/start");
+export const sample = (id) => asked("/api/pictures", json({ sample: id }));
+export const upload = (file) =>
+  asked(`/api/pictures?${new URLSearchParams({ name: file.name })}`, {
+    method: "POST",
+    headers: { "content-type": "application/octet-stream" },
+    body: file,
+  });
+export const faces = (picture, detector) => asked(`/api/pictures/${picture}/faces`, json({ detector }));
+export const explain = (picture, detectors, targets) =>
+  asked(`/api/pictures/${picture}/explain`, json({ detectors, targets }));
+export const begin = (picture, what) => asked(`/api/pictures/${picture}/jobs`, json(what));
+export const stop = (job) => asked(`/api/jobs/${job}/stop`, json({}));
+export const live = (picture, what) => asked(`/api/pictures/${picture}/live`, json(what));
+export const run = (number) => asked(`/api/runs/${number}`);
+
+// Follows a job until it is finished; the browser itself goes on after a lost connection.
+export function follow(job, tell) {
+  return new Promise((resolve) => {
+    const events = new EventSource(`/api/jobs/${job}/events`);
+    let last = { state: "queued" };
+    const end = (state) => {
+      events.close();
+      resolve(state);
+    };
+    events.addEventListener("state", (event) => {
+      last = JSON.parse(event.data);
+      tell(last);
+      if (["done", "stopped", "failed"].includes(last.state)) end(last);
+    });
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) {
+        end({ ...last, state: "failed", error: "The workbench does not answer. Is it still running?" });
+      } else {
+        tell({ ...last, lost: true });
+      }
+    });
+  });
+}
+
+export const pictureAddress = (picture) => `/api/pictures/${picture}/picture.jpg`;
+
+export function layerAddress(picture, kind, target, more) {
+  const words = new URLSearchParams({ box: target.box.join(","), ...more });
+  if (target.label !== null && target.label !== undefined) words.set("label", target.label);
+  return `/api/pictures/${picture}/${kind}?${words}`;
+}
+
+export function fileAddress(picture, name, detectors, targets, colours) {
+  const words = new URLSearchParams({
+    detectors: detectors.join(","),
+    targets: JSON.stringify(targets),
+    colours,
+  });
+  return `/api/pictures/${picture}/take/${name}?${words}`;
+}

@@ -1,0 +1,241 @@
+"""The workbench in a real browser: everything that a person does with it, wide and narrow."""
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from workbench import BOX, painting_file, running
+
+CHROMIUM = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs a browser: install Debian's chromium, or Chrome"
+)
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("workbench")
+    sys.path.insert(0, str(folder))
+    try:
+        with running(folder, max_upload_bytes=2_000_000) as where:
+            yield where
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("workbench_faces", None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[WIDE, NARROW], ids=["wide", "narrow"])
+def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    context = browser.new_context(viewport=request.param, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    mistakes: list[str] = []
+    page.on("pageerror", lambda error: mistakes.append(str(error)))
+    page.on(
+        "console",
+        lambda said: (
+            mistakes.append(said.text)
+            if said.type == "error" and "Failed to load resource" not in said.text
+            else None
+        ),
+    )
+    page.goto(address)
+    expect(page.locator("body[data-ready=true]")).to_be_attached(timeout=PATIENCE_MS)
+    yield page
+    context.close()
+    assert mistakes == []
+
+
+def put_in(page: Page, content: bytes, name: str = "painting.png") -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": content})
+
+
+def opened(page: Page, content: bytes | None = None) -> None:
+    put_in(page, content or painting_file())
+    expect(page.locator("#work")).to_be_visible()
+    expect(page.locator("#found")).not_to_contain_text("Looking")
+
+
+def asked(page: Page) -> None:
+    """Choose the face, and wait for the whole answer."""
+    page.locator(".face").first.click()
+    page.select_option("#masks", "100")
+    page.click("#start")
+    expect(page.locator("#pace")).to_contain_text("Done", timeout=PATIENCE_MS)
+
+
+def drawn_over(page: Page, box: tuple[float, float, float, float]) -> None:
+    """Draw a box by dragging, in the painting's pixels."""
+    svg = page.locator(".stage svg").first
+    svg.scroll_into_view_if_needed()
+    place = svg.bounding_box()
+    assert place is not None
+    scale = place["width"] / 120
+    x1, y1, x2, y2 = (value * scale for value in box)
+    page.mouse.move(place["x"] + x1, place["y"] + y1)
+    page.mouse.down()
+    page.mouse.move(place["x"] + (x1 + x2) / 2, place["y"] + (y1 + y2) / 2)
+    page.mouse.move(place["x"] + x2, place["y"] + y2)
+    page.mouse.up()
+
+
+def test_a_face_is_clicked_and_its_map_forms(page: Page) -> None:
+    opened(page)
+    expect(page.locator(".face")).to_have_count(1)
+    expect(page.locator("#start")).to_be_disabled()
+    asked(page)
+    expect(page.locator(".map").first).to_be_visible()
+    expect(page.locator("#answers")).to_contain_text("100 masks, fidelity 0.9")
+    expect(page.locator("#answers")).to_contain_text("in the box")
+    width = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert width <= 0, "the page scrolls sideways"
+    before = page.locator(".map").first.get_attribute("src")
+    page.select_option("#sign", "positive")
+    expect(page.locator(".map").first).not_to_have_attribute("src", str(before))
+    page.locator("#opacity").fill("20")
+    assert page.locator(".map").first.evaluate("element => element.style.opacity") == "0.2"
+
+
+def test_it_is_stopped_and_keeps_what_there_is(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(page)
+    monkeypatch.setattr(sys.modules["workbench_faces"], "PACE", 0.01)
+    page.locator(".face").first.click()
+    page.select_option("#masks", "1000")
+    page.click("#start")
+    expect(page.locator(".map").first).to_be_visible()
+    expect(page.locator("#pace")).to_contain_text("left")
+    page.click("#stop")
+    expect(page.locator("#pace")).to_contain_text("Stopped")
+    expect(page.locator("#answers")).to_contain_text("masks, fidelity")
+    expect(page.locator("#start")).to_be_enabled()
+
+
+def test_a_missed_face_is_drawn_and_answered_without_a_pass(page: Page) -> None:
+    opened(page)
+    asked(page)
+    passes = sys.modules["workbench_faces"].CALLS
+    before = sum(passes)
+    page.click("#draw")
+    drawn_over(page, (70, 20, 100, 60))
+    expect(page.locator("#pace")).to_contain_text("the detector was not asked again")
+    expect(page.locator("#answers")).to_contain_text("reports no face here")
+    assert sum(passes) == before
+    page.click("#draw")
+    drawn_over(page, (70, 20, 70.5, 20.5))
+    expect(page.locator("#alarm")).to_contain_text("too small")
+
+
+def test_everything_by_keyboard(page: Page) -> None:
+    opened(page)
+    page.locator(".face").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".face").first).to_have_attribute("aria-pressed", "true")
+    page.locator("#draw").focus()
+    page.keyboard.press("Enter")
+    for key in ("ArrowRight", "Shift+ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator(".face.drawn")).to_have_count(1)
+    page.locator("#draw").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    expect(page.locator("#draw")).to_have_attribute("aria-pressed", "false")
+
+
+def test_two_detectors_are_compared(page: Page) -> None:
+    opened(page)
+    page.select_option("#second", "workbench_faces:strict")
+    expect(page.locator(".stage")).to_have_count(3)
+    asked(page)
+    expect(page.locator(".answer")).to_have_count(2)
+    for i in range(3):
+        expect(page.locator(".map").nth(i)).to_be_visible()
+
+
+def test_the_slider_hides_the_face_and_the_detector_says_so(page: Page) -> None:
+    opened(page)
+    asked(page)
+    page.locator("#share").fill("70")
+    expect(page.locator("#live")).to_contain_text("hidden, the detector answers 0.")
+    assert float(page.inner_text("#live").split("answers ")[1].split(" ")[0]) < 0.6
+    page.click("#measure")
+    expect(page.locator("#chart")).to_be_visible()
+    expect(page.locator("#areas")).to_contain_text("Insertion")
+
+
+def test_files_are_taken_away(page: Page) -> None:
+    opened(page)
+    asked(page)
+    taken = {}
+    for name in ("overlay.png", "saliency.npz", "manifest.json", "report.html", "redo.py"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name).click()
+        taken[name] = Path(download.value.path()).read_bytes()
+    assert Image.open(io.BytesIO(taken["overlay.png"])).size[0] > 100
+    assert np.load(io.BytesIO(taken["saliency.npz"]))["boxes"].tolist() == [list(BOX)]
+    assert json.loads(taken["manifest.json"])["settings"]["n_masks"] == 100
+    assert b"painting" in taken["report.html"]
+    assert b"import chiaroscuro" in taken["redo.py"]
+
+
+def test_mistakes_are_told_and_the_page_goes_on(page: Page) -> None:
+    put_in(page, b"nothing that is a picture")
+    expect(page.locator("#alarm")).to_contain_text("picture")
+    put_in(page, b"x" * 2_000_001)
+    expect(page.locator("#alarm")).to_contain_text("MB")
+    opened(page, painting_file(face=0))
+    expect(page.locator("#alarm")).to_be_hidden()
+    expect(page.locator("#found")).to_contain_text("No face was found. Draw a box")
+    page.click("#another")
+    opened(page)
+    page.select_option("#first", "workbench_faces:broken")
+    expect(page.locator("#found")).to_contain_text("1 found")
+    page.locator(".face").first.click()
+    page.click("#start")
+    expect(page.locator("#alarm")).to_contain_text("the cable is loose")
+    page.select_option("#first", "workbench_faces:find")
+    asked(page)
+    expect(page.locator("#alarm")).to_be_hidden()
+
+
+def test_two_tabs_ask_at_once(page: Page, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = page.context.new_page()
+    other.goto(address)
+    for one in (page, other):
+        opened(one)
+    monkeypatch.setattr(sys.modules["workbench_faces"], "PACE", 0.005)
+    for one in (page, other):
+        one.locator(".face").first.click()
+    page.select_option("#masks", "1000")
+    page.click("#start")
+    expect(page.locator("#stop")).to_be_visible()
+    other.click("#start")
+    expect(other.locator("#alarm")).to_contain_text("running already")
+    page.click("#stop")
+    expect(page.locator("#pace")).to_contain_text("Stopped")
+    monkeypatch.undo()
+    asked(other)
+    expect(other.locator("#answers")).to_contain_text("100 masks")
