@@ -306,7 +306,7 @@ def save(figure: Figure, path: Path) -> None:
         path,
         dpi=min(150, 1000 / figure.get_figwidth()),
         facecolor="white",
-        pil_kwargs={"quality": 85, "optimize": True},
+        pil_kwargs={"quality": 78, "optimize": True},
     )
 
 

@@ -592,6 +592,21 @@ def test_an_unusable_profile_is_told_and_left_out(profile):
 # What cannot be read
 
 
+def test_another_package_has_patched_pillow(monkeypatch):
+    """As Ultralytics does once it is imported: a plug-in is looked for where Pillow fails."""
+    pillow_open = Image.open
+
+    def patched(*args, **kwargs):
+        try:
+            return pillow_open(*args, **kwargs)
+        except Image.UnidentifiedImageError:
+            raise ModuleNotFoundError("No module named 'pi_heif'")  # noqa: B904
+
+    monkeypatch.setattr(Image, "open", patched)
+    with pytest.raises(ImageError, match="a web page"):
+        read_image(b"<!doctype html><p>no")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -252,6 +252,8 @@ def _failing_as_image_error(name: str) -> Iterator[None]:
     except (ImageError, UnidentifiedImageError, Image.DecompressionBombError, Warning):
         raise
     except Exception as error:  # decoders fed with damaged bytes raise errors of any kind
+        if isinstance(error.__context__, UnidentifiedImageError):
+            raise error.__context__ from error  # Ultralytics patches Image.open to try another way
         raise ImageError(
             f"{name} cannot be read whole: it is damaged, cut off or of a rare kind "
             f"({error or type(error).__name__}); fetch it again, or save it anew as JPEG or PNG"
