@@ -13,10 +13,18 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from typer.testing import CliRunner
 from workbench import BOX, DETECTORS, Visitor, painting_file, running
 
+from chiaroscuro.cli import app
+from chiaroscuro.evidence import observe
+from chiaroscuro.records import Explanation
+from chiaroscuro.testing import PlantedDetector
 from chiaroscuro.web import jobs
+from chiaroscuro.web.app import STATIC
+from chiaroscuro.web.desk import Maps
 from chiaroscuro.web.guard import is_loopback
 from chiaroscuro.web.sessions import MAX_PICTURES, MAX_SESSIONS, Sessions
 
@@ -213,7 +221,9 @@ def test_the_painting_changes_and_the_detector_answers(visitor: Visitor) -> None
     assert Image.open(io.BytesIO(changed.content)).size == (120, 90)
 
 
-def test_files_to_take_away(visitor: Visitor, tmp_path: Path) -> None:
+def test_files_to_take_away(
+    visitor: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = visitor.open()
     visitor.last(visitor.begin(picture, detectors=list(DETECTORS[:2])).json()["job"])
     asked = {"detectors": ",".join(DETECTORS[:2]), "targets": json.dumps([FOUND])}
@@ -233,8 +243,10 @@ def test_files_to_take_away(visitor: Visitor, tmp_path: Path) -> None:
     assert b"<html" in taken("report.html")
     (tmp_path / "painting.png").write_bytes(painting_file())
     script = taken("redo.py").decode()
-    compile(script, "redo.py", "exec")
-    assert "seed=0" in script
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "redo.py", "exec"), {})
+    again = np.load(next(tmp_path.glob("out/**/saliency.npz")))
+    np.testing.assert_array_equal(again["saliency"], maps["saliency"])
     assert (
         visitor.http.get(f"/api/pictures/{picture}/take/all.exe", params=asked).status_code == 404
     )
@@ -335,6 +347,22 @@ def test_ten_visitors_at_once_get_their_own_answers(address: str) -> None:
         assert stranger.post(f"/api/jobs/{job}/stop").status_code == 404
 
 
+def test_maps_are_bounded_and_made_anew() -> None:
+    image = torch.zeros(3, 50, 60, dtype=torch.uint8)
+    detector = PlantedDetector((10, 10, 30, 30), torch.ones(50, 60))
+    evidence = observe(image, detector, n_masks=20)
+    maps, made = Maps(limit_bytes=3 * 2 * 4 * 50 * 60), []
+
+    def make() -> Explanation:
+        made.append(1)
+        return evidence.explain([[10, 10, 30, 30]])
+
+    for key in (1, 2, 3, 1, 4, 1, 2):
+        maps.get((key,), make)
+    assert len(made) == 5  # four first times, and 2, which had gone
+    assert maps._held == 3 * 2 * 4 * 50 * 60
+
+
 def test_sessions_are_bounded_and_end() -> None:
     now, ended = [0.0], []
     sessions: Sessions[str] = Sessions(ended.append, clock=lambda: now[0])
@@ -348,3 +376,47 @@ def test_sessions_are_bounded_and_end() -> None:
     now[0] = 1e6
     sessions.of("late")
     assert len(ended) == 1 + MAX_SESSIONS
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_words_stand_out_from_their_ground() -> None:
+    """Contrast of at least 4.5 to 1 (WCAG 2.2, criterion 1.4.3), for every colour of words."""
+    style = (STATIC / "workbench.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", style))
+    pairs = [
+        (word, ground)
+        for word in ("ink", "quiet", "gold", "alarm")
+        for ground in ("ground", "panel")
+    ]
+    values = {pair: [colours[name] for name in pair] for pair in pairs}
+    values["button"] = [colours["ink"], "#282b32"]
+    values["main button"] = ["#1b1407", colours["gold"]]
+    for pair, (word, ground) in values.items():
+        high, low = sorted((_luminance(word), _luminance(ground)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, pair
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--host", "0.0.0.0"], "give a --password"),
+        (["no-such-run"], "is no run folder"),
+        (["--port", "70000"], "Error"),
+    ],
+)
+def test_wrong_ways_to_start(words: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(app, ["app", "--no-browser", *words], env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    assert sentence in result.output
+
+
+def test_a_port_that_is_taken(address: str) -> None:
+    port = address.rsplit(":", 1)[1]
+    result = CliRunner().invoke(app, ["app", "--no-browser", "--port", port])
+    assert result.exit_code == 1
+    assert "choose another --port" in " ".join(result.output.split())

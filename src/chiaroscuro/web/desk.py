@@ -8,7 +8,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -25,7 +24,6 @@ from chiaroscuro.workflow import SHOWN_SCORE, Picture, detect_picture
 FIDELITY = 0.9
 MAX_MASKS = 5000
 _SAME_BOX = 0.5  # IoU from which a detection is the box asked about
-_MAPS_KEPT = 24  # of one detector on one painting
 _LOOK_EVERY_S = 0.7  # how often a map that forms is drawn anew
 
 
@@ -52,17 +50,33 @@ class Detectors:
             return self._loaded[name]
 
 
-@dataclass(slots=True, eq=False)
-class Watched:
-    """What was seen of one detector on one painting.
+class Maps:
+    """Explanations of one target each, of all desks; those unused for longest go.
 
-    Attributes:
-        evidence: from all masks so far.
-        maps: explanations of one target each, of that evidence; the most recently used are kept.
+    Args:
+        limit_bytes: of all maps together. Another look at one that is gone costs a few tenths of a
+            second, and no detector pass.
     """
 
-    evidence: Evidence
-    maps: "OrderedDict[tuple[Any, ...], Explanation]" = field(default_factory=OrderedDict)
+    def __init__(self, limit_bytes: int = 256 * 2**20) -> None:
+        self._limit, self._held = limit_bytes, 0
+        self._maps: OrderedDict[tuple[Any, ...], Explanation] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[Any, ...], make: Callable[[], Explanation]) -> Explanation:
+        """The explanation of that key, made if it is not there."""
+        with self._lock:
+            if key in self._maps:
+                self._maps.move_to_end(key)
+                return self._maps[key]
+        made = make()
+        with self._lock:
+            if key not in self._maps:
+                self._maps[key] = made
+                self._held += _bytes(made)
+            while self._held > self._limit and len(self._maps) > 1:
+                self._held -= _bytes(self._maps.popitem(last=False)[1])
+        return made
 
 
 class Desk:
@@ -71,14 +85,15 @@ class Desk:
     Args:
         picture: the painting, as it is explained.
         detectors: those that may be asked.
+        maps: where explanations are kept, of this desk and others.
     """
 
-    def __init__(self, picture: Picture, detectors: Detectors) -> None:
+    def __init__(self, picture: Picture, detectors: Detectors, maps: Maps | None = None) -> None:
         self.picture = picture
-        self._detectors = detectors
+        self._detectors, self._maps = detectors, maps or Maps()
         self._found: dict[str, Proposals] = {}
-        self._watched: dict[str, Watched] = {}
-        self._lock = threading.Lock()
+        self._watched: dict[str, Evidence] = {}
+        self._mark = object()  # tells this desk's maps from those of others
 
     def detector(self, name: str) -> Detector:
         """The detector of that name; errors as :class:`Detectors` raises them."""
@@ -98,7 +113,7 @@ class Desk:
         """
         if name not in self._watched:
             raise InputError(f"{name} has not been asked about this painting yet; start it first")
-        return self._watched[name].evidence
+        return self._watched[name]
 
     def explain(self, name: str, target: Target) -> Explanation:
         """One target's map from the evidence so far: no detector pass.
@@ -107,19 +122,12 @@ class Desk:
             InputError: if there is no evidence yet.
             TargetError: on a box outside the painting.
         """
-        self.watched(name)
+        evidence = self.watched(name)
         key = target_key(target.inside(*self.picture.image.shape[1:]))
-        with self._lock:
-            watched = self._watched[name]
-            if key in watched.maps:
-                watched.maps.move_to_end(key)
-                return watched.maps[key]
-        made = watched.evidence.explain([target])
-        with self._lock:
-            watched.maps[key] = made
-            while len(watched.maps) > _MAPS_KEPT:
-                watched.maps.popitem(last=False)
-        return made
+        return self._maps.get(
+            (self._mark, name, evidence.seed, evidence.n_masks, *key),
+            lambda: evidence.explain([target]),
+        )
 
     def pair(self, names: Sequence[str], target: Target) -> list[Tensor]:
         """Two detectors' maps of one target from the same masks, ``height width`` each.
@@ -224,7 +232,7 @@ class Desk:
     ) -> None:
         detector = self.detector(name)
         earlier = self._watched.get(name)
-        resume = earlier.evidence if earlier and earlier.evidence.seed == seed else None
+        resume = earlier if earlier is not None and earlier.seed == seed else None
         if resume is not None and n_masks != "auto" and resume.n_masks >= n_masks:
             self._show(job, name, resume, targets)
             return
@@ -265,8 +273,7 @@ class Desk:
 
     def _show(self, job: Job, name: str, evidence: Evidence, targets: Sequence[Target]) -> None:
         """Keep evidence, and tell the page what it says of the targets."""
-        with self._lock:
-            self._watched[name] = Watched(evidence)
+        self._watched[name] = evidence
         answers: dict[str, Any] = {
             **job.state.get("answers", {}),
             name: [self.answer(name, target) for target in targets],
@@ -284,6 +291,10 @@ class _Stopping:
     def detect(self, images: Tensor) -> Sequence[Proposals]:
         self._job.check()
         return self._detector.detect(images)
+
+
+def _bytes(of: Explanation) -> int:
+    return of.saliency.nbytes + of.standard_error.nbytes
 
 
 def target_key(target: Target) -> tuple[Any, ...]:

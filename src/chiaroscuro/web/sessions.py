@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MAX_SESSIONS, MAX_PICTURES = 64, 4
+MAX_SESSIONS, MAX_PICTURES = 32, 3
 IDLE_S = 3600.0
 
 
@@ -19,7 +19,7 @@ class Session(Generic[T]):
 
     Attributes:
         id: unguessable; the cookie's value.
-        desks: by number, the oldest first; at most four, the one unused for longest goes.
+        desks: by number, the oldest first; at most three, the one unused for longest goes.
         seen: when the visitor last asked for something, in seconds of a steady clock.
     """
 

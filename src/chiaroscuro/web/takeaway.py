@@ -71,11 +71,12 @@ def _manifest(path: Path, desk: Desk, name: str, of: Explanation, *_: object) ->
 
 def _report(path: Path, desk: Desk, _: str, __: Explanation, made: _Maps, ___: str) -> None:
     found = {one: desk.faces(one) for one in made}
-    write_explanation_report(path, desk.picture, made, found)
+    asked = {one: {"detector": one, "options": {}} for one in made}
+    write_explanation_report(path, desk.picture, made, found, asked=asked)
 
 
 def _redo(path: Path, desk: Desk, name: str, of: Explanation, *_: object) -> None:
-    path.write_text(redo_script(desk.picture, of), encoding="utf-8")
+    path.write_text(redo_script(desk.picture, of, name), encoding="utf-8")
 
 
 _WRITERS: dict[str, Callable[..., None]] = {

@@ -26,7 +26,7 @@ from chiaroscuro.detectors.registry import describe_sources
 from chiaroscuro.errors import ChiaroscuroError, InputError, MissingDependencyError
 from chiaroscuro.records import Target
 from chiaroscuro.web import layers
-from chiaroscuro.web.desk import MAX_MASKS, Desk, Detectors, read_target
+from chiaroscuro.web.desk import MAX_MASKS, Desk, Detectors, Maps, read_target
 from chiaroscuro.web.jobs import Job, Jobs
 from chiaroscuro.web.runs import Runs
 from chiaroscuro.web.sessions import Session, Sessions
@@ -75,6 +75,7 @@ class Views:
             "side": max_side,
             "masks": MAX_MASKS,
         }
+        self._maps = Maps()
         self._jobs = Jobs()
         self._sessions: Sessions[Desk] = Sessions(self._jobs.stop_all)
         self._turn = asyncio.Semaphore(_LATELY)
@@ -340,7 +341,7 @@ class Views:
         image = read_image(content, max_pixels=self._limits["pixels"])
         image, scale = shrink(image, self._limits["side"])
         picture = Picture(source=source, image=image, scale=scale, title=title)
-        return Desk(picture, self._detectors)
+        return Desk(picture, self._detectors, self._maps)
 
     def _session(self, request: Request) -> Session[Desk]:
         return self._sessions.of(request.scope["chiaroscuro.session"])
