@@ -106,6 +106,7 @@ def drawn_over(page: Page, box: tuple[float, float, float, float]) -> None:
 def test_a_face_is_clicked_and_its_map_forms(page: Page) -> None:
     opened(page)
     expect(page.locator(".face")).to_have_count(1)
+    expect(page.locator(".face text")).to_have_text("0.98")
     expect(page.locator("#start")).to_be_disabled()
     asked(page)
     expect(page.locator(".map").first).to_be_visible()

@@ -58,7 +58,7 @@ def make_app(settings: WorkbenchSettings) -> ASGIApp:
     The page is served at once; torch and the detectors' packages load in a thread meanwhile.
     """
     answers = _Answers(settings)
-    visitors = _Visitors(settings.password)
+    visitors = _Visitors()
     pages = Environment(loader=PackageLoader("chiaroscuro.web"), autoescape=True)
 
     async def page(request: Request) -> Response:
@@ -137,9 +137,8 @@ class _Answers:
 class _Visitors:
     """Cookies that were given out."""
 
-    def __init__(self, password: str) -> None:
+    def __init__(self) -> None:
         self._cookies: dict[str, None] = {}
-        self._password = password
 
     def known(self, request: Request) -> bool:
         return request.cookies.get(COOKIE, "") in self._cookies

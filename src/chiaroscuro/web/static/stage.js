@@ -70,6 +70,7 @@ export class Stage {
   setBoxes(targets, active) {
     const focused = document.activeElement?.dataset?.number;
     this.svg.querySelectorAll(".face").forEach((face) => face.remove());
+    const size = (13 * this.picture.width) / (this.frame.clientWidth || this.picture.width); // 13 px
     targets.forEach((target, i) => {
       const [x1, y1, x2, y2] = target.box;
       const drawn = target.origin === "drawn";
@@ -87,6 +88,11 @@ export class Stage {
       const title = shape("title", {});
       title.textContent = face.getAttribute("aria-label");
       face.append(title);
+      if (target.score != null) {
+        const text = shape("text", { x: x1, y: y1 - size / 3, "font-size": size });
+        text.textContent = target.score.toFixed(2);
+        face.append(text);
+      }
       face.addEventListener("click", () => this.choose(target));
       face.addEventListener("keydown", (event) => {
         if (event.key === "Enter" || event.key === " ") {
