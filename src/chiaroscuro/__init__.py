@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chiaroscuro._version import __version__
 
 if TYPE_CHECKING:
-    from chiaroscuro import boxes, detectors, errors, metrics, testing
+    from chiaroscuro import boxes, detectors, errors, methods, metrics, testing
     from chiaroscuro.data.images import read_image
     from chiaroscuro.detectors import (
         Detector,
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
         FunctionDetector,
         load_detector,
     )
-    from chiaroscuro.evidence import Evidence, Progress, explain, observe
+    from chiaroscuro.evidence import Evidence, Progress, observe
     from chiaroscuro.masks import MaskDesign, Masks
+    from chiaroscuro.methods import explain
     from chiaroscuro.records import Explanation, Proposals, Target
     from chiaroscuro.similarity import mask_weights
 
@@ -42,7 +43,7 @@ _HOMES = {
     "Progress": "chiaroscuro.evidence",
     "Proposals": "chiaroscuro.records",
     "Target": "chiaroscuro.records",
-    "explain": "chiaroscuro.evidence",
+    "explain": "chiaroscuro.methods",
     "load_detector": "chiaroscuro.detectors",
     "mask_weights": "chiaroscuro.similarity",
     "observe": "chiaroscuro.evidence",
@@ -68,6 +69,7 @@ __all__ = [
     "explain",
     "load_detector",
     "mask_weights",
+    "methods",
     "metrics",
     "observe",
     "read_image",
@@ -76,7 +78,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("boxes", "detectors", "errors", "metrics", "testing"):
+    if name in ("boxes", "detectors", "errors", "methods", "metrics", "testing"):
         return importlib.import_module(f"chiaroscuro.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

@@ -10,6 +10,7 @@
     │   ├── AnnotationError           a data set's marks that cannot be read or do not fit
     │   ├── UndefinedMetricError      a metric that has no value for this map
     │   ├── UnknownNameError          a detector, estimator, fill ... of that name does not exist
+    │   ├── UnsupportedMethodError    a method that this detector's architecture does not allow
     │   └── BundleError               a result folder or file that is incomplete, foreign or unsafe
     ├── MissingDependencyError (ImportError)   an optional package is not installed
     ├── TrainingError                 training that cannot begin or go on
@@ -69,6 +70,19 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
         super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+
+
+class UnsupportedMethodError(InputError):
+    """A method that looks into the network, of a detector that does not allow it.
+
+    Attributes:
+        method: its name.
+        reason: what of the architecture is in the way.
+    """
+
+    def __init__(self, method: str, reason: str) -> None:
+        self.method, self.reason = method, reason
+        super().__init__(f"method {method}: {reason}")
 
 
 class MissingDependencyError(ChiaroscuroError, ImportError):

@@ -225,6 +225,23 @@ class Evidence:
             resume=self,
         )
 
+    def check_of(self, other: "Evidence") -> None:
+        """Hold the evidence to be of the same picture, detector, seed and design as another.
+
+        Raises:
+            InputError: naming what differs.
+        """
+        theirs, mine = self.describe(), other.describe()
+        differing = [
+            f"{key} was {theirs[key]}, is {mine[key]}"
+            for key in ("detector", "before_nms", "seed", "design", "image_sha256")
+            if mine[key] != theirs[key]
+        ]
+        if differing:
+            raise InputError(
+                f"resume: the evidence belongs to something else: {'; '.join(differing)}"
+            )
+
     def describe(self) -> dict[str, Any]:
         """All but the proposals, as plain JSON values."""
         return {
@@ -405,8 +422,7 @@ def observe(
         if targets is None:
             targets = find_targets(picture, detector)
         judged = tuple(t.inside(*picture.shape[1:]) for t in as_targets(targets))
-    if hasattr(detector, "without_nms"):
-        detector = detector.without_nms()
+    detector = observed_form(detector)
     record = _Record(picture, detector, seed, design)
     if resume is not None:
         record.resume(resume)
@@ -451,61 +467,18 @@ def observe(
         ) from error
 
 
-def explain(
-    image: Any,
-    detector: Any,
-    targets: TargetsLike | None = None,
-    *,
-    estimator: str = "surrogate",
-    n_masks: int | Literal["auto"] = "auto",
-    fidelity: float = 0.9,
-    seed: int = 0,
-    design: MaskDesign | None = None,
-    batch_size: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> Explanation:
-    """Explain targets in a picture: ``observe``, then ``Evidence.explain``.
+def no_evidence(
+    image: Tensor, detector: Detector, seed: int = 0, design: MaskDesign | None = None
+) -> Evidence:
+    """Evidence of no mask at all: the picture, and what would be observed."""
+    detector = observed_form(detector)
+    return _Record(image, detector, seed, design or MaskDesign()).evidence()
 
-    Args:
-        image: as for ``observe``.
-        detector: as for ``observe``.
-        targets: Proposals, Targets or boxes; the detections of score 0.3 and more when not given.
-            With no target at all the result is empty and no pass over the masks is made.
-        estimator: as for ``Evidence.explain``.
-        n_masks: as for ``observe``; likewise ``fidelity``, ``seed``, ``design``, ``batch_size`` and
-            ``progress``.
-        fidelity: as for ``observe``.
-        seed: as for ``observe``.
-        design: as for ``observe``.
-        batch_size: as for ``observe``.
-        progress: as for ``observe``.
 
-    Raises:
-        TargetError: on a box that is no box or lies outside the picture; before any pass.
-    """
-    picture = usable_image(image)
-    detector = load_detector(detector)
-    estimators.check_name(estimator)
-    wanted = find_targets(picture, detector) if targets is None else as_targets(targets)
-    wanted = tuple(target.inside(*picture.shape[1:]) for target in wanted)
-    if not wanted:
-        nothing = _Record(picture, detector, seed, design or MaskDesign()).evidence()
-        return nothing.explain((), estimator=estimator)
-    evidence = observe(
-        picture,
-        detector,
-        n_masks=n_masks,
-        fidelity=fidelity,
-        targets=wanted,
-        estimator=estimator,
-        seed=seed,
-        design=design,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    return evidence.explain(
-        wanted, estimator=estimator, wanted_fidelity=fidelity if n_masks == "auto" else None
-    )
+def observed_form(detector: Detector) -> Detector:
+    """The detector as it is observed: without its non-maximum suppression, where it has that."""
+    observed: Detector = detector.without_nms() if hasattr(detector, "without_nms") else detector
+    return observed
 
 
 def find_targets(
@@ -585,16 +558,7 @@ class _Record:
         Raises:
             InputError: naming what differs.
         """
-        mine, theirs = self.evidence().describe(), evidence.describe()
-        differing = [
-            f"{key} was {theirs[key]}, is {mine[key]}"
-            for key in ("detector", "before_nms", "seed", "design", "image_sha256")
-            if mine[key] != theirs[key]
-        ]
-        if differing:
-            raise InputError(
-                f"resume: the evidence belongs to something else: {'; '.join(differing)}"
-            )
+        evidence.check_of(self.evidence())
         self.counts = evidence.counts.tolist()
         self._columns = None
         if len(evidence.boxes):

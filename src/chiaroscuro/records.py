@@ -338,11 +338,12 @@ class Explanation:
         saliency: ``targets height width``, raw values in the units that ``meaning`` states;
             positive where showing the pixel raises the target's weight, negative where it
             suppresses it.
-        standard_error: ``targets height width``, in the same units.
+        standard_error: ``targets height width``, in the same units; 0 where the method knows none.
         fidelity: ``targets``, in [-1, 1]: estimated correlation with the map that infinitely many
-            masks would give, over the box and the ring around it.
+            masks would give, over the box and the ring around it; NaN where the method has no
+            estimate.
         mean_weight: ``targets``, in [0, 1]: mean of the mask weights, how well the detector still
-            sees the target when half of the picture is hidden.
+            sees the target when half of the picture is hidden; NaN for a method without masks.
         settings: method, estimator, seed, number of masks and so on, as plain JSON values.
         meaning: what one unit of ``saliency`` is, in words.
         notes: anything the reader of the maps should know, in sentences.
@@ -364,9 +365,12 @@ class Explanation:
                 f"saliency: wanted shape ({n}, height, width), one map a target, "
                 f"got {tuple(self.saliency.shape)}"
             )
-        for name in ("saliency", "standard_error", "fidelity", "mean_weight"):
+        for name in ("saliency", "standard_error"):
             if not bool(torch.isfinite(getattr(self, name)).all()):
                 raise TargetError(f"{name}: wanted finite numbers, got NaN or infinity")
+        for name in ("fidelity", "mean_weight"):
+            if bool(torch.isinf(getattr(self, name)).any()):
+                raise TargetError(f"{name}: wanted finite numbers or NaN, got infinity")
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -392,8 +396,8 @@ class Explanation:
             "targets": [
                 {
                     **target.describe(),
-                    "fidelity": round(float(self.fidelity[i]), 4),
-                    "mean_weight": round(float(self.mean_weight[i]), 6),
+                    "fidelity": _known(self.fidelity[i], 4),
+                    "mean_weight": _known(self.mean_weight[i], 6),
                 }
                 for i, target in enumerate(self.targets)
             ],
@@ -486,6 +490,11 @@ def _unit_interval(name: str, value: Tensor) -> Tensor:
             f"{float(value.max()):.4g}; logits need a sigmoid or softmax first"
         )
     return value.clamp(0, 1)
+
+
+def _known(value: Tensor, digits: int) -> float | None:
+    """For JSON, which has no NaN."""
+    return None if bool(value.isnan()) else round(float(value), digits)
 
 
 def _numbers(box: Tensor) -> str:

@@ -19,8 +19,10 @@ from chiaroscuro.errors import (
     InputError,
     ObservationInterrupted,
 )
-from chiaroscuro.evidence import Evidence, Progress, explain, observe
+from chiaroscuro.evidence import Evidence, Progress, no_evidence, observe
 from chiaroscuro.masks import MaskDesign
+from chiaroscuro.methods import explain, method_named
+from chiaroscuro.methods.explaining import masks_to_observe
 from chiaroscuro.records import Explanation, Proposals, Target, as_targets
 
 SHOWN_SCORE = 0.3
@@ -74,6 +76,7 @@ class Settings:
     fidelity: float = 0.9
     seed: int = 0
     design: MaskDesign = MaskDesign()  # noqa: RUF009  (frozen)
+    method: str = "drise"
     estimator: str = "surrogate"
     batch_size: int | None = None
     colours: str = draw.COLOURS
@@ -235,19 +238,7 @@ def explain_into(
     if not wanted:
         return _nothing(image, detector, settings), None
     try:
-        evidence = observe(
-            image,
-            detector,
-            n_masks=settings.n_masks,
-            fidelity=settings.fidelity,
-            targets=wanted,
-            estimator=settings.estimator,
-            seed=settings.seed,
-            design=settings.design,
-            batch_size=settings.batch_size,
-            progress=progress,
-            resume=earlier,
-        )
+        evidence = _observed(image, detector, wanted, settings, earlier, progress)
     except (DetectorFailedError, ObservationInterrupted) as stopped:
         if stopped.evidence is not None:
             stopped.evidence.save(file)
@@ -258,12 +249,56 @@ def explain_into(
         raise BundleError(f"{file}: {error}; choose another --out, or --overwrite it") from error
     if earlier is None or evidence.n_masks > earlier.n_masks:
         evidence.save(file)
-    result = evidence.explain(
+    if settings.method == "drise":
+        result = evidence.explain(
+            wanted,
+            estimator=settings.estimator,
+            wanted_fidelity=settings.fidelity if settings.n_masks == "auto" else None,
+        )
+        return result, evidence
+    result = explain(
+        image,
+        detector,
         wanted,
-        estimator=settings.estimator,
-        wanted_fidelity=settings.fidelity if settings.n_masks == "auto" else None,
+        method=settings.method,
+        n_masks=settings.n_masks,
+        seed=settings.seed,
+        design=settings.design,
+        batch_size=settings.batch_size,
+        evidence=evidence,
+        progress=progress,
     )
     return result, evidence
+
+
+def _observed(
+    image: Tensor,
+    detector: Detector,
+    targets: Sequence[Target],
+    settings: Settings,
+    earlier: Evidence | None,
+    progress: Callable[[Progress], None] | None,
+) -> Evidence:
+    """As much of a D-RISE run as the method uses; what is there already counts."""
+    n_masks = masks_to_observe(method_named(settings.method), settings.n_masks)
+    if not n_masks:
+        nothing = no_evidence(image, detector, settings.seed, settings.design)
+        if earlier is not None:
+            earlier.check_of(nothing)
+        return earlier or nothing
+    return observe(
+        image,
+        detector,
+        n_masks=n_masks,
+        fidelity=settings.fidelity,
+        targets=targets,
+        estimator=settings.estimator,
+        seed=settings.seed,
+        design=settings.design,
+        batch_size=settings.batch_size,
+        progress=progress,
+        resume=earlier,
+    )
 
 
 def _nothing(image: Tensor, detector: Detector, settings: Settings) -> Explanation:
@@ -272,6 +307,7 @@ def _nothing(image: Tensor, detector: Detector, settings: Settings) -> Explanati
         image,
         detector,
         (),
+        method=settings.method,
         estimator=settings.estimator,
         seed=settings.seed,
         design=settings.design,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,69 @@ class Trainable(Detector, Protocol):
         Args:
             path: ends in ``.safetensors``.
             about: JSON values to keep with them.
+        """
+        ...
+
+
+class RawProposals(NamedTuple):
+    """What a network says of one picture before its non-maximum suppression, with gradients.
+
+    Attributes:
+        boxes: ``n 4``, x1 y1 x2 y2 in pixels of the picture.
+        scores: ``n``, in [0, 1].
+        labels: ``n``, int64.
+        extent: height and width, in pixels of the picture, of what the network was given: more
+            than the picture's own where it was padded below and to the right.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    extent: tuple[float, float]
+
+
+@runtime_checkable
+class Differentiable(Detector, Protocol):
+    """A detector that gradient and activation methods can look into has three members more."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The torch network."""
+        ...
+
+    @property
+    def feature_layers(self) -> tuple[str, ...]:
+        """Names of the network's modules whose outputs ``1 channels h w`` the class score is read
+        from, one a scale; a proposal is read from one of them.
+        """
+        ...
+
+    def propose(self, images: Tensor) -> Sequence[RawProposals]:
+        """As ``detect``, before suppression and with gradients with respect to ``images``.
+
+        Args:
+            images: ``n 3 height width``, float32 in [0, 1], on the network's device.
+        """
+        ...
+
+
+@runtime_checkable
+class Attentive(Detector, Protocol):
+    """A detector whose queries look at the picture has one member more."""
+
+    def attend(self, image: Tensor) -> tuple[Proposals, Tensor]:
+        """What it reports in a picture, and where the query behind each proposal looked.
+
+        Args:
+            image: ``3 height width``, uint8 or float32 in [0, 1].
+
+        Returns:
+            Proposals as ``detect`` reports them, and ``proposals height width``: attention a cell
+            of the network's features, mean over the heads of the last decoder layer, enlarged to
+            the picture's size.
+
+        Raises:
+            UnsupportedMethodError: if this model has no such attention.
         """
         ...
 

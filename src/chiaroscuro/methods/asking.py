@@ -1,0 +1,68 @@
+"""Asking a black box: the weight of every target in pictures with parts hidden.
+
+All targets are answered by the same passes.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from chiaroscuro.engine import default_batch_size, detect_each
+from chiaroscuro.evidence import observed_form
+from chiaroscuro.masks import fill_image, hide
+from chiaroscuro.methods.question import Question
+from chiaroscuro.records import Proposals
+from chiaroscuro.similarity import similarity
+
+
+class Asker:
+    """Runs the detector for one question, and counts.
+
+    Like ``observe``, it asks a detector that can be asked without its non-maximum suppression that
+    way.
+
+    Attributes:
+        passes: pictures the detector was run on so far.
+    """
+
+    def __init__(self, question: Question, total: int) -> None:
+        """For a question that will take ``total`` passes, as far as is known."""
+        self.question = question
+        self.passes = 0
+        self._total = total
+        self._detector = observed_form(question.detector)
+        self.pixels = question.pixels
+        self._fill = fill_image(question.design.fill, self.pixels)
+
+    def weights(
+        self, masks: Iterable[Float32[Tensor, "height width"]]
+    ) -> Float32[Tensor, "targets n"]:
+        """Weight of every target under every mask: 1 shows a pixel, 0 hides it by the fill."""
+        hidden = (hide(self.pixels, mask[None], self._fill)[0] for mask in masks)
+        return self.weights_in(hidden)
+
+    def weights_in(
+        self, pictures: Iterable[Float32[Tensor, "3 height width"]]
+    ) -> Float32[Tensor, "targets n"]:
+        """Weight of every target in every picture, in [0, 1]."""
+        rows = [self._weights(found) for found in self.detect(pictures)]
+        return torch.stack(rows, dim=1) if rows else torch.zeros(len(self.question.targets), 0)
+
+    def detect(self, pictures: Iterable[Float32[Tensor, "3 height width"]]) -> Iterator[Proposals]:
+        """What the detector reports in every picture, in full batches."""
+        height, width = self.question.size
+        device = torch.device(self._detector.info.device)
+        size = self.question.batch_size or default_batch_size(height, width, device)
+        for found in detect_each(iter(pictures), self._detector, size):
+            self.passes += 1
+            if self.question.progress is not None:
+                self.question.progress(self.passes, max(self.passes, self._total))
+            yield found
+
+    def _weights(self, found: Proposals) -> Float32[Tensor, " targets"]:
+        targets = self.question.targets
+        if not len(found):
+            return torch.zeros(len(targets))
+        return similarity(targets, found).amax(dim=1)

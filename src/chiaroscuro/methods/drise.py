@@ -1,0 +1,68 @@
+"""The two methods with random masks, from one and the same evidence.
+
+RISE asks how sure the detector is of the class anywhere in the picture; D-RISE how much of the
+target it still reports. What differs is the weight of a mask, so one run serves both.
+"""
+
+import torch
+
+from chiaroscuro import estimators
+from chiaroscuro.errors import InputError
+from chiaroscuro.evidence import Evidence
+from chiaroscuro.methods.question import Answer, Question
+
+
+def drise(question: Question) -> Answer:
+    """D-RISE from evidence that is at hand."""
+    evidence = _evidence(question)
+    explained = evidence.explain(question.targets, estimator=question.estimator)
+    return Answer(
+        saliency=explained.saliency,
+        passes=evidence.n_masks,
+        standard_error=explained.standard_error,
+        fidelity=explained.fidelity,
+        notes=explained.notes,
+        settings={"estimator": question.estimator},
+    )
+
+
+def rise(question: Question) -> Answer:
+    """RISE as published (arXiv:1806.07421, equation 6), from the evidence of a D-RISE run.
+
+    The weight of a mask is the highest score of a proposal of the target's class, wherever it is;
+    of any class for a target without label. Targets of one class have one and the same map.
+    """
+    evidence = _evidence(question)
+    index = torch.repeat_interleave(torch.arange(evidence.n_masks), evidence.counts)
+    rows = []
+    for target in question.targets:
+        scores = evidence.scores
+        if target.label is not None:
+            scores = scores * (evidence.labels == target.label)
+        empty = torch.zeros(evidence.n_masks)
+        rows.append(empty.scatter_reduce_(0, index, scores, "amax"))
+    estimates = estimators.estimate(
+        evidence.masks, question.pixels, torch.stack(rows), question.targets, "paper"
+    )
+    scale = evidence.n_masks * evidence.design.keep_probability
+    notes = []
+    labels = [target.label for target in question.targets]
+    if len(set(labels)) < len(labels):
+        notes.append(
+            "rise asks for the class anywhere in the picture, so targets of one class have the "
+            "same map; drise asks for the target itself"
+        )
+    return Answer(
+        saliency=torch.stack([one.saliency for one in estimates]) / scale,
+        passes=evidence.n_masks,
+        standard_error=torch.stack([one.standard_error for one in estimates]) / scale,
+        fidelity=torch.tensor([one.fidelity for one in estimates]),
+        notes=tuple(notes),
+        settings={"estimator": "paper"},
+    )
+
+
+def _evidence(question: Question) -> Evidence:
+    if question.evidence is None or not question.evidence.n_masks:
+        raise InputError("evidence: wanted at least one mask to explain from, got none")
+    return question.evidence
