@@ -6,11 +6,12 @@ there. A figure that cannot be had is counted with its reason, and never average
 
 import hashlib
 import json
-from collections import defaultdict
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,16 +23,18 @@ from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.detectors import Detector
-from chiaroscuro.detectors.protocol import torch_network
+from chiaroscuro.detectors.protocol import checked_detect, torch_network
 from chiaroscuro.errors import BundleError, InputError, UndefinedMetricError
 from chiaroscuro.evidence import Evidence
+from chiaroscuro.methods import explain, method_named
 from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.collection import protocol_of_sets
 from chiaroscuro.metrics.maps import ordered_map
 from chiaroscuro.metrics.protocols import protocol_named
-from chiaroscuro.records import Target
+from chiaroscuro.records import Explanation, Target
 from chiaroscuro.results import SavedResult, explained_detector, saved_results
 
+_PARTS = ("scores", "curves", "stability", "randomisation", "costs", "left_out")
 MAP = "map"  # what the explanation's own map is called beside the baselines
 
 
@@ -46,11 +49,15 @@ class EvaluationSettings:
             the passes of the explanation.
         randomisation: whether the detector's weights are shuffled and the maps made anew; four
             times the passes of the explanation. Needs a torch network.
+        methods: other methods whose maps of the same targets are made and scored beside.
+        passes: of each of them for a picture's targets; its own default with ``"auto"``.
         batch_size: pictures a detector call.
     """
 
     protocol: str = "chiaroscuro"
     baselines: bool = True
+    methods: tuple[str, ...] = ()
+    passes: int | Literal["auto"] = "auto"
     stability: bool = False
     randomisation: bool = False
     batch_size: int | None = None
@@ -68,6 +75,8 @@ class Evaluation:
             and ``undefined``, how many have no value.
         stability: one row a picture, target and changed choice.
         randomisation: one row a picture, target and stage.
+        costs: one row a picture and method: passes and seconds, of all targets together, and
+            ``pass_seconds``, what one pass of the detector alone took at that time.
         collection: the insertion and the deletion curve of the whole set, or none.
         left_out: pictures, targets and maps without figures, with the reason.
     """
@@ -78,6 +87,7 @@ class Evaluation:
     summary: dict[str, dict[str, dict[str, Any]]]
     stability: list[dict[str, Any]]
     randomisation: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
     collection: tuple[metrics.CollectionCurve, ...]
     left_out: list[dict[str, Any]]
 
@@ -114,6 +124,8 @@ def evaluate_folder(
             "true of the detector it came from"
         )
     protocol = protocol_named(settings.protocol)
+    for name in settings.methods:
+        method_named(name).check_packages()
     if settings.randomisation:
         torch_network(detector)
     labels: dict[int, int] = {}
@@ -124,19 +136,17 @@ def evaluate_folder(
             raise UndefinedMetricError(
                 f"{annotations.source}: no picture has a marked box that is to be scored"
             )
-    steps = len(folders) * (2 if annotations else 1)
+    work = [(path, name) for path in folders for name in (MAP, *settings.methods)]
+    steps = len(work) + (len(folders) if annotations else 0)
     parts: list[dict[str, Any]] = []
-    for done, path in enumerate(folders):
+    for done, (path, name) in enumerate(work):
         if progress is not None:
-            progress(path.name, done, steps)
-        parts.append(_evaluate_picture(path, detector, settings, out / "pictures"))
-    gathered = {
-        name: [row for part in parts for row in part[name]]
-        for name in ("scores", "curves", "stability", "randomisation", "left_out")
-    }
+            progress(path.name if name == MAP else f"{path.name}, {name}", done, steps)
+        parts.append(_evaluate_picture(path, name, detector, settings, out))
+    gathered = {name: [row for part in parts for row in part[name]] for name in _PARTS}
     collection: tuple[metrics.CollectionCurve, ...] = ()
     if annotations:
-        seen = iter(range(len(folders), steps + 1))
+        seen = iter(range(len(work), steps + 1))
 
         def mapped() -> Iterator[metrics.MappedPicture]:
             for path in folders:
@@ -167,11 +177,21 @@ def evaluate_folder(
 
 
 def _evaluate_picture(
-    folder: AnyPath, detector: Detector, settings: EvaluationSettings, cache: AnyPath
+    folder: AnyPath, name: str, detector: Detector, settings: EvaluationSettings, out: AnyPath
 ) -> dict[str, Any]:
-    """All rows of one picture, from an earlier run with the same settings where there is one."""
-    key = _fingerprint(folder, detector, settings)
-    file = cache / f"{folder.name}.json"
+    """All rows of one picture, from an earlier run with the same settings where there is one.
+
+    Args:
+        folder: of the picture's result.
+        name: ``MAP`` for the map in it, with the baselines beside, or a method's.
+        detector: what was explained.
+        settings: what is measured.
+        out: where the rows are kept, and the maps of other methods.
+    """
+    key = _fingerprint(folder, name, detector, settings)
+    file = (
+        out / "pictures" / (f"{folder.name}.json" if name == MAP else f"{folder.name}.{name}.json")
+    )
     if file.is_file():
         try:
             earlier = bundle.read_json(file)
@@ -179,82 +199,172 @@ def _evaluate_picture(
             earlier = {}
         if earlier.get("key") == key:
             return earlier
-    rows: dict[str, Any] = defaultdict(list)
-    part = {
-        "key": key,
-        **{
-            name: rows[name]
-            for name in ("scores", "curves", "stability", "randomisation", "left_out")
-        },
-    }
+    part: dict[str, Any] = {"key": key, **{rows: [] for rows in _PARTS}}
     try:
         saved = SavedResult.load(folder)
         if not len(saved.explanation):
             raise InputError("nothing was explained in it")
         evidence = saved.evidence()
+        if name == MAP:
+            explained, baselines = saved.explanation, settings.baselines
+        else:
+            kept = out / "methods" / name / folder.name
+            explained, cost = _by_method(name, saved, evidence, detector, settings, kept)
+            part["costs"].append({"picture": folder.name, **cost})
+            baselines = False
     except InputError as reason:
-        rows["left_out"].append({"picture": folder.name, "reason": str(reason)})
+        left_out = {"picture": folder.name, "map": name, "reason": str(reason)}
+        if name == MAP:
+            del left_out["map"]
+        part["left_out"].append(left_out)
         return part
-    maps = _maps(saved, evidence.image, settings, rows["left_out"])
-    areas = _curves(saved, evidence.image, detector, settings, maps, rows["curves"])
+    _score(part, name, saved, explained, evidence, detector, settings, baselines=baselines)
+    bundle.write_json(file, part)
+    return part
+
+
+def _score(
+    part: dict[str, Any],
+    name: str,
+    saved: SavedResult,
+    explained: Explanation,
+    evidence: Evidence,
+    detector: Detector,
+    settings: EvaluationSettings,
+    *,
+    baselines: bool,
+) -> None:
+    """Fill in the rows of one picture's maps."""
+    named = (name, *metrics.BASELINES) if baselines else (name,)
+    maps = _maps(saved.name, explained, evidence.image, named, part["left_out"])
+    areas = _curves(saved, evidence.image, detector, settings, maps, part["curves"])
     for (index, what), saliency in maps.items():
-        target = saved.explanation.targets[index]
-        rows["scores"].append(
+        target = explained.targets[index]
+        fidelity = float(explained.fidelity[index])
+        part["scores"].append(
             {
-                "picture": folder.name,
+                "picture": saved.name,
                 "target": index + 1,
                 "what": saved.caption(index),
                 "score": target.score,
-                "fidelity": float(saved.explanation.fidelity[index]),
+                "fidelity": None if math.isnan(fidelity) else fidelity,
                 "map": what,
                 **areas[index, what],
                 **_of_map(saliency, target),
             }
         )
+    again = _Again(
+        name=name,
+        explained=explained,
+        evidence=evidence,
+        detector=detector,
+        settings=settings,
+    )
+    told = {"picture": saved.name, "map": name}
     if settings.stability:
-        rows["stability"].extend(_stability(saved, evidence, detector, settings))
+        part["stability"].extend({**told, **row} for row in again.stability())
     if settings.randomisation:
-        rows["randomisation"].extend(_randomisation(saved, evidence, detector, settings))
-    bundle.write_json(file, part)
-    return part
+        part["randomisation"].extend({**told, **row} for row in again.randomisation())
 
 
-def _fingerprint(folder: AnyPath, detector: Detector, settings: EvaluationSettings) -> str:
+def _by_method(
+    name: str,
+    saved: SavedResult,
+    evidence: Evidence,
+    detector: Detector,
+    settings: EvaluationSettings,
+    folder: AnyPath,
+) -> tuple[Explanation, dict[str, Any]]:
+    """Maps of the saved targets by another method, and what they cost; kept in ``folder``."""
+    asked = _passes(name, evidence, settings)
+    if (folder / "manifest.json").is_file():
+        manifest = bundle.read_json(folder / "manifest.json")
+        if manifest.get("asked_passes") == asked and manifest.get("of") == _sha(saved.folder):
+            return Explanation.load(folder), manifest["cost"]
+    began = time.perf_counter()
+    checked_detect(detector, evidence.image[None])
+    pass_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    explained = explain(
+        evidence.image,
+        detector,
+        saved.explanation.targets,
+        method=name,
+        n_masks=asked,
+        seed=evidence.seed,
+        design=evidence.design,
+        batch_size=settings.batch_size,
+        evidence=evidence if evidence.n_masks else None,
+    )
+    cost = {
+        "method": name,
+        "targets": len(explained),
+        "passes": explained.settings.get("passes", explained.settings.get("n_masks")),
+        "seconds": time.perf_counter() - began,
+        "pass_seconds": pass_seconds,
+    }
+    manifest = {"asked_passes": asked, "of": _sha(saved.folder), "cost": cost}
+    explained.save(folder, manifest=manifest)
+    return explained, cost
+
+
+def _passes(name: str, evidence: Evidence, settings: EvaluationSettings) -> int | Literal["auto"]:
+    """Equal passes unless told otherwise: what asks only gets as many as the saved map had."""
+    if settings.passes == "auto" and method_named(name).needs == "black box" and evidence.n_masks:
+        return evidence.n_masks
+    return settings.passes
+
+
+def _sha(folder: AnyPath) -> str:
     told = hashlib.sha256()
     for name in ("saliency.npz", "manifest.json"):
         told.update((folder / name).read_bytes())
-    asked = {
-        "version": __version__,
-        "detector": detector.info.name,
-        "protocol": protocol_named(settings.protocol).describe(),
-        "baselines": settings.baselines,
-        "stability": settings.stability,
-        "randomisation": settings.randomisation,
-    }
-    told.update(json.dumps(asked, sort_keys=True).encode())
     return told.hexdigest()
 
 
+def _fingerprint(
+    folder: AnyPath, name: str, detector: Detector, settings: EvaluationSettings
+) -> str:
+    asked = {
+        "of": _sha(folder),
+        "version": __version__,
+        "detector": detector.info.name,
+        "map": name,
+        "protocol": protocol_named(settings.protocol).describe(),
+        "stability": settings.stability,
+        "randomisation": settings.randomisation,
+        "baselines" if name == MAP else "passes": (
+            settings.baselines if name == MAP else settings.passes
+        ),
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
 def _maps(
-    saved: SavedResult,
+    picture: str,
+    explained: Explanation,
     image: Tensor,
-    settings: EvaluationSettings,
+    names: Sequence[str],
     left_out: list[dict[str, Any]],
 ) -> dict[tuple[int, str], Tensor]:
-    """Usable maps by target and name; a constant one is told and left out."""
-    size = (saved.explanation.height, saved.explanation.width)
+    """Usable maps by target and name; a constant one is told and left out.
+
+    The first name is that of the explained map, the others those of baselines.
+    """
+    name, *baselines = names
+    size = (explained.height, explained.width)
     maps: dict[tuple[int, str], Tensor] = {}
-    for index, target in enumerate(saved.explanation.targets):
-        saliency = saved.explanation.saliency[index]
+    for index, target in enumerate(explained.targets):
+        saliency = explained.saliency[index]
         try:
             ordered_map(saliency, size)
-            maps[index, MAP] = saliency
+            maps[index, name] = saliency
         except UndefinedMetricError as reason:
             left_out.append(
-                {"picture": saved.name, "target": index + 1, "map": MAP, "reason": str(reason)}
+                {"picture": picture, "target": index + 1, "map": name, "reason": str(reason)}
             )
-        for name in metrics.BASELINES if settings.baselines else ():
-            maps[index, name] = metrics.baseline(name, image, target)
+        for baseline in baselines:
+            maps[index, baseline] = metrics.baseline(baseline, image, target)
     return maps
 
 
@@ -321,57 +431,82 @@ def _of_map(saliency: Tensor, target: Target) -> dict[str, float | None]:
     return values
 
 
-def _stability(
-    saved: SavedResult, evidence: Evidence, detector: Detector, settings: EvaluationSettings
-) -> Iterator[dict[str, Any]]:
-    targets = saved.explanation.targets
-    compared = metrics.stability(
-        evidence.image, detector, targets, **_as_explained(saved, evidence, settings)
-    )
-    for variant, agreements in compared.items():
-        for index, agreement in enumerate(agreements):
-            yield {
-                "picture": saved.name,
-                "target": index + 1,
-                "variant": variant,
-                "linear": None if agreement is None else agreement.linear,
-                "rank": None if agreement is None else agreement.rank,
-            }
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Again:
+    """Maps made again as they were made, of another seed, picture or detector."""
 
+    name: str
+    explained: Explanation
+    evidence: Evidence
+    detector: Detector
+    settings: EvaluationSettings
 
-def _randomisation(
-    saved: SavedResult, evidence: Evidence, detector: Detector, settings: EvaluationSettings
-) -> Iterator[dict[str, Any]]:
-    targets = saved.explanation.targets
-    stages = metrics.randomisation(
-        evidence.image, detector, targets, **_as_explained(saved, evidence, settings)
-    )
-    for number, stage in enumerate(stages, start=1):
-        for index, agreement in enumerate(stage.agreement):
-            yield {
-                "picture": saved.name,
-                "target": index + 1,
-                "stage": number,
-                "share": stage.share,
-                "layer": stage.layer,
-                "mean_weight": stage.mean_weight[index],
-                "linear": None if agreement is None else agreement.linear,
-                "rank": None if agreement is None else agreement.rank,
-            }
+    def stability(self) -> Iterator[dict[str, Any]]:
+        if self.name == MAP and self.explained.settings["method"] == "drise":
+            compared = metrics.stability(
+                self.evidence.image, self.detector, self.explained.targets, **self._choices()
+            )
+        else:
+            compared = metrics.repeatability(
+                self.evidence.image, self.explained, self.evidence.seed, self._by_method
+            )
+        for variant, agreements in compared.items():
+            for index, agreement in enumerate(agreements):
+                yield {
+                    "target": index + 1,
+                    "variant": variant,
+                    "linear": None if agreement is None else agreement.linear,
+                    "rank": None if agreement is None else agreement.rank,
+                }
 
+    def randomisation(self) -> Iterator[dict[str, Any]]:
+        stages = metrics.randomisation(
+            self.evidence.image,
+            self.detector,
+            self.explained.targets,
+            reference=self.explained,
+            explain=lambda changed: self._by_method(
+                self.evidence.image, self.evidence.seed, changed
+            ),
+            seed=self.evidence.seed,
+        )
+        for number, stage in enumerate(stages, start=1):
+            for index, agreement in enumerate(stage.agreement):
+                yield {
+                    "target": index + 1,
+                    "stage": number,
+                    "share": stage.share,
+                    "layer": stage.layer,
+                    "mean_weight": stage.mean_weight[index],
+                    "linear": None if agreement is None else agreement.linear,
+                    "rank": None if agreement is None else agreement.rank,
+                }
 
-def _as_explained(
-    saved: SavedResult, evidence: Evidence, settings: EvaluationSettings
-) -> dict[str, Any]:
-    """The choices that the maps were made with, for maps to compare them with."""
-    return {
-        "reference": saved.explanation,
-        "n_masks": evidence.n_masks,
-        "seed": evidence.seed,
-        "design": evidence.design,
-        "estimator": str(saved.explanation.settings["estimator"]),
-        "batch_size": settings.batch_size,
-    }
+    def _by_method(self, image: Tensor, seed: int, detector: Detector | None = None) -> Explanation:
+        method = str(self.explained.settings["method"])
+        passes = self.evidence.n_masks if method == "drise" else self.explained.settings["passes"]
+        return explain(
+            image,
+            detector or self.detector,
+            self.explained.targets,
+            method=method,
+            estimator=str(self.explained.settings.get("estimator", "surrogate")),
+            n_masks=int(passes),
+            seed=seed,
+            design=self.evidence.design,
+            batch_size=self.settings.batch_size,
+        )
+
+    def _choices(self) -> dict[str, Any]:
+        """The choices that a D-RISE map was made with, for maps to compare it with."""
+        return {
+            "reference": self.explained,
+            "n_masks": self.evidence.n_masks,
+            "seed": self.evidence.seed,
+            "design": self.evidence.design,
+            "estimator": str(self.explained.settings["estimator"]),
+            "batch_size": self.settings.batch_size,
+        }
 
 
 def _mapped(
@@ -426,6 +561,7 @@ def _write(
         "curves": evaluation.curves,
         "stability": evaluation.stability,
         "randomisation": evaluation.randomisation,
+        "costs": evaluation.costs,
     }
     files = []
     for name, rows in tables.items():
@@ -451,13 +587,33 @@ def _write(
             "version": __version__,
             "metrics": {name: metric.describe() for name, metric in METRICS.items()},
             "summary": evaluation.summary,
-            "stability": _by(evaluation.stability, "variant"),
-            "randomisation": _by(evaluation.randomisation, "stage"),
+            "stability": _by(_of(MAP, evaluation.stability), "variant"),
+            "randomisation": _by(_of(MAP, evaluation.randomisation), "stage"),
+            "methods": _methods(evaluation),
             "collection": [curve.describe() for curve in evaluation.collection],
             "left_out": evaluation.left_out,
             "files": files,
         },
     )
+
+
+def _of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if row["map"] == name]
+
+
+def _methods(evaluation: Evaluation) -> dict[str, Any]:
+    """What each of the other methods is, cost, and how steady its maps are."""
+    return {
+        name: {
+            **method_named(name).describe(),
+            "passes": _spread([row["passes"] for row in costs]),
+            "times_a_pass": _spread([row["seconds"] / row["pass_seconds"] for row in costs]),
+            "stability": _by(_of(name, evaluation.stability), "variant"),
+            "randomisation": _by(_of(name, evaluation.randomisation), "stage"),
+        }
+        for name in dict.fromkeys(row["method"] for row in evaluation.costs)
+        for costs in [[row for row in evaluation.costs if row["method"] == name]]
+    }
 
 
 def _by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Any]]:

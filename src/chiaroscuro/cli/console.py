@@ -128,8 +128,8 @@ def _bar(unit: str, *fields: str) -> Progress:
 
 @contextmanager
 def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
-    """A bar on stderr: masks done, passes a second, fidelity so far, time left."""
-    with _bar("masks", "pace", "fidelity") as bar:
+    """A bar on stderr: passes done, passes a second, fidelity so far, time left."""
+    with _bar("passes", "pace", "fidelity") as bar:
         task = bar.add_task(_escaped(what), total=None, pace="", fidelity="")
 
         def show(progress: "evidence.Progress") -> None:
@@ -145,13 +145,13 @@ def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
         yield show
 
 
-def n_masks_or_auto(text: str) -> Any:
+def n_masks_or_auto(text: str, option: str = "--n-masks") -> Any:
     """What ``--n-masks`` says: a number, or ``"auto"``."""
     if text == "auto":
         return "auto"
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(
-            f"wanted a whole number of at least 1, or auto, got {text!r}", param_hint="--n-masks"
+            f"wanted a whole number of at least 1, or auto, got {text!r}", param_hint=option
         )
     return int(text)
 

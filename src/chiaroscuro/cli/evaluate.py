@@ -9,6 +9,7 @@ from chiaroscuro.cli.console import (
     DETECTOR_OPTIONS,
     DEVICE,
     errors_as_exit_status,
+    n_masks_or_auto,
     note,
     open_detector,
     parse_options,
@@ -64,6 +65,25 @@ def evaluate(
             "times the passes."
         ),
     ] = True,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            "-m",
+            metavar="NAME,NAME,...|all",
+            help="Make maps of the same targets by other methods too, and score them beside; see "
+            "[bold]chiaroscuro explain --method[/]. One that the detector does not allow is named "
+            "with the reason.",
+        ),
+    ] = None,
+    passes: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Detector passes of each of them for a picture; auto is as many as the saved map "
+            "took for those that only ask, and what the others usually take.",
+        ),
+    ] = "auto",
     stability: Annotated[
         bool,
         typer.Option(
@@ -131,6 +151,8 @@ def evaluate(
                     EvaluationSettings(
                         protocol=protocol,
                         baselines=baselines,
+                        methods=_methods(methods),
+                        passes=n_masks_or_auto(passes, "--passes"),
                         stability=stability,
                         randomisation=randomisation,
                         batch_size=batch_size,
@@ -153,6 +175,14 @@ def evaluate(
             _print(evaluation, protocol)
         if not evaluation.scores:
             raise typer.Exit(1)
+
+
+def _methods(text: str | None) -> tuple[str, ...]:
+    from chiaroscuro.methods import METHODS
+
+    if text == "all":
+        return tuple(METHODS)
+    return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
 def _annotations(spec: str | None) -> "Annotations | None":
@@ -183,6 +213,13 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
     described = _as_json(evaluation)
+    for name, figures in described["methods"].items():
+        passes, times = figures["passes"]["median"], figures["times_a_pass"]["median"]
+        print(f"{name}: {passes:.0f} passes a picture, {times:.0f} times one pass of the detector")
+        for kind in ("stability", "randomisation"):
+            for what, correlations in figures[kind].items():
+                where = f"stage {what}" if kind == "randomisation" else what
+                print(f"{name}, {kind}, {where}: linear {_cell(correlations['linear'])}")
     for name, title in (
         ("stability", "correlation with the map of"),
         ("randomisation", "correlation with the map after shuffling weights, stage"),

@@ -1,5 +1,6 @@
 """``chiaroscuro explain``."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,7 @@ from chiaroscuro.cli.console import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from chiaroscuro.records import Target
+    from chiaroscuro.records import Explanation, Target
     from chiaroscuro.workflow import ExplainedPicture, Picture
 
 FILLS = ("black", "mean", "blur")
@@ -49,11 +50,26 @@ def explain(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder that gets a folder for every picture.")
     ] = Path("explanations"),
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            help="drise, or another to set beside it: search, rise, occlusion, lime, kernelshap "
+            "(any detector); saliency, gradient-x-input, smoothgrad, integrated-gradients, "
+            "guided-backprop, excitation-backprop, cam, gradcam, gradcam++, smooth-gradcam++ "
+            "(torch networks, such as -d retinaface-paintings, or -d retinaface -O form=torch); "
+            "attention (DETR).",
+        ),
+    ] = "drise",
     n_masks: Annotated[
         str,
         typer.Option(
+            "--n-masks",
+            "--passes",
             metavar="N|auto",
-            help="Detector passes; auto goes on until every target has the wanted fidelity.",
+            help="Detector passes; auto goes on until every target has the wanted fidelity, and "
+            "with another method than drise is what the method usually takes.",
         ),
     ] = "auto",
     fidelity: Annotated[
@@ -108,9 +124,11 @@ def explain(
         from chiaroscuro.draw import check_colours
         from chiaroscuro.errors import ChiaroscuroError, ImageError, ObservationInterrupted
         from chiaroscuro.masks import MaskDesign
+        from chiaroscuro.methods import method_named
         from chiaroscuro.workflow import Settings, explain_picture, open_picture
 
         check_colours(colours)
+        method_named(method)
         boxes = _boxes(target)
         model = open_detector(detector, parse_options(detector_option), device)
         manifests, failed = [], False
@@ -136,6 +154,7 @@ def explain(
                     keep_probability=keep_probability,
                     fill=_fill(fill, picture),
                 ),
+                method=method,
                 estimator=estimator,
                 batch_size=batch_size,
                 colours=colours,
@@ -174,14 +193,14 @@ def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
         note(f"{picture.source}: {text}")
     files = [str(path) for path in explained.overlays]
     if not quiet:
-        n_masks = result.settings["n_masks"]
-        print(f"{picture.source}  {len(result)} targets  {n_masks} masks  {explained.sheet}")
+        passes = result.settings.get("passes", result.settings.get("n_masks"))
+        print(f"{picture.source}  {len(result)} targets  {passes} passes  {explained.sheet}")
         for i, target in enumerate(result.targets):
             box = ",".join(f"{v / picture.scale:.0f}" for v in target.box.tolist())
             score = "-" if target.score is None else f"{target.score:.2f}"
             print(
                 f"  {i + 1}  {target.origin}  score {score}  box {box}  "
-                f"fidelity {float(result.fidelity[i]):.3f}  {files[i]}"
+                f"{_fidelity(result, i)}{files[i]}"
             )
     described = result.describe()
     for target, file in zip(described["targets"], files, strict=True):
@@ -193,6 +212,12 @@ def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
         "contact_sheet": str(explained.sheet),
         **described,
     }
+
+
+def _fidelity(result: "Explanation", index: int) -> str:
+    """In words; nothing for a method that estimates none."""
+    value = float(result.fidelity[index])
+    return "" if math.isnan(value) else f"fidelity {value:.3f}  "
 
 
 def _boxes(texts: list[str] | None) -> list[list[float]]:

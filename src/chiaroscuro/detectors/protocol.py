@@ -1,6 +1,6 @@
 """What a detector is: two members, small enough to write in five lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -119,8 +119,9 @@ class Differentiable(Detector, Protocol):
 
     @property
     def feature_layers(self) -> tuple[str, ...]:
-        """Names of the network's modules whose outputs ``1 channels h w`` the class score is read
-        from, one a scale; a proposal is read from one of them.
+        """Modules that class scores are read from, by name: one a scale.
+
+        Their outputs are ``1 channels h w``; a proposal is read from one of them.
         """
         ...
 
@@ -137,16 +138,16 @@ class Differentiable(Detector, Protocol):
 class Attentive(Detector, Protocol):
     """A detector whose queries look at the picture has one member more."""
 
-    def attend(self, image: Tensor) -> tuple[Proposals, Tensor]:
+    def attend(self, image: Tensor) -> tuple[Proposals, Callable[[int], Tensor]]:
         """What it reports in a picture, and where the query behind each proposal looked.
 
         Args:
             image: ``3 height width``, uint8 or float32 in [0, 1].
 
         Returns:
-            Proposals as ``detect`` reports them, and ``proposals height width``: attention a cell
-            of the network's features, mean over the heads of the last decoder layer, enlarged to
-            the picture's size.
+            Proposals as ``detect`` reports them, and a function from the number of one of them to
+            ``height width``, float32: attention a cell of the network's features, mean over the
+            heads of the last decoder layer, enlarged to the picture's size.
 
         Raises:
             UnsupportedMethodError: if this model has no such attention.

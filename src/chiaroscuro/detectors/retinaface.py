@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
-from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
+from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.retinaface_anchors import decode_boxes, make_anchors
 from chiaroscuro.detectors.retinaface_losses import losses
@@ -119,7 +119,12 @@ class TorchRetinaFace(RetinaFaceDetector):
 
     Attributes:
         network: shared, not copied: what is trained or hooked outside is what detects here.
+        feature_layers: what the class heads read, one layer a stride.
+        excitation_layer: of stride 4: where excitation backprop stops.
     """
+
+    feature_layers = ("context.0", "context.1", "context.2")
+    excitation_layer = "backbone.stage1.2"
 
     def __init__(self, network: RetinaFaceNetwork, info: DetectorInfo) -> None:
         super().__init__(info)
@@ -129,6 +134,16 @@ class TorchRetinaFace(RetinaFaceDetector):
     def info(self) -> DetectorInfo:
         """Name, the class "face", score floor, and the device where the parameters are now."""
         return replace(self._info, device=str(self._device))
+
+    def propose(self, images: Tensor) -> list[RawProposals]:
+        """All anchors' proposals, with gradients; see the ``Differentiable`` protocol."""
+        output = self.network(images)
+        anchors = make_anchors(*images.shape[2:], images.device)
+        boxes = decode_boxes(output.regression, anchors)
+        scores = output.logits.softmax(dim=-1)[..., 1]
+        labels = torch.zeros(len(anchors), dtype=torch.int64, device=images.device)
+        extent = float(images.shape[2]), float(images.shape[3])
+        return [RawProposals(b, s, labels, extent) for b, s in zip(boxes, scores, strict=True)]
 
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
         """Parts of the loss of a batch of crops; see :class:`~chiaroscuro.detectors.Trainable`."""

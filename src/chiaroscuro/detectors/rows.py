@@ -53,11 +53,33 @@ class Rows(NamedTuple):
 
 
 def to_proposals(rows: Rows, frame: Frame, info: DetectorInfo, nms_iou: float | None) -> Proposals:
-    """What is left of the rows: usable, not below the floor, best first, in the picture's pixels.
+    """What is left of the rows, best first, in the picture's pixels.
 
     Args:
         rows: of one picture.
         frame: how the picture lay in the network's input.
+        info: name, class names and lowest score of the detector.
+        nms_iou: as of ``kept_rows``.
+
+    Raises:
+        DetectorOutputError: on scores above 1, or labels that no class name belongs to.
+    """
+    rows = rows.pick(kept_rows(rows, info, nms_iou))
+    vectors, objectness = rows.class_probabilities, rows.objectness
+    return Proposals(
+        boxes=frame.to_picture(rows.boxes),
+        scores=rows.scores.clamp(0, 1),
+        labels=rows.labels,
+        class_probabilities=None if vectors is None else vectors.clamp(0, 1),
+        objectness=None if objectness is None else objectness.clamp(0, 1),
+    )
+
+
+def kept_rows(rows: Rows, info: DetectorInfo, nms_iou: float | None) -> Int[Tensor, " kept"]:
+    """Numbers of the rows that become proposals: usable, not below the floor, best first.
+
+    Args:
+        rows: of one picture.
         info: name, class names and lowest score of the detector.
         nms_iou: IoU above which the weaker of two boxes of one class goes; None keeps all. Not
             more than 300 are kept.
@@ -67,7 +89,9 @@ def to_proposals(rows: Rows, frame: Frame, info: DetectorInfo, nms_iou: float | 
     """
     from torchvision.ops import batched_nms
 
-    rows = rows.pick(~((rows.scores < info.min_score) | (rows.scores <= 0)))  # a NaN stays
+    low = (rows.scores < info.min_score) | (rows.scores <= 0)  # a NaN is not low
+    numbers = torch.nonzero(~low)[:, 0]
+    rows = rows.pick(numbers)
     usable = torch.isfinite(rows.boxes).all(1) & (rows.boxes[:, 2:] >= rows.boxes[:, :2]).all(1)
     usable &= torch.isfinite(rows.scores)
     if not bool(usable.all()):
@@ -75,24 +99,17 @@ def to_proposals(rows: Rows, frame: Frame, info: DetectorInfo, nms_iou: float | 
             f"detector {info.name}: dropped {int((~usable).sum())} of {len(usable)} detections "
             "with NaN, infinite or inverted boxes or scores",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-        rows = rows.pick(usable)
+        rows, numbers = rows.pick(usable), numbers[usable]
     if len(rows.scores):
         _refuse_impossible(rows, info)
     best = torch.argsort(rows.scores, descending=True, stable=True)
-    rows = rows.pick(best[: MAX_PROPOSALS if nms_iou is None else _MAX_CANDIDATES])
+    best = best[: MAX_PROPOSALS if nms_iou is None else _MAX_CANDIDATES]
     if nms_iou is not None:
-        kept = batched_nms(rows.boxes, rows.scores, rows.labels, nms_iou)
-        rows = rows.pick(kept[:MAX_PROPOSALS])
-    vectors, objectness = rows.class_probabilities, rows.objectness
-    return Proposals(
-        boxes=frame.to_picture(rows.boxes),
-        scores=rows.scores.clamp(0, 1),
-        labels=rows.labels,
-        class_probabilities=None if vectors is None else vectors.clamp(0, 1),
-        objectness=None if objectness is None else objectness.clamp(0, 1),
-    )
+        rows = rows.pick(best)
+        best = best[batched_nms(rows.boxes, rows.scores, rows.labels, nms_iou)[:MAX_PROPOSALS]]
+    return numbers[best]
 
 
 def _refuse_impossible(rows: Rows, info: DetectorInfo) -> None:

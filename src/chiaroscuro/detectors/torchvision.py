@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
 from chiaroscuro.detectors.function import drop_unusable
-from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
+from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.torch_modules import pick_device
 from chiaroscuro.detectors.torchvision_builders import (
@@ -121,6 +121,50 @@ class TorchvisionDetector:
         with _lock_of(self.network), self._ready(), torch.no_grad():
             results = self.network(list(batch))
         return [self._read(result) for result in results]
+
+    def propose(self, images: Tensor) -> list[RawProposals]:
+        """What ``without_nms`` detects, uncapped, with gradients; see ``Differentiable``.
+
+        In full precision, whatever ``autocast`` says: half precision loses small gradients.
+        """
+        other = self.without_nms()
+        other._autocast = None
+        with _lock_of(self.network), other._ready(), _resized(self.network) as resized:
+            results = self.network(list(images))
+        return [self._as_raw(result, resized[-1]) for result in results]
+
+    def _as_raw(self, result: Mapping[str, Tensor], extent: tuple[float, float]) -> RawProposals:
+        labels = result["labels"] - self.first_label
+        kept = labels >= 0
+        return RawProposals(
+            result["boxes"][kept].float(), result["scores"][kept].float(), labels[kept], extent
+        )
+
+    @property
+    def feature_layers(self) -> tuple[str, ...]:
+        """Layers that the class scores are read from; none where the architecture is not known."""
+        backbone: Any = self.network.backbone
+        if isinstance(fpn := getattr(backbone, "fpn", None), nn.Module):
+            levels = _children("backbone.fpn.layer_blocks", fpn.layer_blocks)
+            return levels + _children("backbone.fpn.extra_blocks", fpn.extra_blocks)
+        if isinstance(extra := getattr(backbone, "extra", None), nn.ModuleList):
+            first: tuple[str, ...] = ("backbone.features",)
+            if all(isinstance(part, nn.Sequential) for part in backbone.features):  # SSDlite
+                first = _children("backbone.features", backbone.features)
+            return first + _children("backbone.extra", extra)
+        return ("backbone",) if isinstance(backbone, nn.Sequential) else ()
+
+    @property
+    def excitation_layer(self) -> str:
+        """An early layer, of stride 4, where excitation backprop stops; empty if none is known."""
+        names = dict(self.network.named_modules())
+        if "backbone.body.layer1" in names:  # ResNet
+            return "backbone.body.layer1"
+        if "backbone.scale_weight" in dict(self.network.named_parameters()):  # VGG
+            return "backbone.features.15"
+        if "backbone.body.0" in names:  # MobileNet
+            return "backbone.body.2"
+        return "backbone.features.0" if "backbone.features.0" in names else ""
 
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
         """What the model computes of itself in training mode, of pictures resized as in ``detect``.
@@ -479,6 +523,28 @@ def _device_of(model: nn.Module) -> torch.device:
 def _lock_of(model: nn.Module) -> threading.Lock:
     with _LOCKS_GUARD:
         return _LOCKS.setdefault(model, threading.Lock())
+
+
+def _children(name: str, parent: Any) -> tuple[str, ...]:
+    """Full names of a module's children; none of None."""
+    return () if parent is None else tuple(f"{name}.{n}" for n, _ in parent.named_children())
+
+
+@contextmanager
+def _resized(model: Any) -> Iterator[list[tuple[float, float]]]:
+    """Height and width of the padded input of every batch, in pixels of its first picture."""
+    extents: list[tuple[float, float]] = []
+
+    def keep(_module: nn.Module, inputs: tuple[Any, ...], output: tuple[Any, Any]) -> None:
+        sizes = inputs[0][0].shape[-2:], output[0].image_sizes[0], output[0].tensors.shape[-2:]
+        height, width = (padded * size / used for size, used, padded in zip(*sizes, strict=True))
+        extents.append((height, width))
+
+    handle = model.transform.register_forward_hook(keep)
+    try:
+        yield extents
+    finally:
+        handle.remove()
 
 
 def _full_precision_outputs(model: Any) -> tuple[nn.Module, ...]:

@@ -6,25 +6,34 @@ caller already holds. Pictures are prepared by the model's own image processor.
 These networks report a fixed set of queries and need no non-maximum suppression. All queries above
 the score floor are reported, one class each: nothing is withheld, so there is no ``without_nms``,
 and ``info.before_nms`` stays False.
+
+Where every query of the decoder weighs all of the encoder's features (DETR, Conditional DETR,
+DAB-DETR, Table Transformer), ``attend`` tells how.
 """
 
 import importlib.util
 import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jaxtyping import Float32
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from chiaroscuro.detectors.frames import Frame
+from chiaroscuro.detectors.frames import Frame, pair
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
-from chiaroscuro.detectors.rows import Rows, to_proposals
+from chiaroscuro.detectors.rows import Rows, kept_rows, to_proposals
 from chiaroscuro.detectors.torch_modules import evaluating, pick_device
 from chiaroscuro.errors import (
     CheckpointError,
     DetectorOutputError,
     InputError,
     MissingDependencyError,
+    UnsupportedMethodError,
 )
 from chiaroscuro.records import Proposals
 
@@ -79,14 +88,71 @@ class TransformersDetector:
             return []
         with evaluating(self.network):
             output = self.network(**self._prepare(pictures))
-        height, width = pictures.shape[2:]
-        frame = Frame.stretch((height, width), (height, width))
-        boxes = self._boxes(output, len(pictures), frame)
-        probabilities = self._class_probabilities(output)
+        frame = _frame(pictures)
         return [
-            to_proposals(Rows.of_vectors(b, p), frame, self.info, nms_iou=None)
-            for b, p in zip(boxes, probabilities, strict=True)
+            to_proposals(rows, frame, self.info, nms_iou=None)
+            for rows in self._rows(output, len(pictures), frame)
         ]
+
+    def attend(
+        self, image: Tensor
+    ) -> tuple[Proposals, Callable[[int], Float32[Tensor, "height width"]]]:
+        """Proposals, and where the query behind each looked; see ``Attentive``.
+
+        Before they are enlarged, the weights of a query sum to 1. The model is set to eager
+        attention meanwhile, since the faster kinds keep no weights; scores may differ from
+        ``detect``'s by rounding.
+
+        Raises:
+            UnsupportedMethodError: if its queries do not weigh the whole picture.
+            DetectorOutputError: if the model's output is no logits and boxes of its classes.
+        """
+        projection = self._projection()
+        picture = as_unit_floats(image.detach()[None])
+        with evaluating(self.network), _eager(self.network), _sizes_out_of(projection) as sizes:
+            inputs = self._prepare(picture)
+            output = self.network(**inputs, output_attentions=True)
+        frame = _frame(picture)
+        (rows,) = self._rows(output, 1, frame)
+        kept = kept_rows(rows, self.info, nms_iou=None)  # a row is a query
+        attention = self._attention(output, *sizes[-1])[kept]
+        proposals = to_proposals(rows.pick(kept), frame, self.info, nms_iou=None)
+        shares = _share_of_picture(inputs)
+        return proposals, lambda i: _enlarged(attention[i : i + 1], *shares, frame.picture)[0]
+
+    def _projection(self) -> nn.Module:
+        """The layer that hands the features to the encoder, of a model that can be asked."""
+        if any("Deformable" in type(module).__name__ for module in self.network.modules()):
+            raise self._not_attentive(
+                "has deformable attention: a query looks at a few sampled points only, so most of "
+                "the picture has no weight"
+            )
+        layers: dict[str, nn.Module] = dict(self.network.named_modules())
+        for name, layer in layers.items():
+            if name.split(".")[-1] == "input_projection":
+                return layer
+        raise self._not_attentive("has no decoder whose queries look at the picture's features")
+
+    def _attention(
+        self, output: Any, height: int, width: int
+    ) -> Float32[Tensor, "queries {height} {width}"]:
+        """Of every query over the cells of the feature map, mean over the last layer's heads."""
+        layers = getattr(output, "cross_attentions", None)
+        if not layers or layers[-1].ndim != 4 or layers[-1].shape[3] != height * width:
+            raise self._not_attentive("keeps no weights of its queries over the feature map")
+        mean: Tensor = layers[-1][0].float().mean(dim=0).cpu()
+        return mean.reshape(-1, height, width)
+
+    def _not_attentive(self, why: str) -> UnsupportedMethodError:
+        return UnsupportedMethodError(
+            "attention",
+            f"{self.info.name}, a {type(self.network).__name__}, {why}; wanted a DETR, "
+            "Conditional DETR, DAB-DETR or Table Transformer",
+        )
+
+    def _rows(self, output: Any, n: int, frame: Frame) -> list[Rows]:
+        boxes, probabilities = self._boxes(output, n, frame), self._class_probabilities(output)
+        return [Rows.of_vectors(b, p) for b, p in zip(boxes, probabilities, strict=True)]
 
     def _prepare(self, pictures: Tensor) -> dict[str, Tensor]:
         """The model's inputs: pixels, and a mask of padding where its processor makes one."""
@@ -128,6 +194,75 @@ class TransformersDetector:
             f"detector {self.info.name}: wanted logits of its {n_classes} classes (and no-object), "
             f"got {logits.shape[2]}"
         )
+
+
+def _frame(pictures: Tensor) -> Frame:
+    size = pair(pictures.shape[2:])
+    return Frame.stretch(size, size)
+
+
+@contextmanager
+def _eager(model: Any) -> Iterator[None]:
+    """The model with attention that keeps its weights; its backbone is left alone."""
+    before = model.config._attn_implementation
+    if before == "eager":
+        yield
+        return
+    model.set_attn_implementation({"": "eager"})
+    try:
+        yield
+    finally:
+        model.set_attn_implementation({"": before})
+
+
+@contextmanager
+def _sizes_out_of(layer: nn.Module) -> Iterator[list[tuple[int, int]]]:
+    """Height and width of what the layer gives, one entry a call."""
+    sizes: list[tuple[int, int]] = []
+    hook = layer.register_forward_hook(lambda _, __, given: sizes.append(pair(given.shape[-2:])))
+    try:
+        yield sizes
+    finally:
+        hook.remove()
+
+
+def _share_of_picture(inputs: dict[str, Tensor]) -> tuple[float, float]:
+    """How much of the input's height and width the picture takes up, from the top left."""
+    mask = inputs.get("pixel_mask")
+    if mask is None:
+        return 1.0, 1.0
+    real = mask[0].bool()
+    return float(real.any(dim=1).float().mean()), float(real.any(dim=0).float().mean())
+
+
+def _enlarged(
+    maps: Float32[Tensor, "n h w"], share_down: float, share_across: float, size: tuple[int, int]
+) -> Float32[Tensor, "n height width"]:
+    """The picture's part of maps of the whole input, in pixels of the picture, bilinearly."""
+    (rows, y), (columns, x) = (
+        _cells(cells, share, pixels)
+        for cells, share, pixels in zip(
+            maps.shape[1:], (share_down, share_across), size, strict=True
+        )
+    )
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2)
+    return F.grid_sample(
+        maps[None, :, :rows, :columns],
+        places[None],
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )[0]
+
+
+def _cells(cells: int, share: float, pixels: int) -> tuple[int, Tensor]:
+    """How many cells the picture touches, and where in them its pixels lie, from -1 to 1.
+
+    Cells of padding alone are cut off first: their zeros would darken the picture's edge.
+    """
+    touched = math.ceil(cells * share - 1e-4)  # less a rounding error
+    middles = (torch.arange(pixels) + 0.5) / pixels
+    return touched, middles * (2 * cells * share / touched) - 1
 
 
 def _load(

@@ -6,6 +6,7 @@ attention, and search, which chooses what to change by the answers so far.
 """
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -61,19 +62,21 @@ class Method:
             MissingDependencyError: if a package it runs on is not installed.
             UnsupportedMethodError: if the detector is not one it can look into.
         """
+        self.check_packages()
         module, _, function = self.run.partition(":")
-        try:
-            run: Callable[[Question], Answer] = getattr(
-                importlib.import_module(f"chiaroscuro.methods.{module}"), function
-            )
-            return run(question)
-        except ImportError as error:
-            if (error.name or "").split(".")[0] in self.packages:
+        run: Callable[[Question], Answer] = getattr(
+            importlib.import_module(f"chiaroscuro.methods.{module}"), function
+        )
+        return run(question)
+
+    def check_packages(self) -> None:
+        """Raise MissingDependencyError if a package it runs on is not installed."""
+        for name in self.packages:
+            if importlib.util.find_spec(name) is None:
                 raise MissingDependencyError(
-                    f"method {self.name}: wanted the package {error.name}, which is not installed; "
+                    f"method {self.name}: wanted the package {name}, which is not installed; "
                     f"{INSTALL}"
-                ) from error
-            raise
+                )
 
     def describe(self) -> dict[str, Any]:
         """What a reader of results wants to know of it, as plain JSON values."""
@@ -108,7 +111,7 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             name="rise",
-            title="random masks, weighted by the highest score of the class anywhere in the picture",
+            title="random masks, weighted by the highest score of the class anywhere",
             family="perturbation",
             meaning="sum over the masks of the highest score x mask, over all masks' coverage",
             budget=_BLACK_BOX,
@@ -283,10 +286,10 @@ METHODS: dict[str, Method] = {
             title="where the decoder's query behind the target looks",
             family="attention",
             needs="attention",
-            meaning="attention of the query behind the target, mean over heads; sums to 1 a layer",
+            meaning="attention a cell of the features by the query behind the target; the cells sum to 1",
             budget=1,
             shared=True,
-            source="Carion et al. 2020, arXiv:2005.12872, section 4.1; after Cetinic et al. 2019",
+            source="Carion et al. 2020, arXiv:2005.12872, section 4.2; after Cetinic et al. 2019",
             run="attention:attention",
         ),
     )

@@ -153,7 +153,7 @@ def _explanation(
             "method": method.name,
             **answer.settings,
             **described,
-            "n_masks": answer.passes,
+            "passes": answer.passes,
         },
         meaning=method.meaning,
         notes=answer.notes,

@@ -66,8 +66,7 @@ def _fitted(
         scale = weight or 1.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(question.seed)
-            fitted = make(lambda shown, i=i, scale=scale: sets.weights(shown)[:, i] / scale)
-            values = fitted.attribute(
+            values = make(sets.answers(i, scale)).attribute(
                 torch.ones(1, n),
                 baselines=torch.zeros(1, n),
                 n_samples=question.budget - 1,
@@ -94,6 +93,10 @@ class _Sets:
         self.asker = Asker(question, question.budget)
         self._regions = regions
         self._known: dict[bytes, Tensor] = {}
+
+    def answers(self, target: int, scale: float) -> Callable[[Tensor], Tensor]:
+        """What captum asks: the weight of one target over ``scale``."""
+        return lambda shown: self.weights(shown)[:, target] / scale
 
     def weights(self, shown: Float[Tensor, "n regions"]) -> Float[Tensor, "n targets"]:
         keys = [row.bool().numpy().tobytes() for row in shown]

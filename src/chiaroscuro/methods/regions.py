@@ -13,9 +13,7 @@ from torch import Tensor
 _COMPACTNESS = 10.0  # scikit-image's own; paintings are dark, so lightness is stretched first
 
 
-def superpixels(
-    image: Float32[Tensor, "3 height width"], n: int
-) -> Int64[Tensor, "height width"]:
+def superpixels(image: Float32[Tensor, "3 height width"], n: int) -> Int64[Tensor, "height width"]:
     """About ``n`` regions, numbered from 0 without gaps.
 
     Args:
@@ -37,7 +35,12 @@ def superpixels(
         compactness=_COMPACTNESS,
         start_label=0,
     )
-    _, numbered = torch.from_numpy(regions).long().unique(return_inverse=True)
+    return without_gaps(torch.from_numpy(regions).long())
+
+
+def without_gaps(regions: Int64[Tensor, "height width"]) -> Int64[Tensor, "height width"]:
+    """The same regions, numbered from 0."""
+    numbered: Tensor = torch.unique(regions, return_inverse=True)[1]
     return numbered
 
 

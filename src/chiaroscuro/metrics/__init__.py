@@ -1,6 +1,6 @@
 """Is a map true? Curves under a named protocol, where evidence lies, and how far to trust it."""
 
-from chiaroscuro.metrics.agreement import Agreement, agreement, stability
+from chiaroscuro.metrics.agreement import Agreement, agreement, repeatability, stability
 from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision
 from chiaroscuro.metrics.baselines import BASELINES, baseline
 from chiaroscuro.metrics.catalogue import METRICS, Metric
@@ -66,5 +66,6 @@ __all__ = [
     "overall",
     "pointing_game",
     "randomisation",
+    "repeatability",
     "stability",
 ]

@@ -14,11 +14,14 @@ from torch import Tensor
 
 from chiaroscuro import boxes
 from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.errors import InputError, UndefinedMetricError
 from chiaroscuro.evidence import Progress, observe
 from chiaroscuro.masks import FILLS, MaskDesign
 from chiaroscuro.metrics.maps import usable_map
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
+
+_NOISE = 2 / 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,44 @@ def stability(
             for i, target in enumerate(wanted)
         ]
     return compared
+
+
+def repeatability(
+    image: Tensor,
+    reference: Explanation,
+    seed: int,
+    explain: Callable[[Tensor, int], Explanation],
+) -> dict[str, list[Agreement | None]]:
+    """Agreement of every target's map with maps of another seed, and of a hardly changed picture.
+
+    What any method can be asked for, where ``stability`` is about the choices of D-RISE. A method
+    that draws nothing at random agrees with itself under another seed; noise that no eye sees may
+    still turn its map over.
+
+    Args:
+        image: ``3 height width``, uint8 or float32 in [0, 1].
+        reference: the maps, of this picture.
+        seed: that they were made with.
+        explain: makes maps of the same targets in the same way, of a picture and a seed.
+
+    Returns:
+        As ``stability``: ``"another seed"`` and ``"slight noise"``, uniform within two of 255
+        levels of brightness.
+    """
+    pixels = as_unit_floats(image[None])[0].cpu()
+    generator = torch.Generator().manual_seed(seed)
+    noise = (2 * torch.rand(pixels.shape, generator=generator) - 1) * _NOISE
+    others = {
+        "another seed": explain(image, seed + 1),
+        "slight noise": explain((pixels + noise).clamp(0, 1), seed),
+    }
+    return {
+        name: [
+            agreement_or_none(reference.saliency[i], other.saliency[i], target)
+            for i, target in enumerate(reference.targets)
+        ]
+        for name, other in others.items()
+    }
 
 
 def agreement_or_none(first: Tensor, second: Tensor, target: Any) -> Agreement | None:

@@ -8,6 +8,7 @@ overflow for reasons that have nothing to do with what was learned.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -31,14 +32,14 @@ class RandomisedStage:
         share: of all parameters, in (0, 1], how many were shuffled.
         layer: the earliest layer among them.
         mean_weight: one a target, in [0, 1]: mean of the mask weights; 0 where the detector no
-            longer reports anything near it.
+            longer reports anything near it; None for a method without masks.
         agreement: one a target, with the untouched detector's map; None where either map is
             constant, as it is when the target is no longer seen at all.
     """
 
     share: float
     layer: str
-    mean_weight: tuple[float, ...]
+    mean_weight: tuple[float | None, ...]
     agreement: tuple[Agreement | None, ...]
 
 
@@ -92,6 +93,7 @@ def randomisation(
     targets: TargetsLike,
     *,
     reference: Explanation | None = None,
+    explain: Callable[[Detector], Explanation] | None = None,
     stages: int = 4,
     n_masks: int = 150,
     seed: int = 0,
@@ -102,13 +104,16 @@ def randomisation(
 ) -> list[RandomisedStage]:
     """Maps of ever more randomised detectors, under the same masks, beside the real one.
 
-    Needs ``n_masks`` detector passes a stage, and as many for the reference.
+    By D-RISE, unless told otherwise: ``n_masks`` detector passes a stage, and as many for the
+    reference.
 
     Args:
         image: ``3 height width``, uint8 or float32 in [0, 1].
         detector: one that runs a torch network.
         targets: what was explained.
-        reference: the real detector's maps under these masks; made when not given.
+        reference: the real detector's maps, made in the same way; made when not given.
+        explain: makes maps of the targets, of any detector, for a method other than D-RISE; what
+            follows but ``stages`` and ``seed`` is then of no account.
         stages: as for ``randomised``.
         n_masks: of every map.
         seed: of the masks and of the shuffling.
@@ -125,6 +130,8 @@ def randomisation(
     design = design or MaskDesign()
 
     def maps(name: str, its_detector: Detector) -> Explanation:
+        if explain is not None:
+            return explain(its_detector)
         evidence = observe(
             image,
             its_detector,
@@ -145,7 +152,8 @@ def randomisation(
             agreement_or_none(reference.saliency[i], result.saliency[i], target)
             for i, target in enumerate(wanted)
         )
-        rows.append(RandomisedStage(share, layer, tuple(result.mean_weight.tolist()), agreements))
+        weights = tuple(None if math.isnan(w) else w for w in result.mean_weight.tolist())
+        rows.append(RandomisedStage(share, layer, weights, agreements))
     return rows
 
 
