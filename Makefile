@@ -15,7 +15,7 @@ app: $(VENV)/ready-for-demo  ## the workbench, in the browser
 
 test: $(VENV)/ready-for-test lint  ## everything CI runs
 	$(BIN)/python -m pytest -n 2 tests/unit
-	$(BIN)/python -m pytest -n 2 tests/adapters tests/integration tests/docs
+	$(BIN)/python -m pytest -n 2 tests/adapters tests/methods tests/integration tests/docs
 
 lint: $(VENV)/ready-for-test
 	$(BIN)/ruff check .

@@ -41,9 +41,19 @@ def occlusion(question: Question) -> Answer:
     for fall, (rows, columns) in zip(falls.T, windows, strict=True):
         total[:, rows, columns] += fall[:, None, None]
         covered[rows, columns] += 1
+    notes = [
+        f"target {i + 1}: no window makes a difference, so the map is zero: nothing matters alone; "
+        "what is there twice, and stands in for what is hidden, looks the same"
+        if whole
+        else f"target {i + 1}: the detector reports nothing that overlaps the box, so there is "
+        "nothing to lose; the map is zero or tells what suppresses it"
+        for i, (whole, fall) in enumerate(zip(weights[:, 0].tolist(), falls, strict=True))
+        if not whole or not bool(fall.any())
+    ]
     return Answer(
         saliency=total / covered,
         passes=asker.passes,
+        notes=tuple(notes),
         settings={"window_px": 2 * stride, "stride_px": stride},
     )
 

@@ -1,0 +1,274 @@
+"""Every method on the same targets: the table of docs/methods.
+
+    python benchmarks/methods.py [--pictures 24] [--detectors retinaface centerface] [--steady 4]
+
+Met-faces in an order drawn once, one found face a picture (a weak one as often as a strong one).
+Each method gets the same 400 passes a target if it only asks, and what it usually takes if it looks
+into the network: for RetinaFace then the torch form of the same weights. Curves under our own
+protocol and under the painting paper's, which no method was made for. Stability (another seed,
+noise of two grey levels) and sanity (the last quarter of the layers shuffled) on the first
+``--steady`` pictures. Memory is the peak above what the detector alone needs, each method in a
+process of its own.
+
+Rows are kept in ``benchmarks/runs/methods/`` (not in git); the same command goes on, and a higher
+number of pictures adds to what is there. Writes ``docs/methods/table.md``.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import chiaroscuro as cs
+from chiaroscuro import metrics
+from chiaroscuro.data.samples import met_faces
+from chiaroscuro.errors import UndefinedMetricError, UnsupportedMethodError
+from chiaroscuro.methods import METHODS
+from chiaroscuro.metrics.agreement import agreement_or_none
+from chiaroscuro.metrics.randomisation import randomised
+from chiaroscuro.records import as_targets
+
+RUNS = Path(__file__).parent / "runs" / "methods"
+TABLE = Path(__file__).parent.parent / "docs" / "methods" / "table.md"
+PASSES = 400
+PROTOCOLS = ("chiaroscuro", "painting")
+PUBLISHED = "drise, published estimator"
+NAMES = (*METHODS, PUBLISHED)
+
+
+def detectors(name):
+    """The detector to ask, and the same one to look into; None for a black box."""
+    if name == "retinaface":
+        return cs.load_detector(name), cs.load_detector(name, form="torch")
+    return cs.load_detector(name), None
+
+
+def explained(name, image, asked, looked_into, target, seed=0):
+    if name == PUBLISHED:
+        design = cs.MaskDesign(antithetic=False)
+        options = {"method": "drise", "estimator": "paper", "design": design, "n_masks": PASSES}
+    elif METHODS[name].needs == "black box":
+        options = {"method": name, "n_masks": PASSES}
+    else:
+        options = {"method": name}
+        asked = looked_into or asked
+    return cs.explain(image, asked, [target], seed=seed, **options)
+
+
+def pictures(detector, wanted):
+    """Name, picture and target: of every picture one found face, in turn strong and weak."""
+    paintings = met_faces()
+    order = np.random.default_rng(0).permutation(len(paintings))
+    taken = 0
+    for index in order:
+        painting = paintings[index]
+        image = painting.read()
+        found = as_targets(detector.detect(image[None])[0].above(0.3))
+        if found and taken < wanted:
+            target = found[-1 if taken % 2 else 0].inside(*image.shape[1:])
+            taken += 1
+            yield str(painting.id), image, target
+
+
+def measured(name, image, target, asked, looked_into, steady):
+    """One row."""
+    began = time.perf_counter()
+    result = explained(name, image, asked, looked_into, target)
+    took = time.perf_counter() - began
+    own = asked if METHODS.get(name, METHODS["drise"]).needs == "black box" else looked_into
+    began = time.perf_counter()
+    for _ in range(3):
+        own.detect(image[None])
+    one_pass = (time.perf_counter() - began) / 3
+    saliency = result.saliency[0]
+    row = {
+        "passes": result.settings.get("passes", result.settings.get("n_masks")),
+        "times": took / one_pass,
+        "notes": list(result.notes),
+        **scored(image, target, saliency, asked),
+    }
+    if steady:
+        noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+        noisy = (image.float() / 255 + (2 * noise - 1) * 2 / 255).clamp(0, 1)
+        others = {
+            "seed": lambda: explained(name, image, asked, looked_into, target, seed=1),
+            "noise": lambda: explained(name, noisy, asked, looked_into, target),
+        }
+        if looked_into is not None:
+            _, _, shuffled = next(iter(randomised(looked_into, stages=4)))
+            others["shuffled"] = lambda: explained(name, image, shuffled, shuffled, target)
+        for what, make in others.items():
+            agreement = agreement_or_none(saliency, make().saliency[0], target)
+            row[what] = None if agreement is None else agreement.linear
+    return row
+
+
+def scored(image, target, saliency, detector):
+    row = {}
+    for protocol in PROTOCOLS:
+        try:
+            up = metrics.insertion(image, detector, target, saliency, protocol=protocol)
+            down = metrics.deletion(image, detector, target, saliency, protocol=protocol)
+        except UndefinedMetricError as reason:
+            return {"undefined": str(reason)}
+        row[protocol] = [up.area, down.area, metrics.overall(up, down)]
+    row["pointing"] = bool(metrics.pointing_game(saliency, target))
+    try:
+        row["energy"] = float(metrics.energy_pointing_game(saliency, target))
+    except UndefinedMetricError:
+        row["energy"] = None
+    return row
+
+
+def run(detector_name, wanted, n_steady):
+    asked, looked_into = detectors(detector_name)
+    for number, (picture, image, target) in enumerate(pictures(asked, wanted)):
+        file = RUNS / detector_name / f"{picture}.json"
+        rows = json.loads(file.read_text()) if file.exists() else {}
+        steady = number < n_steady
+        for name in (*NAMES, *metrics.BASELINES):
+            if name in rows and not (steady and "seed" not in rows[name] and name in NAMES):
+                continue
+            try:
+                if name in metrics.BASELINES:
+                    saliency = metrics.baseline(name, image, target)
+                    rows[name] = scored(image, target, saliency, asked)
+                else:
+                    rows[name] = measured(name, image, target, asked, looked_into, steady)
+            except UnsupportedMethodError as reason:
+                rows[name] = {"refused": reason.reason, "seed": None}
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(rows, indent=1))
+        print(detector_name, number + 1, picture, flush=True)
+
+
+def memory(detector_name, name):
+    """Peak above the detector's own passes, MB; in a process of its own."""
+    asked, looked_into = detectors(detector_name)
+    _, image, target = next(iter(pictures(asked, 1)))
+    own = asked if name == PUBLISHED or METHODS[name].needs == "black box" else looked_into or asked
+    for _ in range(3):
+        own.detect(image[None].expand(4, -1, -1, -1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    explained(name, image, asked, looked_into, target)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def memories(detector_name):
+    file = RUNS / f"memory-{detector_name}.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    for name in NAMES:
+        if name not in known:
+            command = [sys.executable, __file__, "--memory-of", detector_name, name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            known[name] = float(done.stdout) if done.returncode == 0 else None
+            file.write_text(json.dumps(known, indent=1))
+    return known
+
+
+def cell(values, digits=3):
+    values = [value for value in values if value is not None]
+    if not values:
+        return "-"
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return f"{middle:.{digits}f} ({low:.2f} to {high:.2f})"
+
+
+def table(detector_name, memory_of):
+    files = sorted((RUNS / detector_name).glob("*.json"))
+    pictures_rows = [json.loads(file.read_text()) for file in files]
+    order = []
+    for name in (*NAMES, *metrics.BASELINES):
+        rows = [rows[name] for rows in pictures_rows if name in rows]
+        usable = [row for row in rows if "chiaroscuro" in row]
+        order.append((np.mean([r["chiaroscuro"][2] for r in usable]) if usable else -9, name, rows))
+    lines = [
+        f"### {detector_name}: {len(files)} targets\n",
+        "| method | overall, mean | overall | insertion | deletion | overall, painting protocol "
+        "| pointing | energy in box | another seed | slight noise | shuffled weights | passes "
+        "| times a pass | MB |",
+        "|---" * 14 + "|",
+    ]
+    refused = {}
+    for mean, name, rows in sorted(order, reverse=True):
+        usable = [row for row in rows if "chiaroscuro" in row]
+        if not usable:
+            reasons = [row.get("refused") for row in rows if row.get("refused")]
+            refused[name] = reasons[0] if reasons else "no map has an order of pixels"
+            continue
+        spread = np.std([row["chiaroscuro"][2] for row in usable]) / np.sqrt(len(usable))
+        lost = len(rows) - len(usable)
+        steady = [
+            cell([row[what] for row in usable if what in row], 2)
+            for what in ("seed", "noise", "shuffled")
+        ]
+        told = f"{name} ({lost} without a map)" if lost else name
+        cost = ["-"] * 3
+        if name in NAMES:
+            cost = [
+                f"{np.median([row['passes'] for row in usable]):.0f}",
+                f"{np.median([row['times'] for row in usable]):.1f}",
+                "-" if memory_of.get(name) is None else f"{memory_of[name]:.0f}",
+            ]
+        cells = [
+            told if name in NAMES else f"*{told}*",
+            f"{mean:.3f} ± {spread:.3f}",
+            cell([row["chiaroscuro"][2] for row in usable]),
+            cell([row["chiaroscuro"][0] for row in usable]),
+            cell([row["chiaroscuro"][1] for row in usable]),
+            f"{np.mean([row['painting'][2] for row in usable]):.3f}",
+            f"{np.mean([row['pointing'] for row in usable]):.2f}",
+            cell([row["energy"] for row in usable], 2),
+            *steady,
+            *cost,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *(f"- **{name}**: {reason}" for name, reason in refused.items())]
+    return "\n".join(lines)
+
+
+def beside_search(detector_name):
+    """What search gains on each method, target by target."""
+    rows = [json.loads(f.read_text()) for f in sorted((RUNS / detector_name).glob("*.json"))]
+    for name in (*NAMES, *metrics.BASELINES):
+        for protocol in PROTOCOLS:
+            gains = [
+                one["search"][protocol][2] - one[name][protocol][2]
+                for one in rows
+                if protocol in one.get(name, {}) and protocol in one.get("search", {})
+            ]
+            if gains:
+                error = np.std(gains) / np.sqrt(len(gains))
+                won = np.mean(np.array(gains) >= 0)
+                print(
+                    f"{detector_name} search - {name}, {protocol}: {np.mean(gains):+.3f} ± "
+                    f"{error:.3f}, at least as good on {won:.0%} of {len(gains)}"
+                )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--steady", type=int, default=4)
+    parser.add_argument("--detectors", nargs="+", default=["retinaface", "centerface"])
+    parser.add_argument("--memory-of", nargs=2, metavar=("DETECTOR", "METHOD"))
+    parser.add_argument("--table-only", action="store_true")
+    asked_for = parser.parse_args()
+    if asked_for.memory_of:
+        memory(*asked_for.memory_of)
+    else:
+        parts = []
+        for one in asked_for.detectors:
+            if not asked_for.table_only:
+                run(one, asked_for.pictures, asked_for.steady)
+            parts.append(table(one, memories(one)))
+            beside_search(one)
+        TABLE.parent.mkdir(parents=True, exist_ok=True)
+        TABLE.write_text("\n\n".join(parts) + "\n")
+        print(TABLE)

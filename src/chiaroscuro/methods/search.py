@@ -1,0 +1,247 @@
+"""Search: which pixels to show first, found by asking.
+
+A map is an order of pixels. A good one brings the target back from a blurred picture with the first
+pixels that are shown (insertion), and loses it with the first that are hidden (deletion): the aim
+of VX-CODE (Yamauchi et al. 2026, arXiv:2412.00666), which finds an order by trying out every next
+patch. Here the answers to some hundred such pictures are put into a model, and the next pictures
+are asked where the model's order is in doubt:
+
+1. Start from our own D-RISE map and the box.
+2. Draw orders near the present one, and of each a share of its first pixels, from a fraction of the
+   box to nearly all of the picture. Ask once with these shown and the rest blurred, and once the
+   other way round: one step of an insertion and of a deletion curve.
+3. Fit the log odds of the weight as a sum over the pixels shown, ``a + sum_x d(x)``, where the
+   density ``d`` is a sum of smooth maps (the box, ours, the whole picture) and one constant a
+   region, held near zero as in ridge regression. Order by ``d``; draw nearer to it; again.
+4. Ask for a few steps of the curves of the orders at hand, and keep the best.
+
+It is made to do well by insertion and deletion, so those figures flatter it: they say how small the
+evidence is that suffices, not that the detector would miss nothing else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float32, Float64, Int64
+from torch import Tensor
+
+from chiaroscuro import boxes, metrics
+from chiaroscuro.errors import InputError
+from chiaroscuro.methods.asking import Asker
+from chiaroscuro.methods.question import Answer, Question
+from chiaroscuro.methods.regions import superpixels, without_gaps
+from chiaroscuro.metrics.maps import most_salient_first
+from chiaroscuro.metrics.protocols import filled, protocol_named
+from chiaroscuro.records import Target
+
+_PROTOCOL = "chiaroscuro"  # whose blur hides
+_NEAR_REGIONS, _FAR_REGIONS = 48, 40
+_ROUND = 24  # pictures between two fits
+_SPREAD = (2.0, 1.0, 0.5)  # of the orders drawn, in spreads of the density; early, middle, late
+_PRECISION = 1.0  # of a region's log odds around 0
+_SMOOTH_PRECISION = 0.01  # of the coefficients of the smooth maps
+_SMALLEST, _LARGEST = 0.2, 0.85  # shares shown: in box areas, in pictures
+_CHECKED = (0.25, 0.5, 1.0, 2.0), (0.1, 0.3, 0.6)  # where curves are checked, likewise
+_N_ORDERS = 4
+_CHECKS = 2 * _N_ORDERS * sum(len(points) for points in _CHECKED)
+_LEAST = 2 + _ROUND + _CHECKS  # passes a target
+
+
+def search(question: Question) -> Answer:
+    """The density that orders the pixels best, one target after the other.
+
+    Raises:
+        InputError: on a budget too small for one round of a target.
+    """
+    if question.evidence is None or not question.evidence.n_masks:
+        raise InputError("evidence: wanted at least one mask to start from, got none")
+    observed = question.evidence.n_masks
+    each = (question.budget - observed) // len(question.targets)
+    if each < _LEAST:
+        wanted = observed + _LEAST * len(question.targets)
+        raise InputError(
+            f"search: wanted at least {wanted} passes for {len(question.targets)} targets, "
+            f"{observed} of them masks, got {question.budget}"
+        )
+    ours = question.evidence.explain(question.targets, estimator=question.estimator).saliency
+    maps, notes, passes = [], [], observed
+    for i, target in enumerate(question.targets):
+        asked = _Asked(replace(question, targets=(target,)), ours[i], each)
+        maps.append(_searched(asked, each, question.seed + i))
+        passes += asked.asker.passes
+        if not bool(maps[-1].any()):
+            notes.append(
+                f"target {i + 1}: in none of {asked.asker.passes} pictures did the detector report "
+                "anything that overlaps the box; the map is zero because there is no evidence, not "
+                "because nothing matters"
+            )
+    return Answer(
+        saliency=torch.stack(maps),
+        passes=passes,
+        notes=tuple(notes),
+        settings={"protocol": _PROTOCOL},
+    )
+
+
+def _searched(asked: "_Asked", budget: int, seed: int) -> Float32[Tensor, "height width"]:
+    generator = torch.Generator().manual_seed(seed)
+    everything = torch.ones(asked.size, dtype=torch.bool)
+    asked.ask([everything, ~everything])
+    density = asked.start()
+    rounds = max(1, (budget - 2 - _CHECKS) // _ROUND)
+    for number in range(rounds):
+        spread = _SPREAD[number * len(_SPREAD) // rounds]
+        asked.ask(_drawn(asked, density, spread, generator))
+        if not any(asked.answers):
+            return torch.zeros(asked.size)
+        density, smooth = asked.fitted()
+    orders = [density, smooth, asked.box_first(density), asked.box]
+    gains = [asked.gain_of(order) for order in orders]
+    return orders[gains.index(max(gains))].float()
+
+
+def _drawn(
+    asked: "_Asked", density: Tensor, spread: float, generator: torch.Generator
+) -> list[Tensor]:
+    """Pictures of one round: first pixels of orders near the present one, and all but those."""
+    height, width = asked.size
+    low, high = math.log(_SMALLEST * asked.box_share), math.log(_LARGEST)
+    noise = spread * asked.spread_of(density)
+    shown = []
+    for i in range(_ROUND // 2):
+        moved = torch.randn(asked.n_regions, generator=generator, dtype=torch.float64) * noise
+        place = (i + float(torch.rand(1, generator=generator))) / (_ROUND // 2)
+        share = math.exp(low + (high - low) * place)
+        values = density + moved[asked.regions]
+        hidden = round((1 - share) * height * width)
+        lowest = values.flatten().kthvalue(min(max(1, hidden + 1), height * width)).values
+        first = values >= lowest
+        shown += [first, ~first]
+    return shown
+
+
+class _Asked:
+    """One target: what was shown, what the detector answered, and the model of the answers."""
+
+    def __init__(self, question: Question, ours: Float32[Tensor, "height width"], total: int):
+        self.asker = Asker(question, total)
+        self.size = question.size
+        (target,) = question.targets
+        pixels = self.asker.pixels
+        self._blurred = filled(protocol_named(_PROTOCOL).insertion, pixels, target)
+        self.box = metrics.baseline("box", question.image, target).double()
+        self.regions = _regions(pixels, target)
+        self.n_regions = int(self.regions.max()) + 1
+        self._areas = torch.bincount(self.regions.flatten()).double()
+        inside, ring = boxes.neighbourhood(target.box, *self.size)
+        self._near = inside | ring
+        self.box_share = min(1.0, float(boxes.area(target.box)) / pixels[0].numel())
+        ours = ours.double()
+        self._smooth = [_of_sum_one(m) for m in (self.box, ours, -ours)]
+        self._rows: list[Tensor] = []
+        self.answers: list[float] = []
+
+    def ask(self, shown: Sequence[Bool[Tensor, "height width"]]) -> list[float]:
+        """Weight of the target when these pixels are shown and the others blurred."""
+        pixels = self.asker.pixels
+        pictures = (torch.where(mask, pixels, self._blurred) for mask in shown)
+        answers: list[float] = self.asker.weights_in(pictures)[0].tolist()
+        self._rows += [self._features(mask) for mask in shown]
+        self.answers += answers
+        return answers
+
+    def start(self) -> Float64[Tensor, "height width"]:
+        """A density before anything is known: the box and our map."""
+        box, ours, against = self._smooth
+        return 2 * box + ours - against
+
+    def box_first(self, density: Tensor) -> Float64[Tensor, "height width"]:
+        """The box and its ring from the middle outwards, then what lies beyond by a density."""
+        beyond = density / density.abs().max().clamp(min=1e-30) + self.box.min() - 1
+        return torch.where(self._near, self.box, beyond)
+
+    def spread_of(self, density: Tensor) -> Float64[Tensor, " regions"]:
+        """Of the density near the target for regions there, of that beyond for the others."""
+        beyond = ~self._near
+        near_spread = float(density[self._near].std(correction=0))
+        far_spread = float(density[beyond].std(correction=0)) if bool(beyond.any()) else 0.0
+        near = torch.bincount(self.regions.flatten(), weights=self._near.flatten().double())
+        return torch.where(near > self._areas / 2, near_spread, far_spread).double()
+
+    def fitted(self) -> tuple[Float64[Tensor, "height width"], Float64[Tensor, "height width"]]:
+        """Log odds a pixel by all answers: with the regions, and by the smooth maps alone."""
+        n_smooth = len(self._smooth)
+        precision = torch.full((2 + n_smooth + self.n_regions,), _PRECISION, dtype=torch.float64)
+        precision[0], precision[1 : 2 + n_smooth] = 1e-4, _SMOOTH_PRECISION
+        coefficients = _logistic(
+            torch.stack(self._rows), torch.tensor(self.answers, dtype=torch.float64), precision
+        )
+        smooth = coefficients[1] / self._areas.sum() + sum(
+            c * m for c, m in zip(coefficients[2:], self._smooth, strict=False)
+        )
+        return smooth + (coefficients[2 + n_smooth :] / self._areas)[self.regions], smooth
+
+    def gain_of(self, density: Float64[Tensor, "height width"]) -> float:
+        """Insertion area minus deletion area, of an order, from a few steps of its curves."""
+        of_box, of_picture = _CHECKED
+        shares = sorted({*(s * self.box_share for s in of_box), *of_picture})
+        shares = [share for share in shares if share < 1]
+        order = most_salient_first(density.float())
+        shown = []
+        for share in shares:
+            first = torch.zeros(len(order), dtype=torch.bool)
+            first[order[: max(1, round(share * len(order)))]] = True
+            shown += [first.view(self.size), ~first.view(self.size)]
+        answers = torch.tensor(self.ask(shown))
+        whole, blurred = self.answers[:2]
+        steps = [blurred - whole, *(answers[::2] - answers[1::2]).tolist(), whole - blurred]
+        return float(torch.trapezoid(torch.tensor(steps), torch.tensor([0, *shares, 1])))
+
+    def _features(self, shown: Bool[Tensor, "height width"]) -> Float64[Tensor, " features"]:
+        """1, the share shown of the picture, of every smooth map, and of every region."""
+        mask = shown.double()
+        smooth = [mask.mean(), *((m * mask).sum() for m in self._smooth)]
+        regions = torch.bincount(self.regions.flatten(), weights=mask.flatten()) / self._areas
+        return torch.cat([torch.ones(1), torch.stack(smooth), regions])
+
+
+def _logistic(
+    features: Float64[Tensor, "n features"],
+    answers: Float64[Tensor, " n"],
+    precision: Float64[Tensor, " features"],
+) -> Float64[Tensor, " features"]:
+    """Coefficients of log odds by penalised likelihood, for answers in [0, 1]; Newton's method."""
+    coefficients = torch.zeros(features.shape[1], dtype=torch.float64)
+    for _ in range(40):
+        expected = torch.sigmoid(features @ coefficients)
+        slope = features.T @ (expected - answers) + precision * coefficients
+        weight = (expected * (1 - expected)).clamp(min=1e-3)
+        curvature = (features.T * weight) @ features + torch.diag(precision)
+        step = torch.linalg.solve(curvature, slope).clamp(-2, 2)
+        coefficients -= step
+        if float(step.abs().max()) < 1e-4:
+            break
+    return coefficients
+
+
+def _regions(
+    image: Float32[Tensor, "3 height width"], target: Target
+) -> Int64[Tensor, "height width"]:
+    """Superpixels: small ones in the box and half a box size around it, large ones elsewhere."""
+    height, width = image.shape[1:]
+    x1, y1, x2, y2 = target.box.tolist()
+    margin = math.sqrt((x2 - x1) * (y2 - y1)) / 2
+    left, top = max(0, math.floor(x1 - margin)), max(0, math.floor(y1 - margin))
+    right, bottom = min(width, math.ceil(x2 + margin)), min(height, math.ceil(y2 + margin))
+    regions = superpixels(image, _FAR_REGIONS)
+    near = superpixels(image[:, top:bottom, left:right], _NEAR_REGIONS)
+    regions[top:bottom, left:right] = near + int(regions.max()) + 1
+    return without_gaps(regions)
+
+
+def _of_sum_one(values: Float64[Tensor, "height width"]) -> Float64[Tensor, "height width"]:
+    """The positive part, as shares; zero where there is none."""
+    positive = values.clamp(min=0)
+    return positive / positive.sum().clamp(min=1e-30)
