@@ -276,7 +276,7 @@ def _by_method(
     folder: AnyPath,
 ) -> tuple[Explanation, dict[str, Any]]:
     """Maps of the saved targets by another method, and what they cost; kept in ``folder``."""
-    asked = _passes(name, evidence, settings)
+    asked = _passes(name, evidence, len(saved.explanation), settings.passes)
     if (folder / "manifest.json").is_file():
         manifest = bundle.read_json(folder / "manifest.json")
         if manifest.get("asked_passes") == asked and manifest.get("of") == _sha(saved.folder):
@@ -308,11 +308,15 @@ def _by_method(
     return explained, cost
 
 
-def _passes(name: str, evidence: Evidence, settings: EvaluationSettings) -> int | Literal["auto"]:
-    """Equal passes unless told otherwise: what asks only gets as many as the saved map had."""
-    if settings.passes == "auto" and method_named(name).needs == "black box" and evidence.n_masks:
-        return evidence.n_masks
-    return settings.passes
+def _passes(name: str, evidence: Evidence, n_targets: int, asked: int | Literal["auto"]) -> Any:
+    """Equal passes unless told otherwise: what only asks gets as many as the saved maps took.
+
+    As many for every target, where targets cannot share them.
+    """
+    method = method_named(name)
+    if asked == "auto" and method.needs == "black box" and evidence.n_masks:
+        return evidence.n_masks * (1 if method.shared else n_targets)
+    return asked
 
 
 def _sha(folder: AnyPath) -> str:
@@ -541,7 +545,7 @@ def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[st
     return summary
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+def _spread(values: Sequence[float | int | None]) -> dict[str, Any]:
     known = np.array([value for value in values if value is not None])
     spread: dict[str, Any] = {"n": len(known), "undefined": len(values) - len(known)}
     if len(known):

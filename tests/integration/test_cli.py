@@ -277,3 +277,37 @@ def test_help_teaches(folder: Path) -> None:
         assert "Usage" in run(command, "--help").stdout
     assert "goes on where it stopped" in " ".join(run("explain", "--help").stdout.split())
     assert run("--version").stdout.startswith("chiaroscuro 0.")
+
+
+def test_explain_by_another_method(folder: Path) -> None:
+    words = ("explain", "painting.png", "-d", "bright:find", "--passes", "60", "--out", "out")
+    result = run(*words, "--method", "occlusion")
+    assert "fidelity" not in result.stdout
+    made = folder / "out" / "painting"
+    manifest = json.loads((made / "manifest.json").read_text())
+    assert manifest["settings"]["method"] == "occlusion"
+    assert manifest["settings"]["passes"] <= 60
+    assert manifest["targets"][0]["fidelity"] is None
+    assert "mean over the windows" in manifest["meaning"]
+    assert cs.Evidence.load(made / "evidence.npz").n_masks == 0
+    run(*words)  # D-RISE goes on in the same folder
+    assert cs.Evidence.load(made / "evidence.npz").n_masks == 60
+    run(*words, "--method", "rise")
+    assert cs.Evidence.load(made / "evidence.npz").n_masks == 60
+
+
+def test_explain_says_what_a_method_needs(folder: Path) -> None:
+    words = ("explain", "painting.png", "-d", "bright:find", "--method")
+    gradient = run(*words, "gradcam", expect=1)
+    assert "black box" in gradient.stderr
+    assert "form=torch" in gradient.stderr
+    assert "unknown method 'gradkam'" in run(*words, "gradkam", expect=2).stderr
+    assert "search: wanted at least" in run(*words, "search", "--passes", "9", expect=1).stderr
+
+
+def test_a_result_of_another_picture_is_not_written_over_by_any_method(folder: Path) -> None:
+    words = ("explain", "painting.png", "-d", "bright:find", "--passes", "20", "--out", "out")
+    run(*words)
+    Image.new("RGB", (64, 40), "grey").save("painting.png")
+    refused = run(*words, "--method", "occlusion", expect=1)
+    assert "--overwrite" in refused.stderr

@@ -265,3 +265,58 @@ def test_results_of_two_detectors_are_not_mixed(results: Path) -> None:
     explain("second.png", detector="bright:stops")
     result = run("evaluate", "out", expect=1)
     assert "several detectors (bright:find, bright:stops)" in result.stderr
+
+
+def test_other_methods_are_scored_beside(results: Path) -> None:
+    printed = run("evaluate", "out", "--methods", "occlusion,rise,gradcam", "--no-baselines")
+    lines = {line.split()[0]: line.split() for line in printed.stdout.splitlines() if line}
+    assert set(lines) >= {"map", "occlusion", "rise"}
+    assert "left out: picture painting map gradcam: method gradcam: wanted" in printed.stderr
+    assert "black box" in printed.stderr
+    out = results / "evaluation-chiaroscuro"
+    rows = pq.read_table(out / "scores.parquet").to_pylist()
+    assert [row["map"] for row in rows] == ["map", "occlusion", "rise"]
+    assert rows[1]["fidelity"] is None
+    costs = {row["method"]: row for row in pq.read_table(out / "costs.parquet").to_pylist()}
+    assert costs["occlusion"]["passes"] <= 60  # as many as the saved map had
+    assert costs["rise"]["passes"] == 60
+    told = json.loads((out / "evaluation.json").read_text())["methods"]
+    assert told["occlusion"]["family"] == "perturbation"
+    assert told["occlusion"]["passes"]["median"] == costs["occlusion"]["passes"]
+    kept = json.loads((out / "methods/occlusion/painting/manifest.json").read_text())
+    assert kept["settings"]["method"] == "occlusion"
+
+
+def test_maps_of_other_methods_are_made_once(results: Path) -> None:
+    run("evaluate", "out", "--methods", "occlusion", "--no-baselines")
+    before = sys.modules["bright"].passes  # type: ignore[attr-defined]
+    run("evaluate", "out", "--methods", "occlusion", "--no-baselines")
+    assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]
+    run("evaluate", "out", "--methods", "occlusion", "--no-baselines", "--passes", "30")
+    assert sys.modules["bright"].passes > before  # type: ignore[attr-defined]
+
+
+def test_other_methods_are_as_steady_as_they_are(results: Path) -> None:
+    explain("painting.png", "--overwrite", detector="bright:trained")
+    options = ("--stability", "--randomisation", "--no-baselines")
+    printed = run("evaluate", "out", "-m", "occlusion", *options).stdout
+    assert "occlusion, stability, another seed: linear 1.000" in printed
+    assert "occlusion, stability, slight noise: linear" in printed
+    assert "occlusion, randomisation, stage 2: linear" in printed
+    rows = pq.read_table("out/evaluation-chiaroscuro/randomisation.parquet").to_pylist()
+    assert [row["map"] for row in rows] == ["map", "map", "occlusion", "occlusion"]
+    assert rows[2]["mean_weight"] is None
+
+
+def test_a_map_of_another_method_is_evaluated_like_any(results: Path) -> None:
+    explain("painting.png", "--method", "occlusion", "--overwrite")
+    printed = run("evaluate", "out", "--stability", "--no-baselines").stdout
+    assert "correlation with the map of slight noise: linear" in printed
+    assert {line.split()[0] for line in printed.splitlines() if line} >= {"map"}
+
+
+def test_unknown_methods_are_refused_before_any_pass(results: Path) -> None:
+    before = sys.modules["bright"].passes  # type: ignore[attr-defined]
+    result = run("evaluate", "out", "--methods", "occlusion,lyme", expect=2)
+    assert "unknown method 'lyme'" in result.stderr
+    assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]

@@ -81,7 +81,8 @@ def evaluate(
         typer.Option(
             metavar="N|auto",
             help="Detector passes of each of them for a picture; auto is as many as the saved map "
-            "took for those that only ask, and what the others usually take.",
+            "took for those that only ask (for each target, where targets cannot share them), and "
+            "what the others usually take.",
         ),
     ] = "auto",
     stability: Annotated[
