@@ -139,11 +139,14 @@ class TorchRetinaFace(RetinaFaceDetector):
         """All anchors' proposals, with gradients; see the ``Differentiable`` protocol."""
         output = self.network(images)
         anchors = make_anchors(*images.shape[2:], images.device)
-        boxes = decode_boxes(output.regression, anchors)
-        scores = output.logits.softmax(dim=-1)[..., 1]
         labels = torch.zeros(len(anchors), dtype=torch.int64, device=images.device)
         extent = float(images.shape[2]), float(images.shape[3])
-        return [RawProposals(b, s, labels, extent) for b, s in zip(boxes, scores, strict=True)]
+        return [
+            RawProposals(decode_boxes(regression, anchors), scores, labels, extent)
+            for regression, scores in zip(
+                output.regression, output.logits.softmax(dim=-1)[..., 1], strict=True
+            )
+        ]
 
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
         """Parts of the loss of a batch of crops; see :class:`~chiaroscuro.detectors.Trainable`."""
