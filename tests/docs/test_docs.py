@@ -30,6 +30,7 @@ from typer.testing import CliRunner
 
 import chiaroscuro as cs
 from chiaroscuro.cli import app
+from chiaroscuro.methods import METHODS
 from chiaroscuro.workflow import Picture, Settings, explain_picture
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -159,6 +160,24 @@ def test_command_line_reference_is_up_to_date() -> None:
     reference = runpy.run_path(str(DOCS / "cli_reference.py"))["reference"]
     page = DOCS / "reference" / "cli.md"
     assert page.read_text() == reference(), "run: python docs/cli_reference.py"
+
+
+def test_table_of_methods_is_up_to_date() -> None:
+    taxonomy = runpy.run_path(str(DOCS / "methods_table.py"))["taxonomy"]
+    page = DOCS / "methods" / "taxonomy.md"
+    assert page.read_text() == taxonomy(), "run: python docs/methods_table.py"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_has_a_page_with_its_unit_and_source(name: str) -> None:
+    folder, method = DOCS / "methods", METHODS[name]
+    page = runpy.run_path(str(DOCS / "methods_table.py"))["page_of"](name)
+    text = " ".join((folder / f"{page}.md").read_text().split())
+    assert f"(`{name}`)" in text.split(" ## ")[0]
+    assert method.meaning in text
+    for number in re.findall(r"arXiv:\d+\.\d+", method.source):
+        assert number in text
+    assert page in (folder / "index.md").read_text().split("```{toctree}")[1].split()
 
 
 @pytest.mark.parametrize("name", cs.__all__)

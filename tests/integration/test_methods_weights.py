@@ -23,6 +23,7 @@ pytestmark = [
     ),
 ]
 
+MUSICIANS = 435844  # two faces side by side
 CROWD = 436622  # faces of many sizes
 LARGE, LARGE_TOO, SMALL = [224, 176, 291, 252], [155, 140, 229, 225], [202, 23, 227, 57]
 
@@ -56,26 +57,40 @@ def faces(detector: Differentiable, image: Tensor, *boxes: list[int]) -> tuple[T
     return tuple(found[int(i)] for i in torch.cdist(wanted, centres).argmin(dim=1))
 
 
-def test_faces_of_two_sizes_have_two_maps(detector: Differentiable) -> None:
-    image = PAINTINGS[CROWD].read()
-    targets = faces(detector, image, LARGE, SMALL)
-    for name in ("gradcam", "excitation-backprop"):
-        answer = ask(name, detector, image, targets)
-        for found, target in zip(answer.saliency, targets, strict=True):
-            assert peaks_inside(found, target), name
-        assert not torch.allclose(answer.saliency[0], answer.saliency[1])
+@pytest.mark.parametrize(
+    "name", ["gradcam", "gradcam++", "smooth-gradcam++", "excitation-backprop"]
+)
+def test_two_faces_have_two_maps_and_each_peaks_on_its_own(
+    name: str, detector: Differentiable
+) -> None:
+    """Of one size, where the class head is the same linear function of both."""
+    image = PAINTINGS[MUSICIANS].read()
+    targets = as_targets(detector.detect(image[None])[0].above(0.5))[:2]
+    answer = ask(name, detector, image, targets)
+    for found, target in zip(answer.saliency, targets, strict=True):
+        assert peaks_inside(found, target)
+    assert not torch.allclose(answer.saliency[0], answer.saliency[1])
 
 
-def test_faces_of_one_size_share_a_map_and_the_notes_say_so(detector: Differentiable) -> None:
-    """A known weakness: the class head is one linear function, the same for both faces."""
+def test_gradcam_of_a_face_that_touches_another_may_peak_there_and_says_so(
+    detector: Differentiable,
+) -> None:
+    """Its known weakness, which excitation backprop has not: it weighs whole channels."""
     image = PAINTINGS[CROWD].read()
     targets = faces(detector, image, LARGE, LARGE_TOO)
     answer = ask("gradcam", detector, image, targets)
-    first, second = (one / one.max() for one in answer.saliency)
-    torch.testing.assert_close(first, second, atol=1e-3, rtol=1e-3)
+    assert not peaks_inside(answer.saliency[1], targets[1])
     assert answer.notes[0].startswith("target 2: the map is highest outside the box")
     excited = ask("excitation-backprop", detector, image, targets).saliency
     assert all(peaks_inside(one, t) for one, t in zip(excited, targets, strict=True))
+
+
+def test_cam_is_shared_by_faces_of_one_size_and_says_so(detector: Differentiable) -> None:
+    """Its known weakness: it is a map of the class."""
+    image = PAINTINGS[CROWD].read()
+    answer = ask("cam", detector, image, faces(detector, image, LARGE, LARGE_TOO))
+    torch.testing.assert_close(answer.saliency[0], answer.saliency[1], atol=1e-2, rtol=1e-2)
+    assert "targets of one size have one map" in answer.notes[-1]
 
 
 @pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.needs == "gradients"])

@@ -119,9 +119,10 @@ class Differentiable(Detector, Protocol):
 
     @property
     def feature_layers(self) -> tuple[str, ...]:
-        """Modules that class scores are read from, by name: one a scale.
+        """Modules that the detector's heads are slid over, by name: one a scale.
 
-        Their outputs are ``1 channels h w``; a proposal is read from one of them.
+        Their outputs are ``n channels h w``; a proposal is read from one of them. Where the last
+        layer of the class head reads others, a detector may name those as ``class_layers``.
         """
         ...
 

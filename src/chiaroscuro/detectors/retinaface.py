@@ -119,11 +119,13 @@ class TorchRetinaFace(RetinaFaceDetector):
 
     Attributes:
         network: shared, not copied: what is trained or hooked outside is what detects here.
-        feature_layers: what the class heads read, one layer a stride.
+        feature_layers: what the heads, context modules first, are slid over; one layer a stride.
+        class_layers: what the class heads' one linear layer reads.
         excitation_layer: of stride 4: where excitation backprop stops.
     """
 
-    feature_layers = ("context.0", "context.1", "context.2")
+    feature_layers = ("pyramid.lateral.2", "pyramid.merge_middle", "pyramid.merge_fine")
+    class_layers = ("context.0", "context.1", "context.2")
     excitation_layer = "backbone.stage1.2"
 
     def __init__(self, network: RetinaFaceNetwork, info: DetectorInfo) -> None:

@@ -7,17 +7,18 @@ arXiv:1908.01224, section 3. These two are our own: torchcam 0.5 leaves out the 
 Grad-CAM++ differ (it divides a copy), and its smooth form lays the weights over the features of the
 last noisy picture.
 
-A detector reads each proposal from one of several layers, one a scale. The map is that of the layer
-that the target is read from, found by the gradient. How well the proposal's box fits is taken as it
-is: its gradient would be the larger one, and tell which features move the box. Weights are one a
-channel, so a map may also light up at other objects of the target's size with the same features.
+A detector slides one head over several layers, one a scale. The three Grad-CAMs are of the layer
+that the target is read from, found by the gradient, and of the window that its score reads there:
+this is all the picture that the head sees of it. Without the window a map would be one of the
+class, highest at the strongest object of that size. How well the proposal's box fits is taken as
+it is: its gradient would be the larger one, and tell which features move the box.
 """
 
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chiaroscuro.errors import UnsupportedMethodError
@@ -81,8 +82,7 @@ def _class_head(
     if found is None:
         return None
     layer, gradient = found
-    strength = gradient[0].abs().amax(dim=0)
-    cells = (strength > _NO_LARGER * strength.max()).nonzero()
+    cells = _window(gradient[0]).nonzero()
     if len(cells) != 1:
         raise UnsupportedMethodError(
             "cam",
@@ -93,6 +93,12 @@ def _class_head(
     row, column = cells[0].tolist()
     spoken = torch.einsum("c,chw->hw", gradient[0, :, row, column], seen.outputs[layer][0]).detach()
     return layer, (spoken - spoken[row, column] + odds.detach()).cpu()
+
+
+def _window(gradient: Float[Tensor, "channels h w"]) -> Bool[Tensor, "h w"]:
+    """The cells that a score reads."""
+    strength = gradient.abs().amax(dim=0)
+    return strength > _NO_LARGER * strength.max()
 
 
 def gradcam(question: Question) -> Answer:
@@ -116,8 +122,10 @@ def gradcam(question: Question) -> Answer:
             if found is None:
                 maps.append(torch.zeros(question.size))
             else:
-                (cells,) = extractors[found[0]](index, weights, normalized=False, retain_graph=True)
-                maps.append(seen.enlarge(cells[0].cpu(), scores.extent, *question.size))
+                layer, gradient = found
+                (cells,) = extractors[layer](index, weights, normalized=False, retain_graph=True)
+                shown = (cells[0] * _window(gradient[0])).cpu()
+                maps.append(seen.enlarge(shown, scores.extent, *question.size))
             read.append(found[0] if found else None)
             tell(question, scores, index + 1)
         saliency = scores.checked(maps)
@@ -156,6 +164,7 @@ class _Powers:
 
     layer: str
     features: Float[Tensor, "channels h w"]
+    window: Bool[Tensor, "h w"]
     first: Float[Tensor, "channels h w"]
     second: Float[Tensor, "channels h w"]
     third: Float[Tensor, "channels h w"]
@@ -174,7 +183,8 @@ class _Powers:
         excited = (self.features.clamp(min=0) * third).sum(dim=(1, 2), keepdim=True)
         alpha = torch.where(second > 0, second / (2 * second + excited), 0)
         weights = (alpha * first).sum(dim=(1, 2))
-        return torch.einsum("c,chw->hw", weights, self.features).clamp(min=0).cpu()
+        spoken = torch.einsum("c,chw->hw", weights, self.features).clamp(min=0)
+        return (spoken * self.window).cpu()
 
 
 def _plus_plus(question: Question, method: str, samples: int) -> Answer:
@@ -220,7 +230,14 @@ def _at_the_picture(
         layer, gradient = found
         features = seen.outputs[layer].detach()[0]
         none = torch.zeros_like(features)
-        one = _Powers(layer=layer, features=features, first=none, second=none, third=none)
+        one = _Powers(
+            layer=layer,
+            features=features,
+            window=_window(gradient[0]),
+            first=none,
+            second=none,
+            third=none,
+        )
         if keep_gradient:
             one.add(gradient)
         powers.append(one)
@@ -264,16 +281,21 @@ def _elsewhere(question: Question, maps: Float[Tensor, "targets height width"]) 
         inside = x1 - 1 < column < x2 and y1 - 1 < row < y2
         if bool(one.any()) and not inside:
             notes.append(
-                f"target {number}: the map is highest outside the box; it weighs whole channels, "
-                "so other places with the same features, such as other faces of that size, are in "
-                "it too"
+                f"target {number}: the map is highest outside the box, in the window around it "
+                "that the score reads; it weighs whole channels, and what speaks for a face there "
+                "may be another face"
             )
     return notes
 
 
 def _feature_layers(question: Question, method: str) -> tuple[str, ...]:
-    """The layers that the detector says its class scores are read from."""
+    """The layers that the detector says its class scores are read from.
+
+    For CAM those that the last layer of its head reads, where the detector tells them apart.
+    """
     detector = differentiable(question.detector, method)
+    if method == "cam" and hasattr(detector, "class_layers"):
+        return tuple(detector.class_layers)
     if not detector.feature_layers:
         raise UnsupportedMethodError(
             method,
