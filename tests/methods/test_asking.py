@@ -86,9 +86,9 @@ def test_additive_evidence_is_found_where_it_is(method):
     assert BOX[1] <= row < BOX[3]
 
 
-def test_rise_finds_additive_evidence_above_the_coverage_of_its_masks():
+def test_rise_finds_additive_evidence_above_the_noise_of_its_masks():
     saliency = explained("rise", additive, n_masks=2000).saliency[0]
-    assert within(saliency, LEFT) > within(saliency, RIGHT) > within(saliency, ELSEWHERE) > 0.2
+    assert within(saliency, LEFT) > within(saliency, RIGHT) > 2 * abs(within(saliency, ELSEWHERE))
 
 
 def test_occlusion_is_the_mean_fall_over_the_windows_by_hand():

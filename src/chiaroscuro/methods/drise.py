@@ -29,6 +29,9 @@ def drise(question: Question) -> Answer:
 def rise(question: Question) -> Answer:
     """RISE as published (arXiv:1806.07421, equation 6), from the evidence of a D-RISE run.
 
+    Less the mean weight, which that sum has everywhere: the order of the pixels is the same, and 0
+    means that showing the pixel changes nothing.
+
     The weight of a mask is the highest score of a proposal of the target's class, wherever it is;
     of any class for a target without label. Targets of one class have one and the same map.
     """
@@ -41,8 +44,9 @@ def rise(question: Question) -> Answer:
             scores = scores * (evidence.labels == target.label)
         empty = torch.zeros(evidence.n_masks)
         rows.append(empty.scatter_reduce_(0, index, scores, "amax"))
+    weights = torch.stack(rows)
     estimates = estimators.estimate(
-        evidence.masks, question.pixels, torch.stack(rows), question.targets, "paper"
+        evidence.masks, question.pixels, weights, question.targets, "paper"
     )
     scale = evidence.n_masks * evidence.design.keep_probability
     notes = []
@@ -53,7 +57,8 @@ def rise(question: Question) -> Answer:
             "same map; drise asks for the target itself"
         )
     return Answer(
-        saliency=torch.stack([one.saliency for one in estimates]) / scale,
+        saliency=torch.stack([one.saliency for one in estimates]) / scale
+        - weights.mean(dim=1)[:, None, None],
         passes=evidence.n_masks,
         standard_error=torch.stack([one.standard_error for one in estimates]) / scale,
         fidelity=torch.tensor([one.fidelity for one in estimates]),
