@@ -45,6 +45,7 @@ _SMOOTH_PRECISION = 0.01  # of the coefficients of the smooth maps
 _SMALLEST, _LARGEST = 0.2, 0.85  # shares shown: in box areas, in pictures
 _CHECKED = (0.25, 0.5, 1.0, 2.0), (0.1, 0.3, 0.6)  # where curves are checked, likewise
 _N_ORDERS = 4
+_DENSITIES = ("the model", "the model without its regions")  # orders whose values are log odds
 _CHECKS = 2 * _N_ORDERS * sum(len(points) for points in _CHECKED)
 _LEAST = 2 + _ROUND + _CHECKS  # passes a target
 
@@ -66,10 +67,12 @@ def search(question: Question) -> Answer:
             f"{observed} of them masks, got {question.budget}"
         )
     ours = question.evidence.explain(question.targets, estimator=question.estimator).saliency
-    maps, notes, passes = [], [], observed
+    maps, winners, notes, passes = [], [], [], observed
     for i, target in enumerate(question.targets):
         asked = _Asked(replace(question, targets=(target,)), ours[i], each)
-        maps.append(_searched(asked, each, question.seed + i))
+        winner, saliency = _searched(asked, each, question.seed + i)
+        winners.append(winner)
+        maps.append(saliency)
         passes += asked.asker.passes
         if not bool(maps[-1].any()):
             notes.append(
@@ -77,15 +80,23 @@ def search(question: Question) -> Answer:
                 "anything that overlaps the box; the map is zero because there is no evidence, not "
                 "because nothing matters"
             )
+        elif winner not in _DENSITIES:
+            notes.append(
+                f"target {i + 1}: no order that was found does better than {winner}; the map is "
+                "that, and only the order of its values means something"
+            )
     return Answer(
         saliency=torch.stack(maps),
         passes=passes,
         notes=tuple(notes),
-        settings={"protocol": _PROTOCOL},
+        settings={"protocol": _PROTOCOL, "orders": winners},
     )
 
 
-def _searched(asked: "_Asked", budget: int, seed: int) -> Float32[Tensor, "height width"]:
+def _searched(
+    asked: "_Asked", budget: int, seed: int
+) -> tuple[str, Float32[Tensor, "height width"]]:
+    """The best of the orders at hand, by name, and its density."""
     generator = torch.Generator().manual_seed(seed)
     everything = torch.ones(asked.size, dtype=torch.bool)
     asked.ask([everything, ~everything])
@@ -95,11 +106,17 @@ def _searched(asked: "_Asked", budget: int, seed: int) -> Float32[Tensor, "heigh
         spread = _SPREAD[number * len(_SPREAD) // rounds]
         asked.ask(_drawn(asked, density, spread, generator))
         if not any(asked.answers):
-            return torch.zeros(asked.size)
+            return "none", torch.zeros(asked.size)
         density, smooth = asked.fitted()
-    orders = [density, smooth, asked.box_first(density), asked.box]
-    gains = [asked.gain_of(order) for order in orders]
-    return orders[gains.index(max(gains))].float()
+    orders = {
+        "the model": density,
+        "the model without its regions": smooth,
+        "the box from its middle outwards, then the model": asked.box_first(density),
+        "the box from its middle outwards": asked.box,
+    }
+    gains = {name: asked.gain_of(order) for name, order in orders.items()}
+    winner = max(gains, key=lambda name: gains[name])
+    return winner, orders[winner].float()
 
 
 def _drawn(
