@@ -2,7 +2,7 @@
 
     python benchmarks/methods.py [--pictures 20] [--detectors retinaface centerface] [--steady 2]
 
-Met-faces at 416 pixels in an order drawn once, one found face a picture (a weak one as often as a strong one).
+Met-faces at 416 pixels in an order drawn once, one found face a picture, in turn strong and weak.
 Each method gets the same 400 passes a target if it only asks, and what it usually takes if it looks
 into the network: for RetinaFace then the torch form of the same weights. Curves under our own
 protocol and under the painting paper's, which no method was made for. Stability (another seed,

@@ -10,6 +10,7 @@ go all the way from a filled picture.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
@@ -76,7 +77,7 @@ def smoothgrad(question: Question) -> Answer:
         return mean[0].amax(dim=0)
 
     answer = _each(question, "smoothgrad", explain)
-    return _with_settings(answer, samples=samples, noise=NOISE)
+    return replace(answer, settings={"samples": samples, "noise": NOISE})
 
 
 def integrated_gradients(question: Question) -> Answer:
@@ -106,7 +107,8 @@ def integrated_gradients(question: Question) -> Answer:
         return (weights[0] - weights[1]).cpu()
 
     answer = _each(question, "integrated-gradients", explain, rise)
-    return _with_settings(answer, steps=steps, fill=question.design.describe()["fill"])
+    fill_name = question.design.describe()["fill"]
+    return replace(answer, settings={"steps": steps, "fill": fill_name})
 
 
 def _each(
@@ -140,9 +142,3 @@ def _gaps(sums: Float[Tensor, " targets"], wanted: Float[Tensor, " targets"]) ->
         )
         if abs(found - rise) > max(_GAP * abs(rise), _ROUNDING)
     ]
-
-
-def _with_settings(answer: Answer, **settings: object) -> Answer:
-    return Answer(
-        saliency=answer.saliency, passes=answer.passes, notes=answer.notes, settings=settings
-    )
