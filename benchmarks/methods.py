@@ -7,8 +7,7 @@ Each method gets the same 400 passes a target if it only asks, and what it usual
 into the network: for RetinaFace then the torch form of the same weights. Curves under our own
 protocol and under the painting paper's, which no method was made for. Stability (another seed,
 noise of two grey levels) and sanity (the last quarter of the layers shuffled) on the first
-``--steady`` pictures. Memory is the peak above what the detector alone needs, each method in a
-process of its own.
+``--steady`` pictures.
 
 Rows are kept in ``benchmarks/runs/methods/`` (not in git); the same command goes on, and a higher
 number of pictures adds to what is there. Writes ``docs/methods/table.md``.
@@ -16,9 +15,6 @@ number of pictures adds to what is there. Writes ``docs/methods/table.md``.
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -149,30 +145,6 @@ def run(detector_name, wanted, n_steady):
         print(detector_name, number + 1, picture, flush=True)
 
 
-def memory(detector_name, name):
-    """Peak above the detector's own passes, MB; in a process of its own."""
-    asked, looked_into = detectors(detector_name)
-    _, image, target = next(iter(pictures(asked, 1)))
-    own = asked if name == PUBLISHED or METHODS[name].needs == "black box" else looked_into or asked
-    for _ in range(3):
-        own.detect(image[None].expand(4, -1, -1, -1))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    explained(name, image, asked, looked_into, target)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
-def memories(detector_name):
-    file = RUNS / f"memory-{detector_name}.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    for name in NAMES:
-        if name not in known:
-            command = [sys.executable, __file__, "--memory-of", detector_name, name]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            known[name] = float(done.stdout) if done.returncode == 0 else None
-            file.write_text(json.dumps(known, indent=1))
-    return known
-
-
 def cell(values, digits=3):
     values = [value for value in values if value is not None]
     if not values:
@@ -181,7 +153,7 @@ def cell(values, digits=3):
     return f"{middle:.{digits}f} ({low:.2f} to {high:.2f})"
 
 
-def table(detector_name, memory_of):
+def table(detector_name):
     files = sorted((RUNS / detector_name).glob("*.json"))
     pictures_rows = [json.loads(file.read_text()) for file in files]
     pictures_rows = [rows for rows in pictures_rows if "random" in rows]  # the last: complete
@@ -194,8 +166,8 @@ def table(detector_name, memory_of):
         f"### {detector_name}: {len(pictures_rows)} targets\n",
         "| method | overall, mean | overall | insertion | deletion | overall, painting protocol "
         "| pointing | energy in box | another seed | slight noise | shuffled weights | passes "
-        "| times a pass | MB |",
-        "|---" * 14 + "|",
+        "| times a pass |",
+        "|---" * 13 + "|",
     ]
     refused = {}
     for mean, name, rows in sorted(order, reverse=True):
@@ -211,12 +183,11 @@ def table(detector_name, memory_of):
             for what in ("seed", "noise", "shuffled")
         ]
         told = f"{name} ({lost} without a map)" if lost else name
-        cost = ["-"] * 3
+        cost = ["-"] * 2
         if name in NAMES:
             cost = [
                 f"{np.median([row['passes'] for row in usable]):.0f}",
                 f"{np.median([row['times'] for row in usable]):.1f}",
-                "-" if memory_of.get(name) is None else f"{memory_of[name]:.0f}",
             ]
         cells = [
             told if name in NAMES else f"*{told}*",
@@ -259,18 +230,14 @@ if __name__ == "__main__":
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--steady", type=int, default=2)
     parser.add_argument("--detectors", nargs="+", default=["retinaface", "centerface"])
-    parser.add_argument("--memory-of", nargs=2, metavar=("DETECTOR", "METHOD"))
     parser.add_argument("--table-only", action="store_true")
     asked_for = parser.parse_args()
-    if asked_for.memory_of:
-        memory(*asked_for.memory_of)
-    else:
-        parts = []
-        for one in asked_for.detectors:
-            if not asked_for.table_only:
-                run(one, asked_for.pictures, asked_for.steady)
-            parts.append(table(one, memories(one)))
-            beside_search(one)
-        TABLE.parent.mkdir(parents=True, exist_ok=True)
-        TABLE.write_text("\n\n".join(parts) + "\n")
-        print(TABLE)
+    parts = []
+    for one in asked_for.detectors:
+        if not asked_for.table_only:
+            run(one, asked_for.pictures, asked_for.steady)
+        parts.append(table(one))
+        beside_search(one)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.write_text("\n\n".join(parts) + "\n")
+    print(TABLE)
