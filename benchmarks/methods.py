@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
@@ -91,19 +90,22 @@ def measured(name, image, target, asked, looked_into, steady):
         **scored(image, target, saliency, asked),
     }
     if steady:
-        noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
-        noisy = (image.float() / 255 + (2 * noise - 1) * 2 / 255).clamp(0, 1)
-        others = {
-            "seed": lambda: explained(name, image, asked, looked_into, target, seed=1),
-            "noise": lambda: explained(name, noisy, asked, looked_into, target),
-        }
+        agreements = metrics.repeatability(
+            image,
+            result,
+            0,
+            lambda other, seed: explained(name, other, asked, looked_into, target, seed),
+        )
+        row["seed"], row["noise"] = (linear(one) for (one,) in agreements.values())
         if looked_into is not None:
             _, _, shuffled = next(iter(randomised(looked_into, stages=4)))
-            others["shuffled"] = lambda: explained(name, image, shuffled, shuffled, target)
-        for what, make in others.items():
-            agreement = agreement_or_none(saliency, make().saliency[0], target)
-            row[what] = None if agreement is None else agreement.linear
+            other = explained(name, image, shuffled, shuffled, target).saliency[0]
+            row["shuffled"] = linear(agreement_or_none(saliency, other, target))
     return row
+
+
+def linear(agreement):
+    return None if agreement is None else agreement.linear
 
 
 def scored(image, target, saliency, detector):

@@ -69,7 +69,8 @@ def overlay(
     Args:
         image: ``3 height width``, uint8 or float32 in [0, 1].
         saliency: raw values.
-        standard_error: of the values; every colour is strong when not given.
+        standard_error: of the values; every colour is strong when not given or 0
+            everywhere, as of a method that knows none.
         colours: a matplotlib colour map.
         opacity: of the strongest colours, in [0, 1].
 
@@ -83,7 +84,7 @@ def overlay(
     scaled = Normalize(*value_range(saliency, colours), clip=True)(saliency.numpy())
     tint = np.asarray(_colour_map(colours)(scaled))[..., :3]
     sure = np.ones(saliency.shape)
-    if standard_error is not None:
+    if standard_error is not None and bool(standard_error.any()):
         noise = standard_error.numpy().clip(min=1e-12)
         sure = ((np.abs(saliency.numpy()) / noise - 1) / 3).clip(0, 1)
     alpha = opacity * (0.5 + 0.5 * sure[..., None])

@@ -7,7 +7,6 @@ there. A figure that cannot be had is counted with its reason, and never average
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,15 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from chiaroscuro import bundle, metrics, plots
+from chiaroscuro import bundle, metrics, plots, remaking
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.detectors import Detector
-from chiaroscuro.detectors.protocol import checked_detect, torch_network
+from chiaroscuro.detectors.protocol import torch_network
 from chiaroscuro.errors import BundleError, InputError, UndefinedMetricError
 from chiaroscuro.evidence import Evidence
-from chiaroscuro.methods import explain, method_named
+from chiaroscuro.methods import method_named
 from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.collection import protocol_of_sets
 from chiaroscuro.metrics.maps import ordered_map
@@ -209,7 +208,9 @@ def _evaluate_picture(
             explained, baselines = saved.explanation, settings.baselines
         else:
             kept = out / "methods" / name / folder.name
-            explained, cost = _by_method(name, saved, evidence, detector, settings, kept)
+            explained, cost = remaking.by_method(
+                name, saved, evidence, detector, settings.passes, settings.batch_size, kept
+            )
             part["costs"].append({"picture": folder.name, **cost})
             baselines = False
     except InputError as reason:
@@ -253,84 +254,43 @@ def _score(
                 **_of_map(saliency, target),
             }
         )
-    again = _Again(
-        name=name,
-        explained=explained,
-        evidence=evidence,
-        detector=detector,
-        settings=settings,
-    )
+    make = remaking.again(explained, evidence, detector, settings.batch_size)
     told = {"picture": saved.name, "map": name}
     if settings.stability:
-        part["stability"].extend({**told, **row} for row in again.stability())
+        of_drise = name == MAP and explained.settings["method"] == "drise"
+        compared = (
+            metrics.stability(
+                evidence.image,
+                detector,
+                explained.targets,
+                reference=explained,
+                n_masks=evidence.n_masks,
+                seed=evidence.seed,
+                design=evidence.design,
+                estimator=str(explained.settings["estimator"]),
+                batch_size=settings.batch_size,
+            )
+            if of_drise
+            else metrics.repeatability(evidence.image, explained, evidence.seed, make)
+        )
+        part["stability"].extend({**told, **row} for row in _stability(compared))
     if settings.randomisation:
-        part["randomisation"].extend({**told, **row} for row in again.randomisation())
-
-
-def _by_method(
-    name: str,
-    saved: SavedResult,
-    evidence: Evidence,
-    detector: Detector,
-    settings: EvaluationSettings,
-    folder: AnyPath,
-) -> tuple[Explanation, dict[str, Any]]:
-    """Maps of the saved targets by another method, and what they cost; kept in ``folder``."""
-    asked = _passes(name, evidence, len(saved.explanation), settings.passes)
-    if (folder / "manifest.json").is_file():
-        manifest = bundle.read_json(folder / "manifest.json")
-        if manifest.get("asked_passes") == asked and manifest.get("of") == _sha(saved.folder):
-            return Explanation.load(folder), manifest["cost"]
-    began = time.perf_counter()
-    checked_detect(detector, evidence.image[None])
-    pass_seconds = time.perf_counter() - began
-    began = time.perf_counter()
-    explained = explain(
-        evidence.image,
-        detector,
-        saved.explanation.targets,
-        method=name,
-        n_masks=asked,
-        seed=evidence.seed,
-        design=evidence.design,
-        batch_size=settings.batch_size,
-        evidence=evidence if evidence.n_masks else None,
-    )
-    cost = {
-        "method": name,
-        "targets": len(explained),
-        "passes": explained.settings.get("passes", explained.settings.get("n_masks")),
-        "seconds": time.perf_counter() - began,
-        "pass_seconds": pass_seconds,
-    }
-    manifest = {"asked_passes": asked, "of": _sha(saved.folder), "cost": cost}
-    explained.save(folder, manifest=manifest)
-    return explained, cost
-
-
-def _passes(name: str, evidence: Evidence, n_targets: int, asked: int | Literal["auto"]) -> Any:
-    """Equal passes unless told otherwise: what only asks gets as many as the saved maps took.
-
-    As many for every target, where targets cannot share them.
-    """
-    method = method_named(name)
-    if asked == "auto" and method.needs == "black box" and evidence.n_masks:
-        return evidence.n_masks * (1 if method.shared else n_targets)
-    return asked
-
-
-def _sha(folder: AnyPath) -> str:
-    told = hashlib.sha256()
-    for name in ("saliency.npz", "manifest.json"):
-        told.update((folder / name).read_bytes())
-    return told.hexdigest()
+        stages = metrics.randomisation(
+            evidence.image,
+            detector,
+            explained.targets,
+            reference=explained,
+            explain=lambda changed: make(evidence.image, evidence.seed, changed),
+            seed=evidence.seed,
+        )
+        part["randomisation"].extend({**told, **row} for row in _randomisation(stages))
 
 
 def _fingerprint(
     folder: AnyPath, name: str, detector: Detector, settings: EvaluationSettings
 ) -> str:
     asked = {
-        "of": _sha(folder),
+        "of": remaking.fingerprint(folder),
         "version": __version__,
         "detector": detector.info.name,
         "map": name,
@@ -435,82 +395,32 @@ def _of_map(saliency: Tensor, target: Target) -> dict[str, float | None]:
     return values
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Again:
-    """Maps made again as they were made, of another seed, picture or detector."""
+def _stability(
+    compared: Mapping[str, Sequence[metrics.Agreement | None]],
+) -> Iterator[dict[str, Any]]:
+    for variant, agreements in compared.items():
+        for index, agreement in enumerate(agreements):
+            yield {"target": index + 1, "variant": variant, **_correlations(agreement)}
 
-    name: str
-    explained: Explanation
-    evidence: Evidence
-    detector: Detector
-    settings: EvaluationSettings
 
-    def stability(self) -> Iterator[dict[str, Any]]:
-        if self.name == MAP and self.explained.settings["method"] == "drise":
-            compared = metrics.stability(
-                self.evidence.image, self.detector, self.explained.targets, **self._choices()
-            )
-        else:
-            compared = metrics.repeatability(
-                self.evidence.image, self.explained, self.evidence.seed, self._by_method
-            )
-        for variant, agreements in compared.items():
-            for index, agreement in enumerate(agreements):
-                yield {
-                    "target": index + 1,
-                    "variant": variant,
-                    "linear": None if agreement is None else agreement.linear,
-                    "rank": None if agreement is None else agreement.rank,
-                }
+def _randomisation(stages: Sequence[metrics.RandomisedStage]) -> Iterator[dict[str, Any]]:
+    for number, stage in enumerate(stages, start=1):
+        for index, agreement in enumerate(stage.agreement):
+            yield {
+                "target": index + 1,
+                "stage": number,
+                "share": stage.share,
+                "layer": stage.layer,
+                "mean_weight": stage.mean_weight[index],
+                **_correlations(agreement),
+            }
 
-    def randomisation(self) -> Iterator[dict[str, Any]]:
-        stages = metrics.randomisation(
-            self.evidence.image,
-            self.detector,
-            self.explained.targets,
-            reference=self.explained,
-            explain=lambda changed: self._by_method(
-                self.evidence.image, self.evidence.seed, changed
-            ),
-            seed=self.evidence.seed,
-        )
-        for number, stage in enumerate(stages, start=1):
-            for index, agreement in enumerate(stage.agreement):
-                yield {
-                    "target": index + 1,
-                    "stage": number,
-                    "share": stage.share,
-                    "layer": stage.layer,
-                    "mean_weight": stage.mean_weight[index],
-                    "linear": None if agreement is None else agreement.linear,
-                    "rank": None if agreement is None else agreement.rank,
-                }
 
-    def _by_method(self, image: Tensor, seed: int, detector: Detector | None = None) -> Explanation:
-        method = str(self.explained.settings["method"])
-        passes = self.evidence.n_masks if method == "drise" else self.explained.settings["passes"]
-        return explain(
-            image,
-            detector or self.detector,
-            self.explained.targets,
-            method=method,
-            estimator=str(self.explained.settings.get("estimator", "surrogate")),
-            n_masks=int(passes),
-            seed=seed,
-            design=self.evidence.design,
-            batch_size=self.settings.batch_size,
-        )
-
-    def _choices(self) -> dict[str, Any]:
-        """The choices that a D-RISE map was made with, for maps to compare it with."""
-        return {
-            "reference": self.explained,
-            "n_masks": self.evidence.n_masks,
-            "seed": self.evidence.seed,
-            "design": self.evidence.design,
-            "estimator": str(self.explained.settings["estimator"]),
-            "batch_size": self.settings.batch_size,
-        }
+def _correlations(agreement: metrics.Agreement | None) -> dict[str, float | None]:
+    return {
+        "linear": None if agreement is None else agreement.linear,
+        "rank": None if agreement is None else agreement.rank,
+    }
 
 
 def _mapped(

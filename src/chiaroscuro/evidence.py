@@ -37,6 +37,7 @@ from chiaroscuro.similarity import mask_weights
 MAX_AUTO_MASKS = 5000
 FIRST_LOOK = 100
 FOUND_SCORE = 0.3
+_TRACES = 1e-3  # a mean weight that is next to nothing; faces barely seen have some .05
 _DRAWN_IN_ONE_GO = 512  # masks whose similarities are in memory at once
 
 
@@ -345,6 +346,12 @@ class Evidence:
                     "report anything that overlaps the box; the map is zero because there is no "
                     "evidence, not because nothing matters. Hide less (keep_probability 0.8) or "
                     "draw the box where the detector reports something"
+                )
+            elif float(w.mean()) < _TRACES:
+                notes.append(
+                    f"target {i + 1}: the detector hardly reports anything like it (mean weight "
+                    f"{float(w.mean()):.1g}), so the map is of traces; its colours are scaled to "
+                    "them"
                 )
             elif self.n_masks > 1 and float(w.max() - w.min()) == 0:
                 notes.append(

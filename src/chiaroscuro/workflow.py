@@ -261,6 +261,7 @@ def explain_into(
         detector,
         wanted,
         method=settings.method,
+        estimator=settings.estimator,
         n_masks=settings.n_masks,
         seed=settings.seed,
         design=settings.design,

@@ -184,7 +184,7 @@ def test_search_beats_where_it_started_and_the_box():
 
 
 def test_search_refuses_a_budget_that_is_no_search():
-    with pytest.raises(InputError, match=r"search: wanted at least \d+ passes for 1 targets"):
+    with pytest.raises(InputError, match=r"search: wanted at least \d+ passes for each"):
         explained("search", additive, n_masks=60)
 
 
@@ -242,6 +242,23 @@ def test_a_picture_of_one_colour_is_explained_or_said_to_be_one(method):
             assert not bool(result.saliency.any())
         if method in ("lime", "kernelshap"):
             assert "one colour" in result.notes[0]
+
+
+@pytest.mark.parametrize("method", ASKING)
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (30, 40)])
+def test_tiny_pictures_and_noise_are_explained_or_refused(method, size):
+    """SLIC finds one region in noise, and one pixel cannot be cut."""
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    small_box = [0.2, 0.1, 0.4, 0.3]  # between the centres of pixels
+    detector = scoring(lambda x: float(x.mean()))
+    if size == (1, 1) and method in ("lime", "kernelshap"):
+        with pytest.raises(InputError, match="cut into regions"):
+            cs.explain(image, detector, [small_box], method=method)
+        return
+    result = cs.explain(image, detector, [small_box], method=method)
+    assert bool(torch.isfinite(result.saliency).all())
+    if method in ("lime", "kernelshap"):
+        assert "are a grid, not superpixels" in result.notes[0]
 
 
 def test_superpixels_follow_the_edges_and_leave_no_gap():

@@ -166,7 +166,10 @@ def explain(
                     explained = explain_picture(
                         picture, model, wanted, out, settings, progress=progress
                     )
-            except ObservationInterrupted as stopped:
+            except KeyboardInterrupt as stopped:
+                if not isinstance(stopped, ObservationInterrupted):  # after the masks
+                    note(f"stopped; what was finished before {path} is kept in {out}.")
+                    raise typer.Exit(1) from stopped
                 done = stopped.evidence.n_masks if stopped.evidence else 0
                 note(
                     f"stopped; {done} masks are kept in {out / picture.name / 'evidence.npz'}. "

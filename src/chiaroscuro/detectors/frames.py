@@ -1,9 +1,10 @@
-"""A picture in a network's input, and boxes back from it."""
+"""A picture in a network's input, and boxes and maps back from it."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -77,6 +78,29 @@ class Frame:
         offset = boxes.new_tensor([left, top, left, top])
         x, y = self.picture[1] / width, self.picture[0] / height
         return (boxes - offset) * boxes.new_tensor([x, y, x, y])
+
+
+def over_picture(
+    cells: Float[Tensor, "n h w"], cell: tuple[float, float], picture: tuple[int, int]
+) -> Float[Tensor, "n height width"]:
+    """Maps of a network's cells over the picture, bilinearly; level beyond the outer centres.
+
+    Args:
+        cells: values, from the picture's top left corner.
+        cell: height and width of a cell in pixels of the picture.
+        picture: height and width of the picture.
+    """
+    down, right = (
+        _weights(n_cells, side, pixels).to(cells)
+        for n_cells, side, pixels in zip(cells.shape[1:], cell, picture, strict=True)
+    )
+    return down @ cells @ right.T
+
+
+def _weights(n_cells: int, cell: float, pixels: int) -> Float[Tensor, "pixels n_cells"]:
+    """Weight of every cell at every pixel centre, along one axis."""
+    place = ((torch.arange(pixels) + 0.5) / cell - 0.5).clamp(0, n_cells - 1)
+    return (1 - (place[:, None] - torch.arange(n_cells)).abs()).clamp(min=0)
 
 
 def pair(values: Any) -> tuple[int, int]:

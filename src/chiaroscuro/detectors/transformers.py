@@ -21,9 +21,8 @@ from typing import Any
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from chiaroscuro.detectors.frames import Frame, pair
+from chiaroscuro.detectors.frames import Frame, over_picture, pair
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.rows import Rows, kept_rows, to_proposals
@@ -238,31 +237,13 @@ def _share_of_picture(inputs: dict[str, Tensor]) -> tuple[float, float]:
 def _enlarged(
     maps: Float32[Tensor, "n h w"], share_down: float, share_across: float, size: tuple[int, int]
 ) -> Float32[Tensor, "n height width"]:
-    """The picture's part of maps of the whole input, in pixels of the picture, bilinearly."""
-    (rows, y), (columns, x) = (
-        _cells(cells, share, pixels)
-        for cells, share, pixels in zip(
-            maps.shape[1:], (share_down, share_across), size, strict=True
-        )
-    )
-    places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2)
-    return F.grid_sample(
-        maps[None, :, :rows, :columns],
-        places[None],
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )[0]
-
-
-def _cells(cells: int, share: float, pixels: int) -> tuple[int, Tensor]:
-    """How many cells the picture touches, and where in them its pixels lie, from -1 to 1.
+    """The picture's part of maps of the whole input, in pixels of the picture.
 
     Cells of padding alone are cut off first: their zeros would darken the picture's edge.
     """
-    touched = math.ceil(cells * share - 1e-4)  # less a rounding error
-    middles = (torch.arange(pixels) + 0.5) / pixels
-    return touched, middles * (2 * cells * share / touched) - 1
+    rows, columns = maps.shape[1] * share_down, maps.shape[2] * share_across
+    touched = maps[:, : math.ceil(rows - 1e-4), : math.ceil(columns - 1e-4)]  # less rounding
+    return over_picture(touched, (size[0] / rows, size[1] / columns), size)
 
 
 def _load(

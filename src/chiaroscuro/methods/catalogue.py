@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from chiaroscuro.errors import MissingDependencyError, UnknownNameError
+from chiaroscuro.methods.differentiable import differentiable
 from chiaroscuro.methods.question import Answer, Question
 
 INSTALL = "pip install 'chiaroscuro[methods]'"
@@ -62,6 +63,8 @@ class Method:
             MissingDependencyError: if a package it runs on is not installed.
             UnsupportedMethodError: if the detector is not one it can look into.
         """
+        if self.needs == "gradients":  # said before the user installs anything in vain
+            differentiable(question.detector, self.name)
         self.check_packages()
         module, _, function = self.run.partition(":")
         run: Callable[[Question], Answer] = getattr(

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from chiaroscuro.detectors.frames import over_picture
+
 
 @dataclass(slots=True, eq=False)
 class Features:
@@ -57,25 +59,12 @@ class Features:
             height: of the picture.
             width: of the picture.
         """
-        sizes = self.input_size or extent
-        down, right = (
-            _weights(n_cells, size, extent, pixels).to(cells)
-            for n_cells, size, extent, pixels in zip(
-                cells.shape, sizes, extent, (height, width), strict=True
-            )
+        given = self.input_size or extent
+        cell = tuple(
+            2 ** round(math.log2(side / n)) * whole / side
+            for n, side, whole in zip(cells.shape, given, extent, strict=True)
         )
-        return down @ cells.detach() @ right.T
-
-
-def _weights(
-    n_cells: int, input_size: float | int, extent: float | int, pixels: int
-) -> Float[Tensor, "pixels n_cells"]:
-    """Weight of every cell at every pixel centre, along one axis."""
-    stride = 2.0 ** round(math.log2(input_size / n_cells))
-    cell = stride * extent / input_size  # in pixels of the picture
-    place = ((torch.arange(pixels) + 0.5) / cell - 0.5).clamp(0, n_cells - 1)
-    distance = (place[:, None] - torch.arange(n_cells)).abs()
-    return (1 - distance).clamp(min=0)
+        return over_picture(cells.detach()[None], (cell[0], cell[1]), (height, width))[0]
 
 
 @contextmanager

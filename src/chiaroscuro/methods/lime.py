@@ -15,7 +15,7 @@ from torch import Tensor
 from chiaroscuro.errors import InputError
 from chiaroscuro.methods.asking import Asker
 from chiaroscuro.methods.question import Answer, Question
-from chiaroscuro.methods.regions import one_colour, superpixels
+from chiaroscuro.methods.regions import grid, one_colour, superpixels
 
 _MOST_REGIONS = 100
 _PASSES_A_REGION = 4  # fewer leave the regression with little more equations than unknowns
@@ -56,9 +56,16 @@ def _fitted(
     wanted = min(_MOST_REGIONS, question.budget // _PASSES_A_REGION)
     regions = superpixels(question.pixels, wanted)
     n = int(regions.max()) + 1
+    if n < 2:
+        height, width = question.size
+        raise InputError(
+            f"{name}: wanted a picture that can be cut into regions, got {width}x{height} pixels; "
+            "enlarge it, or take drise"
+        )
     notes = []
-    if one_colour(question.pixels):
-        notes.append(f"the picture has one colour, so its {n} regions are a grid, not superpixels")
+    if torch.equal(regions, grid(*question.size, wanted)):
+        why = "has one colour" if one_colour(question.pixels) else "has no edges to follow"
+        notes.append(f"the picture {why}, so its {n} regions are a grid, not superpixels")
     sets = _Sets(question, regions)
     (whole,) = sets.weights(torch.ones(1, n))
     coefficients = torch.zeros(len(question.targets), n)

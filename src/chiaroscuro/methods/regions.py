@@ -1,7 +1,7 @@
 """Regions of a picture that are hidden or shown as one: superpixels.
 
-By SLIC (Achanta et al., TPAMI 2012), as scikit-image has it. A picture without edges, of one
-colour, is cut into a grid instead.
+By SLIC (Achanta et al., TPAMI 2012), as scikit-image has it. A picture that it finds no regions in,
+of one colour or all noise, is cut into a grid instead.
 """
 
 import math
@@ -18,7 +18,7 @@ def superpixels(image: Float32[Tensor, "3 height width"], n: int) -> Int64[Tenso
 
     Args:
         image: values in [0, 1].
-        n: wanted; there may be fewer, as regions without edges are joined.
+        n: wanted; there may be fewer, down to half, as regions without edges are joined.
 
     Raises:
         ImportError: if scikit-image is not installed.
@@ -35,7 +35,8 @@ def superpixels(image: Float32[Tensor, "3 height width"], n: int) -> Int64[Tenso
         compactness=_COMPACTNESS,
         start_label=0,
     )
-    return without_gaps(torch.from_numpy(regions).long())
+    found = without_gaps(torch.from_numpy(regions).long())
+    return found if int(found.max()) + 1 > n / 2 else grid(height, width, n)
 
 
 def without_gaps(regions: Int64[Tensor, "height width"]) -> Int64[Tensor, "height width"]:

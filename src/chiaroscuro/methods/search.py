@@ -46,9 +46,9 @@ _PRECISION = 1.0  # of a region's log odds around 0
 _SMOOTH_PRECISION = 0.01  # of the coefficients of the smooth maps
 _SMALLEST, _LARGEST = 0.2, 0.85  # shares shown: in box areas, in pictures
 _CHECKED = (0.25, 0.5, 1.0, 2.0), (0.1, 0.3, 0.6)  # where curves are checked, likewise
-_N_ORDERS = 4
+_PULLS = (0.5, 2.0)  # to the box, of the orders that are checked beside the model's and the box's
 _BOX = "the box from its middle outwards"
-_CHECKS = 2 * _N_ORDERS * sum(len(points) for points in _CHECKED)
+_CHECKS = 2 * (2 + len(_PULLS)) * sum(len(points) for points in _CHECKED)
 _LEAST = 2 + _ROUND + _CHECKS  # passes a target
 
 
@@ -58,16 +58,16 @@ def search(question: Question) -> Answer:
     Raises:
         InputError: on a budget too small for one round of a target.
     """
-    if question.evidence is None or not question.evidence.n_masks:
-        raise InputError("evidence: wanted at least one mask to start from, got none")
-    observed = question.evidence.n_masks
+    observed = question.evidence.n_masks if question.evidence else 0
     each = (question.budget - observed) // len(question.targets)
     if each < _LEAST:
-        wanted = observed + _LEAST * len(question.targets)
         raise InputError(
-            f"search: wanted at least {wanted} passes for {len(question.targets)} targets, "
-            f"{observed} of them masks, got {question.budget}"
+            f"search: wanted at least {_LEAST} passes for each of {len(question.targets)} targets "
+            f"beside the masks it starts from, got {max(0, question.budget - observed)} for all; "
+            "400 a target are usual"
         )
+    if question.evidence is None or not observed:
+        raise InputError("evidence: wanted at least one mask to start from, got none")
     ours = question.evidence.explain(question.targets, estimator=question.estimator).saliency
     maps, winners, notes, passes = [], [], [], observed
     for i, target in enumerate(question.targets):
@@ -110,12 +110,9 @@ def _searched(
         if not any(asked.answers):
             return "none", torch.zeros(asked.size)
         density = asked.fitted()
-    orders = {
-        "the model": density,
-        "the model, pulled to the box": asked.pulled_to_box(density, 0.5),
-        "the model, pulled hard to the box": asked.pulled_to_box(density, 2.0),
-        _BOX: asked.box,
-    }
+    orders = {"the model": density, _BOX: asked.box}
+    for pull in _PULLS:
+        orders[f"the model, pulled to the box by {pull:g}"] = asked.pulled_to_box(density, pull)
     gains = {name: asked.gain_of(order) for name, order in orders.items()}
     winner = max(gains, key=lambda name: gains[name])
     return winner, orders[winner].float()
@@ -156,6 +153,9 @@ class _Asked:
         self._areas = torch.bincount(self.regions.flatten()).double()
         inside, ring = boxes.neighbourhood(target.box, *self.size)
         self._near = inside | ring
+        if not bool(self._near.any()):  # a box between the centres of pixels
+            distance = boxes.distance_map(target.box, *self.size)
+            self._near = distance == distance.min()
         self.box_share = min(1.0, float(boxes.area(target.box)) / pixels[0].numel())
         ours = ours.double()
         self._smooth = [_of_sum_one(m) for m in (self.box, ours, -ours)]

@@ -1,0 +1,129 @@
+"""Maps of saved targets made anew: by another method, of another seed, picture or detector."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from torch import Tensor
+
+from chiaroscuro import bundle
+from chiaroscuro._version import __version__
+from chiaroscuro.bundle import AnyPath
+from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors.protocol import checked_detect
+from chiaroscuro.evidence import Evidence
+from chiaroscuro.methods import explain, method_named
+from chiaroscuro.records import Explanation
+from chiaroscuro.results import SavedResult
+
+
+def by_method(
+    name: str,
+    saved: SavedResult,
+    evidence: Evidence,
+    detector: Detector,
+    passes: int | Literal["auto"],
+    batch_size: int | None,
+    folder: AnyPath,
+) -> tuple[Explanation, dict[str, Any]]:
+    """Maps of the saved targets by another method, made once and kept.
+
+    Args:
+        name: of the method.
+        saved: whose targets are explained.
+        evidence: of the saved result; methods that can use it make as many passes less.
+        detector: what was explained.
+        passes: of all targets together; see ``equal_passes`` for ``"auto"``.
+        batch_size: pictures a detector call.
+        folder: where the maps are kept; what is there is taken if it was made alike.
+
+    Returns:
+        The maps, and what they cost: ``method``, ``targets``, ``passes``, ``seconds``, and
+        ``pass_seconds``, what one pass of the detector alone took.
+
+    Raises:
+        InputError: as ``methods.explain`` does.
+    """
+    asked = equal_passes(name, evidence, len(saved.explanation), passes)
+    made = {"passes": asked, "of": fingerprint(saved.folder), "version": __version__}
+    if (folder / "manifest.json").is_file():
+        manifest = bundle.read_json(folder / "manifest.json")
+        if manifest.get("made") == made:
+            return Explanation.load(folder), manifest["cost"]
+    began = time.perf_counter()
+    checked_detect(detector, evidence.image[None])
+    pass_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    explained = explain(
+        evidence.image,
+        detector,
+        saved.explanation.targets,
+        method=name,
+        n_masks=asked,
+        seed=evidence.seed,
+        design=evidence.design,
+        batch_size=batch_size,
+        evidence=evidence if evidence.n_masks else None,
+    )
+    cost = {
+        "method": name,
+        "targets": len(explained),
+        "passes": passes_of(explained),
+        "seconds": time.perf_counter() - began,
+        "pass_seconds": pass_seconds,
+    }
+    explained.save(folder, manifest={"made": made, "cost": cost})
+    return explained, cost
+
+
+def again(
+    explained: Explanation, evidence: Evidence, detector: Detector, batch_size: int | None
+) -> Callable[..., Explanation]:
+    """Makes maps of the same targets in the same way, all passes anew.
+
+    Returns:
+        ``(image, seed, detector) -> Explanation``; the detector that was explained if not given.
+    """
+
+    def make(image: Tensor, seed: int, other: Detector = detector) -> Explanation:
+        return explain(
+            image,
+            other,
+            explained.targets,
+            method=str(explained.settings["method"]),
+            estimator=str(explained.settings.get("estimator", "surrogate")),
+            n_masks=passes_of(explained),
+            seed=seed,
+            design=evidence.design,
+            batch_size=batch_size,
+        )
+
+    return make
+
+
+def equal_passes(
+    name: str, evidence: Evidence, n_targets: int, asked: int | Literal["auto"]
+) -> int | Literal["auto"]:
+    """Equal passes unless told otherwise: what only asks gets as many as the saved maps took.
+
+    As many for every target, where targets cannot share them.
+    """
+    method = method_named(name)
+    if asked == "auto" and method.needs == "black box" and evidence.n_masks:
+        return evidence.n_masks * (1 if method.shared else n_targets)
+    return asked
+
+
+def passes_of(explained: Explanation) -> int:
+    """How many passes the maps took."""
+    settings = explained.settings
+    return int(settings["n_masks"] if settings["method"] == "drise" else settings["passes"])
+
+
+def fingerprint(folder: AnyPath) -> str:
+    """SHA-256 of a saved result, as hexadecimal digits."""
+    told = hashlib.sha256()
+    for name in ("saliency.npz", "manifest.json"):
+        told.update((folder / name).read_bytes())
+    return told.hexdigest()
