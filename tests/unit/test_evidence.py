@@ -407,34 +407,6 @@ def test_proposals_keep_their_masks_over_many_batches(image: Tensor) -> None:
         assert torch.equal(whole.proposals(mask).scores, expected.scores)
 
 
-def test_fidelity_tells_the_correlation_with_a_long_run() -> None:
-    detector, _, _ = planted()
-    bright = torch.ones(3, 40, 56)
-    box = [6.0, 3.0, 24.0, 20.0]
-    inside, ring = cs.boxes.neighbourhood(torch.tensor(box), 40, 56)
-    near = (inside | ring).numpy()
-    long_run = cs.explain(bright, detector, [box], n_masks=6000, seed=99, estimator="centred")
-    truth = long_run.saliency[0].numpy()[near]
-    said, measured = [], []
-    for seed in range(10):
-        result = cs.explain(bright, detector, [box], n_masks=150, seed=seed, estimator="centred")
-        said.append(float(result.fidelity[0]))
-        measured.append(np.corrcoef(result.saliency[0].numpy()[near], truth)[0, 1])
-    assert np.mean(said) == pytest.approx(np.mean(measured), abs=0.05)
-
-
-def test_standard_error_tells_the_spread_between_seeds() -> None:
-    detector, _, _ = planted()
-    bright = torch.ones(3, 40, 56)
-    results = [
-        cs.explain(bright, detector, [[6, 3, 24, 20]], n_masks=100, seed=s, estimator="centred")
-        for s in range(40)
-    ]
-    spread = torch.stack([r.saliency[0] for r in results]).std(dim=0).mean()
-    said = torch.stack([r.standard_error[0] for r in results]).mean()
-    assert float(said) == pytest.approx(float(spread), rel=0.1)
-
-
 @pytest.mark.parametrize(
     "bad",
     [

