@@ -1,13 +1,15 @@
 """Every method on the same targets: the table of docs/methods.
 
     python benchmarks/methods.py [--pictures 20] [--detectors retinaface centerface] [--steady 2]
+        [--methods search occlusion]
 
 Met-faces at 416 pixels in an order drawn once, one found face a picture, in turn strong and weak.
 Each method gets the same 400 passes a target if it only asks, and what it usually takes if it looks
 into the network: for RetinaFace then the torch form of the same weights. Curves under our own
 protocol and under the painting paper's, which no method was made for. Stability (another seed,
-noise of two grey levels) and sanity (the last quarter of the layers shuffled) on the first
-``--steady`` pictures.
+noise of two grey levels), sanity (the last quarter of the layers shuffled) and memory on the first
+``--steady`` pictures; memory is the highest resident size of a process that explains, less that of
+one that only detects.
 
 Rows are kept in ``benchmarks/runs/methods/`` (not in git); the same command goes on, and a higher
 number of pictures adds to what is there. Writes ``docs/methods/table.md``.
@@ -15,7 +17,10 @@ number of pictures adds to what is there. Writes ``docs/methods/table.md``.
 
 import argparse
 import json
+import multiprocessing
+import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +41,7 @@ MAX_SIDE = 416
 PROTOCOLS = ("chiaroscuro", "painting")
 PUBLISHED = "drise, published estimator"
 NAMES = (*METHODS, PUBLISHED)
+EVERY = (*NAMES, *metrics.BASELINES)
 
 
 def detectors(name):
@@ -104,6 +110,30 @@ def measured(name, image, target, asked, looked_into, steady):
     return row
 
 
+def peak_mib(detector_name, picture, target, name):
+    """Highest resident size of this process, which is new, after one explanation; MiB."""
+    (painting,) = (one for one in met_faces() if str(one.id) == picture)
+    image = painting.read(max_side=MAX_SIDE)
+    asked, looked_into = detectors(detector_name)
+    if name is None:
+        for detector in (asked, looked_into):
+            if detector is not None:
+                detector.detect(image[None])
+    else:
+        explained(name, image, asked, looked_into, target)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory(detector_name, picture, target, name):
+    """MiB that an explanation takes beside what the detectors do."""
+    sizes = []
+    for one in (None, name):
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
+            sizes.append(pool.submit(peak_mib, detector_name, picture, target, one).result())
+    return max(0.0, sizes[1] - sizes[0])
+
+
 def linear(agreement):
     return None if agreement is None else agreement.linear
 
@@ -125,13 +155,13 @@ def scored(image, target, saliency, detector):
     return row
 
 
-def run(detector_name, wanted, n_steady):
+def run(detector_name, wanted, n_steady, names):
     asked, looked_into = detectors(detector_name)
     for number, (picture, image, target) in enumerate(pictures(asked, wanted)):
         file = RUNS / detector_name / f"{picture}.json"
         rows = json.loads(file.read_text()) if file.exists() else {}
         steady = number < n_steady
-        for name in (*NAMES, *metrics.BASELINES):
+        for name in names:
             if name in rows and not (steady and "seed" not in rows[name] and name in NAMES):
                 continue
             try:
@@ -140,6 +170,8 @@ def run(detector_name, wanted, n_steady):
                     rows[name] = scored(image, target, saliency, asked)
                 else:
                     rows[name] = measured(name, image, target, asked, looked_into, steady)
+                    if steady:
+                        rows[name]["memory"] = memory(detector_name, picture, target, name)
             except UnsupportedMethodError as reason:
                 rows[name] = {"refused": reason.reason, "seed": None}
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +179,7 @@ def run(detector_name, wanted, n_steady):
         print(detector_name, number + 1, picture, flush=True)
 
 
-def cell(values, digits=3):
+def quartiles(values, digits=3):
     values = [value for value in values if value is not None]
     if not values:
         return "-"
@@ -155,76 +187,108 @@ def cell(values, digits=3):
     return f"{middle:.{digits}f} ({low:.2f} to {high:.2f})"
 
 
+def middle(values, digits=0):
+    values = [value for value in values if value is not None]
+    return f"{np.median(values):.{digits}f}" if values else "-"
+
+
+def mean(values):
+    return f"{np.mean(values):.3f} ± {np.std(values) / np.sqrt(len(values)):.3f}"
+
+
+def of_search(values):
+    """What search gains, and on how many targets it does at least as well."""
+    if not values or not any(values):
+        return "-"
+    return f"{mean(values)}, {np.mean(np.array(values) >= 0):.0%}"
+
+
+def column(rows, *keys):
+    """A value of every row that has it."""
+    found = []
+    for row in rows:
+        for key in keys:
+            row = row[key] if isinstance(key, int) or key in row else None
+            if row is None:
+                break
+        else:
+            found.append(row)
+    return found
+
+
 def table(detector_name):
+    """Two tables, and why which method is in neither."""
     files = sorted((RUNS / detector_name).glob("*.json"))
-    pictures_rows = [json.loads(file.read_text()) for file in files]
-    pictures_rows = [rows for rows in pictures_rows if "random" in rows]  # the last: complete
-    order = []
-    for name in (*NAMES, *metrics.BASELINES):
-        rows = [rows[name] for rows in pictures_rows if name in rows]
-        usable = [row for row in rows if "chiaroscuro" in row]
-        order.append((np.mean([r["chiaroscuro"][2] for r in usable]) if usable else -9, name, rows))
-    lines = [
-        f"### {detector_name}: {len(pictures_rows)} targets\n",
-        "| method | overall, mean | overall | insertion | deletion | overall, painting protocol "
-        "| pointing | energy in box | another seed | slight noise | shuffled weights | passes "
-        "| times a pass |",
-        "|---" * 13 + "|",
-    ]
-    refused = {}
-    for mean, name, rows in sorted(order, reverse=True):
-        usable = [row for row in rows if "chiaroscuro" in row]
-        if not usable:
-            reasons = [row.get("refused") for row in rows if row.get("refused")]
-            refused[name] = reasons[0] if reasons else "no map has an order of pixels"
+    targets = [json.loads(file.read_text()) for file in files]
+    targets = [rows for rows in targets if set(EVERY) <= set(rows)]
+    faithful, other, refused = [], [], {}
+    for name in EVERY:
+        rows = [rows[name] for rows in targets if "chiaroscuro" in rows[name]]
+        if not rows:
+            reason = targets[0][name].get("refused", "no map has an order of pixels")
+            refused.setdefault(reason, []).append(name)
             continue
-        spread = np.std([row["chiaroscuro"][2] for row in usable]) / np.sqrt(len(usable))
-        lost = len(rows) - len(usable)
-        steady = [
-            cell([row[what] for row in usable if what in row], 2)
-            for what in ("seed", "noise", "shuffled")
-        ]
-        told = f"{name} ({lost} without a map)" if lost else name
-        cost = ["-"] * 2
-        if name in NAMES:
-            cost = [
-                f"{np.median([row['passes'] for row in usable]):.0f}",
-                f"{np.median([row['times'] for row in usable]):.1f}",
-            ]
-        cells = [
-            told if name in NAMES else f"*{told}*",
-            f"{mean:.3f} ± {spread:.3f}",
-            cell([row["chiaroscuro"][2] for row in usable]),
-            cell([row["chiaroscuro"][0] for row in usable]),
-            cell([row["chiaroscuro"][1] for row in usable]),
-            f"{np.mean([row['painting'][2] for row in usable]):.3f}",
-            f"{np.mean([row['pointing'] for row in usable]):.2f}",
-            cell([row["energy"] for row in usable], 2),
-            *steady,
-            *cost,
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- **{name}**: {reason}" for name, reason in refused.items())]
-    return "\n".join(lines)
-
-
-def beside_search(detector_name):
-    """What search gains on each method, target by target."""
-    rows = [json.loads(f.read_text()) for f in sorted((RUNS / detector_name).glob("*.json"))]
-    for name in (*NAMES, *metrics.BASELINES):
-        for protocol in PROTOCOLS:
-            gains = [
+        gains = {
+            protocol: [
                 one["search"][protocol][2] - one[name][protocol][2]
-                for one in rows
-                if protocol in one.get(name, {}) and protocol in one.get("search", {})
+                for one in targets
+                if protocol in one[name]
             ]
-            if gains:
-                error = np.std(gains) / np.sqrt(len(gains))
-                won = np.mean(np.array(gains) >= 0)
-                print(
-                    f"{detector_name} search - {name}, {protocol}: {np.mean(gains):+.3f} ± "
-                    f"{error:.3f}, at least as good on {won:.0%} of {len(gains)}"
-                )
+            for protocol in PROTOCOLS
+        }
+        lost = len(targets) - len(rows)
+        told = name if name in NAMES else f"*{name}*"
+        overall = column(rows, "chiaroscuro", 2)
+        faithful.append(
+            (
+                np.mean(overall),
+                f"{told} ({lost} without a map)" if lost else told,
+                mean(overall),
+                of_search(gains["chiaroscuro"]),
+                quartiles(column(rows, "chiaroscuro", 0)),
+                quartiles(column(rows, "chiaroscuro", 1)),
+                mean(column(rows, "painting", 2)),
+                of_search(gains["painting"]),
+            )
+        )
+        other.append(
+            (
+                np.mean(overall),
+                told,
+                f"{np.mean(column(rows, 'pointing')):.2f}",
+                quartiles(column(rows, "energy"), 2),
+                *(quartiles(column(rows, what), 2) for what in ("seed", "noise", "shuffled")),
+                middle(column(rows, "passes")),
+                middle(column(rows, "times"), 1),
+                middle(column(rows, "memory")),
+            )
+        )
+    return "\n".join(
+        [
+            f"### {detector_name}: {len(targets)} targets\n",
+            *markdown(
+                "method | overall | search gains | insertion | deletion "
+                "| overall, painting protocol | search gains there",
+                faithful,
+            ),
+            "",
+            *markdown(
+                "method | pointing | energy in box | another seed | slight noise "
+                "| shuffled weights | passes | times a pass | memory, MiB",
+                other,
+            ),
+            "",
+            *(f"- **{', '.join(names)}**: {reason}" for reason, names in refused.items()),
+        ]
+    )
+
+
+def markdown(header, rows):
+    """Lines of a table, by the first value of its rows."""
+    yield f"| {header} |"
+    yield "|---" * (header.count("|") + 1) + "|"
+    for _, *cells in sorted(rows, key=lambda row: -row[0]):
+        yield f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
@@ -232,14 +296,14 @@ if __name__ == "__main__":
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--steady", type=int, default=2)
     parser.add_argument("--detectors", nargs="+", default=["retinaface", "centerface"])
+    parser.add_argument("--methods", nargs="+", default=EVERY, metavar="NAME")
     parser.add_argument("--table-only", action="store_true")
     asked_for = parser.parse_args()
     parts = []
     for one in asked_for.detectors:
         if not asked_for.table_only:
-            run(one, asked_for.pictures, asked_for.steady)
+            run(one, asked_for.pictures, asked_for.steady, asked_for.methods)
         parts.append(table(one))
-        beside_search(one)
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     TABLE.write_text("\n\n".join(parts) + "\n")
     print(TABLE)
