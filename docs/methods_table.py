@@ -1,4 +1,8 @@
-"""Writes ``methods/taxonomy.md`` from the catalogue: ``python docs/methods_table.py``."""
+"""Writes ``methods/taxonomy.md``: ``python docs/methods_table.py``.
+
+What a method is, from the catalogue; what it does, from ``methods/table.md``, which
+``benchmarks/methods.py`` writes.
+"""
 
 import re
 from pathlib import Path
@@ -6,12 +10,15 @@ from pathlib import Path
 from chiaroscuro.methods import METHODS, Method
 
 PAGE = Path(__file__).parent / "methods" / "taxonomy.md"
+MEASURED = PAGE.with_name("table.md")
 HEAD = """\
 <!-- Written by docs/methods_table.py. Edit the catalogue, then run it again. -->
 
-| method | family | needs | map of | signed | drawn at random | passes | source |
-|---|---|---|---|---|---|---|---|
+| method | family | needs | map of | signed | drawn at random | passes | overall, RetinaFace \
+| times a pass | overall, CenterFace | source |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
+SHOWN = (("retinaface", "overall"), ("retinaface", "times a pass"), ("centerface", "overall"))
 NEEDS = {
     "black box": "any detector",
     "gradients": "a torch network with gradients",
@@ -22,10 +29,29 @@ OF_A_CLASS = {"rise": "a class", "cam": "a class, at the target's scale"}
 
 def taxonomy() -> str:
     """The whole table."""
-    return HEAD + "".join(row(method) for method in METHODS.values())
+    figures = measured()
+    return HEAD + "".join(row(method, figures) for method in METHODS.values())
 
 
-def row(method: Method) -> str:
+def measured() -> dict[tuple[str, str, str], str]:
+    """Cells of the measured tables, by detector, method and column."""
+    cells, detector, header = {}, "", None
+    for line in MEASURED.read_text(encoding="utf-8").splitlines():
+        if line.startswith("### "):
+            detector = line.removeprefix("### ").split(":")[0]
+        if not line.startswith("| "):
+            header = header if line.startswith("|---") else None
+            continue
+        name, *values = [cell.strip() for cell in line.strip("|").split("|")]
+        if header is None:
+            header = values
+            continue
+        for column, value in zip(header, values, strict=True):
+            cells[detector, name.split(" (")[0], column] = value
+    return cells
+
+
+def row(method: Method, figures: dict[tuple[str, str, str], str]) -> str:
     """One method, with a link to its page."""
     cells = [
         f"[`{method.name}`]({page_of(method.name)}.md)",
@@ -35,6 +61,7 @@ def row(method: Method) -> str:
         yes_or_no(method.signed),
         yes_or_no(method.drawn),
         f"{method.budget} a {'picture' if method.shared else 'target'}",
+        *(figures.get((detector, method.name, column), "-") for detector, column in SHOWN),
         linked(method.source),
     ]
     return f"| {' | '.join(cells)} |\n"
