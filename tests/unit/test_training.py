@@ -262,13 +262,28 @@ def test_a_checkpoint_is_opened_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "painting.safetensors"
     detector.save(path, {"data": "x"})
     again = cs.load_detector(path)
-    assert again.info.name == "painting.safetensors"
+    assert again.info.name.startswith("painting.safetensors@")
     image = torch.rand(1, 3, 64, 64, generator=generator())
     (one,), (other,) = detector.detect(image), again.detect(image)
     assert torch.equal(one.scores, other.scores)
     assert isinstance(open_trainable(str(path)), Trainable)
     with pytest.raises(CheckpointError, match="ends in"):
         detector.save(tmp_path / "painting.pt")
+
+
+def test_weights_trained_further_under_one_name_are_another_detector(tmp_path: Path) -> None:
+    detector = TorchRetinaFace(small_network(), cs.DetectorInfo(name="small"))
+    path = tmp_path / "painting.safetensors"
+    detector.save(path, {"data": "x"})
+    image = torch.rand(3, 64, 64, generator=generator())
+    evidence = cs.observe(image, path, n_masks=2)
+    assert cs.observe(image, path, n_masks=4, resume=evidence).n_masks == 4
+    with torch.no_grad():
+        for value in detector.network.parameters():
+            value.mul_(1.01)
+    detector.save(path, {"data": "x"})
+    with pytest.raises(InputError, match=r"detector was painting\.safetensors@"):
+        cs.observe(image, path, n_masks=4, resume=evidence)
 
 
 def test_a_checkpoint_of_another_network_names_both(tmp_path: Path) -> None:

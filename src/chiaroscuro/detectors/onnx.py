@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chiaroscuro.detectors.checkpoint import named_by_content
 from chiaroscuro.detectors.frames import Frame, pair
 from chiaroscuro.detectors.onnx_layouts import (
     LAYOUTS,
@@ -372,7 +373,10 @@ def _device(session: "onnxruntime.InferenceSession") -> str:
 def _load(path: str, **options: Any) -> OnnxDetector:
     if not path:
         raise InputError("onnx: wanted the path of a file, such as onnx/model.onnx")
-    return OnnxDetector(path, **{"name": Path(path).name, **options})
+    detector = OnnxDetector(path, **{"name": Path(path).name, **options})
+    if "name" not in options:
+        detector.info = replace(detector.info, name=named_by_content(path))
+    return detector
 
 
 def _missing() -> str | None:

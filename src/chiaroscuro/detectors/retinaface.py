@@ -17,7 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import nms
 
-from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
+from chiaroscuro.detectors.checkpoint import (
+    named_by_content,
+    read_checkpoint,
+    write_checkpoint,
+)
 from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.retinaface_anchors import decode_boxes, make_anchors
@@ -198,7 +202,8 @@ def load(
         return TorchRetinaFace(network, DetectorInfo(name="RetinaFaceNetwork", min_score=floor))
     if rest and Path(rest).suffix.lower() == ".safetensors":
         network = _from_checkpoint(Path(rest)).to(pick_device(device))
-        return TorchRetinaFace(network, DetectorInfo(name=Path(rest).name, min_score=floor))
+        info = DetectorInfo(name=named_by_content(rest), min_score=floor)
+        return TorchRetinaFace(network, info)
     if rest:
         raise UnknownNameError("detector", f"retinaface/{rest}", list(source.examples))
     if form == "torch":

@@ -21,7 +21,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
+from chiaroscuro.detectors.checkpoint import (
+    named_by_content,
+    read_checkpoint,
+    write_checkpoint,
+)
 from chiaroscuro.detectors.function import drop_unusable
 from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
@@ -327,8 +331,8 @@ def load(
     if Path(rest).suffix.lower() in _SUFFIXES:
         if weights != "DEFAULT":
             raise InputError(f"weights: wanted none beside the file {rest}, got {weights!r}")
-        name = Path(rest).name
         model, stated, builder = _from_file(Path(rest), builder)
+        name = named_by_content(rest)
     else:
         if builder not in (None, rest):
             raise InputError(f"builder: wanted {rest!r} or nothing, got {builder!r}")
@@ -341,8 +345,8 @@ def load(
             stated = {"class_names": published[str(weights)].meta["categories"][1:]}
             model = download(rest, str(weights))
         else:
-            name += f" ({Path(weights).name})"
             model, stated, _ = _from_file(Path(weights), rest)
+            name += f" ({named_by_content(weights)})"
     made = builder if Path(rest).suffix.lower() in _SUFFIXES else rest
     if new_head:
         name += " (new head)"

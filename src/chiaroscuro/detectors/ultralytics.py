@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chiaroscuro.detectors.checkpoint import named_by_content
 from chiaroscuro.detectors.frames import Frame
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
@@ -204,7 +205,9 @@ def _load(
         nullcontext() if trust else _restricted(tasks, rest),
     ):
         network = _from_weights(tasks, rest, trust) if suffix == ".pt" else _new(tasks, rest)
-    options = {"name": f"ultralytics/{Path(rest).name}", **options}
+    is_local = suffix == ".pt" and Path(rest).is_file()
+    called = named_by_content(rest) if is_local else Path(rest).name
+    options = {"name": f"ultralytics/{called}", **options}
     return UltralyticsDetector(network.float().to(pick_device(device)), **options)
 
 
