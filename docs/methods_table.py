@@ -14,17 +14,17 @@ MEASURED = PAGE.with_name("table.md")
 HEAD = """\
 <!-- Written by docs/methods_table.py. Edit the catalogue, then run it again. -->
 
-| method | family | needs | map of | signed | drawn at random | passes | overall, RetinaFace \
+| method | family | needs | map of | signed | random | passes | overall, RetinaFace \
 | times a pass | overall, CenterFace | source |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 SHOWN = (("retinaface", "overall"), ("retinaface", "times a pass"), ("centerface", "overall"))
 NEEDS = {
     "black box": "any detector",
-    "gradients": "a torch network with gradients",
+    "gradients": "gradients",
     "attention": "a DETR",
 }
-OF_A_CLASS = {"rise": "a class", "cam": "a class, at the target's scale"}
+OF_A_CLASS = {"rise": "a class", "cam": "a class"}
 
 
 def taxonomy() -> str:
@@ -61,7 +61,10 @@ def row(method: Method, figures: dict[tuple[str, str, str], str]) -> str:
         yes_or_no(method.signed),
         yes_or_no(method.drawn),
         f"{method.budget} a {'picture' if method.shared else 'target'}",
-        *(figures.get((detector, method.name, column), "-") for detector, column in SHOWN),
+        *(
+            figures.get((detector, method.name, column), "-").split()[0]
+            for detector, column in SHOWN
+        ),
         linked(method.source),
     ]
     return f"| {' | '.join(cells)} |\n"

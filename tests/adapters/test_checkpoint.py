@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
+from chiaroscuro.detectors.checkpoint import (
+    named_by_content,
+    read_checkpoint,
+    write_checkpoint,
+)
 from chiaroscuro.errors import CheckpointError
 
 
@@ -214,3 +218,21 @@ def test_foreign_metadata(tmp_path, weights, entry):
     save_file(weights, tmp_path / "model.safetensors", metadata={"chiaroscuro": entry})
     with pytest.raises(CheckpointError, match="metadata"):
         read_checkpoint(tmp_path / "model.safetensors")
+
+
+def test_files_and_folders_are_named_by_what_is_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(b"{}")
+    file = folder / "weights.bin"
+    names = []
+    for content in (b"1", b"2", b"1"):
+        file.write_bytes(content)
+        names.append((named_by_content(file), named_by_content(folder)))
+    assert names[0] == names[2]
+    for first, second in zip(*names[:2], strict=True):
+        assert first.split("@")[0] == second.split("@")[0]
+        assert first != second
+    assert names[0][0] == "weights.bin@6b86b273"  # as sha256sum says
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        named_by_content(tmp_path / "absent.pth")

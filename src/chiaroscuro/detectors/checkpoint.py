@@ -49,22 +49,29 @@ class Checkpoint:
     about: dict[str, Any] = field(default_factory=dict)
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def named_by_content(path: Path | str) -> str:
     """What results call a detector that comes from a file: ``faces.safetensors@5e884898``.
 
     Its name and eight digits of its SHA-256. Weights trained further under the same name are
-    another detector: what was observed of one must not be gone on with by the other.
+    another detector: what was observed of one must not be gone on with by the other. A folder is
+    named by all files in it.
 
     Raises:
         CheckpointError: if the file cannot be read.
     """
     path = Path(path)
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digests = [_sha256(file) for file in inside or [path]]
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    return f"{path.name}@{digest[:8]}"
+    whole = hashlib.sha256("".join(digests).encode()).hexdigest() if inside else digests[0]
+    return f"{path.name}@{whole[:8]}"
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:

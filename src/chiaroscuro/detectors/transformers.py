@@ -16,12 +16,14 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
+from chiaroscuro.detectors.checkpoint import named_by_content
 from chiaroscuro.detectors.frames import Frame, over_picture, pair
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
@@ -295,7 +297,7 @@ def _from_pretrained(
         model.float().to(pick_device(device)),
         processor,
         min_score=min_score,
-        name=f"transformers/{name}",
+        name=f"transformers/{named_by_content(name) if Path(name).is_dir() else name}",
     )
 
 
