@@ -18,7 +18,7 @@ number of pictures adds to what is there. Writes ``docs/methods/table.md``.
 import argparse
 import json
 import multiprocessing
-import resource
+import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -111,7 +111,10 @@ def measured(name, image, target, asked, looked_into, steady):
 
 
 def peak_mib(detector_name, picture, target, name):
-    """Highest resident size of this process, which is new, after one explanation; MiB."""
+    """Highest resident size of this process, which is new, after one explanation; MiB.
+
+    From /proc: what getrusage says starts at the size of the process that began this one.
+    """
     (painting,) = (one for one in met_faces() if str(one.id) == picture)
     image = painting.read(max_side=MAX_SIDE)
     asked, looked_into = detectors(detector_name)
@@ -121,17 +124,15 @@ def peak_mib(detector_name, picture, target, name):
                 detector.detect(image[None])
     else:
         explained(name, image, asked, looked_into, target)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
-def memory(detector_name, picture, target, name):
-    """MiB that an explanation takes beside what the detectors do."""
-    sizes = []
-    for one in (None, name):
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-            sizes.append(pool.submit(peak_mib, detector_name, picture, target, one).result())
-    return max(0.0, sizes[1] - sizes[0])
+def memory(*asked):
+    """``peak_mib`` in a process of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
+        return pool.submit(peak_mib, *asked).result()
 
 
 def linear(agreement):
@@ -170,13 +171,24 @@ def run(detector_name, wanted, n_steady, names):
                     rows[name] = scored(image, target, saliency, asked)
                 else:
                     rows[name] = measured(name, image, target, asked, looked_into, steady)
-                    if steady:
-                        rows[name]["memory"] = memory(detector_name, picture, target, name)
             except UnsupportedMethodError as reason:
                 rows[name] = {"refused": reason.reason, "seed": None}
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(rows, indent=1))
+            keep(file, rows)
+        unweighed = [
+            n for n in NAMES if "chiaroscuro" in rows.get(n, ()) and "memory" not in rows[n]
+        ]
+        if steady and unweighed:
+            detecting = memory(detector_name, picture, target, None)
+            for name in unweighed:
+                peak = memory(detector_name, picture, target, name)
+                rows[name]["memory"] = max(0.0, peak - detecting)
+                keep(file, rows)
         print(detector_name, number + 1, picture, flush=True)
+
+
+def keep(file, rows):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(rows, indent=1))
 
 
 def quartiles(values, digits=3):
@@ -221,6 +233,8 @@ def table(detector_name):
     files = sorted((RUNS / detector_name).glob("*.json"))
     targets = [json.loads(file.read_text()) for file in files]
     targets = [rows for rows in targets if set(EVERY) <= set(rows)]
+    if not targets:
+        return f"### {detector_name}: no target has rows of all methods yet"
     faithful, other, refused = [], [], {}
     for name in EVERY:
         rows = [rows[name] for rows in targets if "chiaroscuro" in rows[name]]

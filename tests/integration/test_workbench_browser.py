@@ -240,3 +240,37 @@ def test_two_tabs_ask_at_once(page: Page, address: str, monkeypatch: pytest.Monk
     monkeypatch.undo()
     asked(other)
     expect(other.locator("#answers")).to_contain_text("100 masks")
+
+
+def test_a_page_loaded_again_and_a_second_tab_go_on(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(page)
+    monkeypatch.setattr(sys.modules["workbench_faces"], "PACE", 0.01)
+    page.locator(".face").first.click()
+    page.select_option("#masks", "1000")
+    page.click("#start")
+    expect(page.locator("#pace")).to_contain_text("masks of about")
+    page.reload()
+    other = page.context.new_page()
+    other.goto(page.url)
+    for one in (page, other):
+        expect(one.locator("#pace")).to_contain_text("masks of about", timeout=PATIENCE_MS)
+        expect(one.locator(".face[aria-pressed=true]")).to_have_count(1)
+    other.click("#stop")
+    for one in (page, other):
+        expect(one.locator("#pace")).to_contain_text("Stopped", timeout=PATIENCE_MS)
+        expect(one.locator("#answers")).to_contain_text("masks, fidelity")
+    monkeypatch.undo()
+    page.reload()
+    expect(page.locator("#answers")).to_contain_text("masks, fidelity", timeout=PATIENCE_MS)
+    page.click("#another")
+    assert "#" not in page.url
+
+
+def test_an_address_of_a_painting_that_is_gone_says_so(page: Page, address: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{address}/#picture=gone&target=%7B")
+    expect(page.locator("#alarm")).to_contain_text("choose it again", timeout=PATIENCE_MS)
+    expect(page.locator("#choose")).to_be_visible()
+    assert "#" not in page.url

@@ -105,6 +105,11 @@ class Desk:
             self._found[name] = detect_picture(self.picture, self.detector(name), SHOWN_SCORE)
         return self._found[name]
 
+    @property
+    def watched_by(self) -> list[str]:
+        """Names of the detectors that there is evidence of."""
+        return list(self._watched)
+
     def watched(self, name: str) -> Evidence:
         """The evidence of a detector so far.
 

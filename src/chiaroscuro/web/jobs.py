@@ -30,6 +30,7 @@ class Job:
         id: unguessable.
         owner: the session that asked.
         work: called in the worker's thread with this job; says ``update``, looks at ``stopping``.
+        asked: what a page that comes later must know to show it, as plain JSON values.
         stopping: whether it was asked to stop.
     """
 
@@ -38,9 +39,10 @@ class Job:
         number: str,
         owner: str,
         work: Callable[["Job"], None],
+        asked: dict[str, Any],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.id, self.owner, self.work = number, owner, work
+        self.id, self.owner, self.work, self.asked = number, owner, work, asked
         self.stopping = threading.Event()
         self._loop = loop
         self._lock = threading.Lock()
@@ -144,9 +146,10 @@ class Jobs:
             if owner is None or job.owner == owner:
                 job.stop()
 
-    def busy(self, owner: str) -> bool:
-        """Whether a job of that session waits or runs."""
-        return any(j.owner == owner and not j.finished for j in list(self._known.values()))
+    def current(self, owner: str) -> Job | None:
+        """The job of that session that waits or runs."""
+        unfinished = (j for j in list(self._known.values()) if j.owner == owner and not j.finished)
+        return next(unfinished, None)
 
     def close(self) -> None:
         """Stop everything and wait for the batch under way."""

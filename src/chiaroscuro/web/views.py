@@ -90,6 +90,7 @@ class Views:
             ("GET", "/api/start", self.start),
             ("GET", "/api/samples/{sample:int}.jpg", self.sample_thumbnail),
             ("POST", "/api/pictures", self.add_picture),
+            ("GET", "/api/pictures/{picture}", self.on_the_desk),
             ("GET", "/api/pictures/{picture}/picture.jpg", self.picture),
             ("POST", "/api/pictures/{picture}/faces", self.faces),
             ("POST", "/api/pictures/{picture}/jobs", self.add_job),
@@ -147,17 +148,16 @@ class Views:
             title = Path(source).stem
         desk = await asyncio.to_thread(self._desk_for, content, title, source)
         number = self._session(request).add(desk)
-        height, width = desk.picture.image.shape[1:]
-        return JSONResponse(
-            {
-                "picture": number,
-                "title": title,
-                "width": width,
-                "height": height,
-                "scale": desk.picture.scale,
-            },
-            201,
-        )
+        return JSONResponse(self._told_of(number, desk), 201)
+
+    async def on_the_desk(self, request: Request) -> Response:
+        """A painting and what is known of it: for a page that is loaded again, or a second one."""
+        number, session = request.path_params["picture"], self._session(request)
+        told = self._told_of(number, self._desk(request))
+        job = self._jobs.current(session.id)
+        if job is not None and job.asked["picture"] == number:
+            told["job"] = {"id": job.id, **job.asked}
+        return JSONResponse(told)
 
     async def picture(self, request: Request) -> Response:
         """The painting as it is explained."""
@@ -184,19 +184,25 @@ class Views:
         """Start watching a detector, or measuring curves; goes to the end of the queue."""
         desk, asked = self._desk(request), await _json(request)
         session = self._session(request)
-        if self._jobs.busy(session.id):
+        if self._jobs.current(session.id) is not None:
             raise Refused(409, "Something is running already; stop it, or wait until it is done.")
         if asked.get("kind") == "curves":
-            name, target = str(asked.get("detector")), _targets([asked.get("target")])[0]
+            name, targets = str(asked.get("detector")), _targets([asked.get("target")])
             desk.watched(name)
-            work = desk.curves(name, target)
+            names, work = [name], desk.curves(name, targets[0])
         else:
             names = self._names(asked)
             targets = _targets(asked.get("targets"))
             height, width = desk.picture.image.shape[1:]
             targets = [target.inside(height, width) for target in targets]
             work = desk.watch(names, targets, _n_masks(asked), _whole(asked, "seed", 0))
-        job = Job(secrets.token_urlsafe(12), session.id, work, asyncio.get_running_loop())
+        told = {
+            "picture": request.path_params["picture"],
+            "kind": "curves" if asked.get("kind") == "curves" else "explain",
+            "detectors": names,
+            "targets": [target.describe() for target in targets],
+        }
+        job = Job(secrets.token_urlsafe(12), session.id, work, told, asyncio.get_running_loop())
         self._jobs.add(job)
         return JSONResponse({"job": job.id}, 202)
 
@@ -342,6 +348,18 @@ class Views:
         image, scale = shrink(image, self._limits["side"])
         picture = Picture(source=source, image=image, scale=scale, title=title)
         return Desk(picture, self._detectors, self._maps)
+
+    def _told_of(self, number: str, desk: Desk) -> dict[str, Any]:
+        height, width = desk.picture.image.shape[1:]
+        return {
+            "picture": number,
+            "title": desk.picture.title,
+            "width": width,
+            "height": height,
+            "scale": desk.picture.scale,
+            "watched": desk.watched_by,
+            "job": None,
+        }
 
     def _session(self, request: Request) -> Session[Desk]:
         return self._sessions.of(request.scope["chiaroscuro.session"])

@@ -26,6 +26,7 @@ export const upload = (file) =>
     headers: { "content-type": "application/octet-stream" },
     body: file,
   });
+export const picture = (id) => asked(`/api/pictures/${encodeURIComponent(id)}`);
 export const faces = (picture, detector) => asked(`/api/pictures/${picture}/faces`, json({ detector }));
 export const explain = (picture, detectors, targets) =>
   asked(`/api/pictures/${picture}/explain`, json({ detectors, targets }));

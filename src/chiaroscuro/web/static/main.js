@@ -76,18 +76,19 @@ async function openFile(file) {
   await open(() => api.upload(file), file.name);
 }
 
-async function open(bring, title) {
+async function open(bring, title, active = null) {
   say(`Opening ${title} …`);
   const picture = await trying(bring);
   say("");
   if (!picture) return;
   await endJob();
-  Object.assign(state, { picture: { ...picture, id: picture.picture }, faces: {}, drawn: [], active: null, answers: {}, watched: new Set() });
+  Object.assign(state, { picture: { ...picture, id: picture.picture }, faces: {}, drawn: [], active, answers: {}, watched: new Set(picture.watched) });
   byId("title").textContent = picture.title;
   byId("choose").hidden = true;
   byId("work").hidden = false;
   document.title = `${picture.title} · chiaroscuro`;
   await look();
+  if (picture.job) hear(picture.job);
 }
 
 function back() {
@@ -95,8 +96,35 @@ function back() {
   byId("work").hidden = true;
   byId("choose").hidden = false;
   byId("file").value = "";
+  history.replaceState(null, "", location.pathname);
   calm();
   say("");
+}
+
+// The address says what is shown, so that a page that is loaded again, or a second tab, goes on.
+function remember() {
+  if (!state.picture) return;
+  const words = new URLSearchParams({ picture: state.picture.id, first: byId("first").value, second: byId("second").value });
+  if (state.active) words.set("target", JSON.stringify(state.active));
+  history.replaceState(null, "", `#${words}`);
+}
+
+async function goOn() {
+  const words = new URLSearchParams(location.hash.slice(1));
+  if (!words.has("picture")) return;
+  let active = null;
+  try {
+    const told = JSON.parse(words.get("target"));
+    if (Array.isArray(told?.box) && told.box.length === 4 && told.box.every(Number.isFinite)) active = told;
+  } catch {
+    // an address that was cut off: the painting alone
+  }
+  for (const id of ["first", "second"]) {
+    const known = [...byId(id).options].some((option) => option.value === words.get(id) && !option.disabled);
+    if (known) byId(id).value = words.get(id);
+  }
+  await open(() => api.picture(words.get("picture")), "the painting", active);
+  if (!state.picture) history.replaceState(null, "", location.pathname);
 }
 
 // --- who is asked, about which face ---------------------------------------------------------------
@@ -139,6 +167,7 @@ function drawBoxes() {
   const names = detectors();
   state.stages.forEach((stage, i) => stage.setBoxes(targetsOf(names[i]), state.active));
   state.difference?.setBoxes(state.active ? [state.active] : [], state.active);
+  remember();
   controls();
 }
 
@@ -195,8 +224,17 @@ async function start() {
   const begun = await trying(() => api.begin(state.picture.id, {
     kind: "explain", detectors: names, targets: [target], n_masks: masks === "auto" ? "auto" : Number(masks), seed: 0,
   }));
-  if (!begun) return;
-  const last = await followed(begun.job, (now) => {
+  if (begun) await hear({ id: begun.job, kind: "explain", targets: [target] });
+}
+
+// Follow what runs, begun here or by another tab.
+async function hear(job) {
+  if (job.kind === "curves") await hearCurves(job.id, job.targets[0]);
+  else await hearMaps(job.id, job.targets[0]);
+}
+
+async function hearMaps(job, target) {
+  const last = await followed(job, (now) => {
     for (const [name, [answer]] of Object.entries(now.answers ?? {})) {
       state.watched.add(name);
       if (sameTarget(target, state.active)) state.answers[name] = answer;
@@ -370,9 +408,12 @@ async function play() {
 async function measure() {
   const target = state.active;
   const begun = await trying(() => api.begin(state.picture.id, { kind: "curves", detector: detectors()[0], target }));
-  if (!begun) return;
+  if (begun) await hear({ id: begun.job, kind: "curves", targets: [target] });
+}
+
+async function hearCurves(job, target) {
   let curves = {};
-  const last = await followed(begun.job, (now) => {
+  const last = await followed(job, (now) => {
     curves = now.curves ?? curves;
   });
   byId("pace").textContent = "";
@@ -489,6 +530,7 @@ async function main() {
   setUpChoice(told.samples);
   setUpViews(told.runs);
   say("");
+  await goOn();
   document.body.dataset.ready = "true";
 }
 
