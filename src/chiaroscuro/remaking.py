@@ -45,7 +45,7 @@ def by_method(
     Raises:
         InputError: as ``methods.explain`` does.
     """
-    asked = equal_passes(name, evidence, len(saved.explanation), passes)
+    asked = equal_passes(name, saved.explanation, passes)
     made = {"passes": asked, "of": fingerprint(saved.folder), "version": __version__}
     if (folder / "manifest.json").is_file():
         manifest = bundle.read_json(folder / "manifest.json")
@@ -103,16 +103,17 @@ def again(
 
 
 def equal_passes(
-    name: str, evidence: Evidence, n_targets: int, asked: int | Literal["auto"]
+    name: str, explained: Explanation, asked: int | Literal["auto"]
 ) -> int | Literal["auto"]:
     """Equal passes unless told otherwise: what only asks gets as many as the saved maps took.
 
-    As many for every target, where targets cannot share them.
+    As many for every target, whether a method's targets share them or not.
     """
-    method = method_named(name)
-    if asked == "auto" and method.needs == "black box" and evidence.n_masks:
-        return evidence.n_masks * (1 if method.shared else n_targets)
-    return asked
+    method, earlier = method_named(name), method_named(str(explained.settings["method"]))
+    if asked != "auto" or {method.needs, earlier.needs} != {"black box"}:
+        return asked
+    each = passes_of(explained) // (1 if earlier.shared else len(explained))
+    return each * (1 if method.shared else len(explained))
 
 
 def passes_of(explained: Explanation) -> int:

@@ -10,6 +10,7 @@ import chiaroscuro as cs
 from chiaroscuro.errors import InputError, UnknownNameError
 from chiaroscuro.methods import METHODS
 from chiaroscuro.methods.regions import grid, superpixels
+from chiaroscuro.remaking import equal_passes
 from chiaroscuro.testing import PlantedDetector
 
 HEIGHT, WIDTH = 48, 64
@@ -318,3 +319,17 @@ def test_catalogue_describes_every_method():
         assert told["source"]
         assert told["meaning"]
         assert method.budget >= 1
+
+
+def test_every_target_gets_equal_passes_whether_they_are_shared_or_not():
+    image, detector = painted(LEFT, RIGHT), scoring(additive)
+    targets = [BOX, [18, 8, 40, 36]]
+    shared = cs.explain(image, detector, targets, method="rise", n_masks=60)
+    searched = cs.explain(image, detector, targets, method="search", n_masks=300)
+    each = searched.settings["passes"] // 2
+    assert equal_passes("occlusion", shared, "auto") == 60
+    assert equal_passes("search", shared, "auto") == 2 * 60
+    assert equal_passes("occlusion", searched, "auto") == each
+    assert equal_passes("search", searched, "auto") == 2 * each
+    assert equal_passes("gradcam", searched, "auto") == "auto"
+    assert equal_passes("occlusion", searched, 77) == 77
