@@ -1,6 +1,6 @@
 """Every method on the same targets: the table of docs/methods.
 
-    python benchmarks/methods.py [--pictures 20] [--detectors retinaface centerface] [--steady 2]
+    python benchmarks/methods.py [--pictures 60] [--detectors retinaface centerface] [--steady 4]
         [--methods search occlusion]
 
 Met-faces at 416 pixels in an order drawn once, one found face a picture, in turn strong and weak.
@@ -333,8 +333,8 @@ def markdown(header, rows):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=20)
-    parser.add_argument("--steady", type=int, default=2)
+    parser.add_argument("--pictures", type=int, default=60)
+    parser.add_argument("--steady", type=int, default=4)
     parser.add_argument("--detectors", nargs="+", default=["retinaface", "centerface"])
     parser.add_argument("--methods", nargs="+", default=EVERY, metavar="NAME")
     parser.add_argument("--table-only", action="store_true")
