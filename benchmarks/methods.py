@@ -36,6 +36,7 @@ from chiaroscuro.records import as_targets
 
 RUNS = Path(__file__).parent / "runs" / "methods"
 TABLE = Path(__file__).parent.parent / "docs" / "methods" / "table.md"
+DETECTORS = ("retinaface", "centerface")
 PASSES = 400
 MAX_SIDE = 416
 PROTOCOLS = ("chiaroscuro", "painting")
@@ -335,16 +336,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--steady", type=int, default=4)
-    parser.add_argument("--detectors", nargs="+", default=["retinaface", "centerface"])
+    parser.add_argument("--detectors", nargs="+", default=DETECTORS, choices=DETECTORS)
     parser.add_argument("--methods", nargs="+", default=EVERY, metavar="NAME")
     parser.add_argument("--table-only", action="store_true")
     asked_for = parser.parse_args()
-    parts = []
-    for one in asked_for.detectors:
-        if not asked_for.table_only:
+    if not asked_for.table_only:
+        for one in asked_for.detectors:
             run(one, asked_for.pictures, asked_for.steady, asked_for.methods)
-        parts.append(table(one))
-        print(*beside_box(one), sep="\n")
     TABLE.parent.mkdir(parents=True, exist_ok=True)
-    TABLE.write_text("\n\n".join(parts) + "\n")
-    print(TABLE)
+    TABLE.write_text("\n\n".join(table(one) for one in DETECTORS) + "\n")
+    print(*(line for one in DETECTORS for line in beside_box(one)), TABLE, sep="\n")
