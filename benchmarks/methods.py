@@ -229,11 +229,16 @@ def column(rows, *keys):
     return found
 
 
-def table(detector_name):
-    """Two tables, and why which method is in neither."""
+def complete(detector_name):
+    """The rows of every target that has those of all methods."""
     files = sorted((RUNS / detector_name).glob("*.json"))
     targets = [json.loads(file.read_text()) for file in files]
-    targets = [rows for rows in targets if set(EVERY) <= set(rows)]
+    return [rows for rows in targets if set(EVERY) <= set(rows)]
+
+
+def table(detector_name):
+    """Two tables, and why which method is in neither."""
+    targets = complete(detector_name)
     if not targets:
         return f"### {detector_name}: no target has rows of all methods yet"
     faithful, other, refused = [], [], {}
@@ -300,9 +305,7 @@ def table(detector_name):
 
 def beside_box(detector_name):
     """Lines: what search gains where the box does badly and well, and who else beats the box."""
-    files = sorted((RUNS / detector_name).glob("*.json"))
-    targets = [json.loads(file.read_text()) for file in files]
-    targets = [rows for rows in targets if set(EVERY) <= set(rows)]
+    targets = complete(detector_name)
     for low, high in ((-1, 0.6), (0.6, 0.8), (0.8, 1)):
         some = [rows for rows in targets if low <= overall(rows, "box") < high]
         if not some:
