@@ -1,16 +1,16 @@
-"""Maps to pictures: the only place where a saliency map is scaled.
+"""Maps over their pictures, and figures with boxes, titles and legends.
 
-Figures are drawn with matplotlib's object interface, so nothing global changes and no display is
+What a colour means is decided in ``colours``. Figures are drawn with matplotlib's object interface, so nothing global changes and no display is
 needed.
 """
 
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,77 +18,93 @@ from jaxtyping import Float32
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from chiaroscuro import boxes, bundle
+from chiaroscuro.colours import SIGNED, SUPPORTED, Scale, check_colours, greyed, laid_over
 from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.records import Explanation, Proposals, Target
 
-COLOURS = "jet"  # blue low to red high, as in the seed paper
-UNIFORM_COLOURS = "viridis"
-DIVERGING_COLOURS = ("coolwarm", "bwr", "seismic", "RdBu_r")
 TARGET_COLOUR = "#39ff14"
 PROPOSAL_COLOUR = "#4da3ff"
 _PANEL_INCHES = 4.2
-_GROUND, _INK, _QUIET_INK = "#16181c", "#f2f2f2", "#a9adb5"
 _DARK_MEAN = 0.35  # mean brightness to which darker pictures are lifted under a map
+_BAR_GROUND = np.full(3, 0.42)  # a grey on which the legend's colours lie, as on a lifted picture
 
 
-def value_range(
-    saliency: Float32[Tensor, "height width"], colours: str = COLOURS
-) -> tuple[float, float]:
-    """Values at the two ends of the colour scale.
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Colours of a figure around its pictures."""
 
-    Zero is always on it. On a diverging colour map it is in the middle, and positive and negative
-    evidence weigh the same. On any other the high end is the map's highest value, and the low end
-    reaches no further below zero than a quarter of it: lower values take the lowest colour.
+    page: str
+    ink: str
+    quiet: str
+
+
+GROUNDS = {
+    "dark": Ground("#16181c", "#f2f2f2", "#a9adb5"),
+    "light": Ground("#ffffff", "#15171a", "#555b66"),
+}
+GROUND = "dark"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How figures look.
+
+    Attributes:
+        colours: ``"signed"`` (blue against, vermilion in favour), ``"paper"`` (the seed paper's blue
+            to red), or a colour map of matplotlib.
+        ground: ``"dark"``, or ``"light"`` for papers.
+        contours: lines at a quarter, half and three quarters of the scale in place of colours, for
+            print: solid in favour, dashed against.
+
+    Raises:
+        UnknownNameError: on colours or a ground of another name.
     """
-    low, high = min(float(saliency.min()), 0.0), max(float(saliency.max()), 0.0)
-    if colours in DIVERGING_COLOURS:
-        low, high = -max(high, -low), max(high, -low)
-    elif high > 0:
-        low = max(low, -high / 4)
-    return (low, high) if high > low else (0.0, 1.0)
+
+    colours: str = SIGNED
+    ground: str = GROUND
+    contours: bool = False
+
+    def __post_init__(self) -> None:
+        check_colours(self.colours)
+        if self.ground not in GROUNDS:
+            raise UnknownNameError("ground", self.ground, list(GROUNDS))
 
 
 def overlay(
     image: Tensor,
     saliency: Float32[Tensor, "height width"],
     standard_error: Float32[Tensor, "height width"] | None = None,
-    colours: str = COLOURS,
-    opacity: float = 0.6,
+    colours: str = SIGNED,
+    *,
+    scale: Scale | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """A map in colour over its picture.
+    """A map in colour over its picture, which is shown in grey.
 
-    A dark picture is lifted first, so that its forms stay readable under the colours. Where a value
-    cannot be told from zero by its standard error, its colour is faint.
+    A dark picture is lifted first, so that its forms stay readable under the colours. Values that do
+    not stand out from their standard error are clear.
 
     Args:
         image: ``3 height width``, uint8 or float32 in [0, 1].
         saliency: raw values.
-        standard_error: of the values; every colour is strong when not given or 0
-            everywhere, as of a method that knows none.
-        colours: a matplotlib colour map.
-        opacity: of the strongest colours, in [0, 1].
+        standard_error: of the values; None, or 0 everywhere, for a method that knows none.
+        colours: as of ``Look``.
+        scale: in place of the map's own.
 
     Returns:
         ``height width 3``.
 
     Raises:
-        UnknownNameError: on a colour map that matplotlib does not have.
+        UnknownNameError: on colours that matplotlib does not have.
     """
-    picture = _lifted(_pixels(image))
-    scaled = Normalize(*value_range(saliency, colours), clip=True)(saliency.numpy())
-    tint = np.asarray(_colour_map(colours)(scaled))[..., :3]
-    sure = np.ones(saliency.shape)
-    if standard_error is not None and bool(standard_error.any()):
-        noise = standard_error.numpy().clip(min=1e-12)
-        sure = ((np.abs(saliency.numpy()) / noise - 1) / 3).clip(0, 1)
-    alpha = opacity * (0.5 + 0.5 * sure[..., None])
-    blend = picture * (1 - alpha) + tint * alpha
+    scale = scale or Scale.of(saliency, standard_error, colours)
+    ground = greyed(_lifted(_pixels(image)))
+    blend = laid_over(ground, scale.of_map(saliency, standard_error))
     return (blend.clip(0, 1) * 255).round().astype(np.uint8)
 
 
@@ -97,14 +113,15 @@ def target_figure(
     result: Explanation,
     index: int,
     proposals: Proposals | None = None,
-    colours: str = COLOURS,
+    look: Look = Look(),  # noqa: B008  (frozen)
     captions: Sequence[str] = (),
 ) -> Figure:
     """One target's map over the picture, with the boxes and a colour bar of the real values."""
     height, width = image.shape[1:]
-    figure, (axes,) = _figure(1, 1, height / width, bar=True)
-    _draw_map(axes, image, result, index, proposals, colours)
-    axes.set_title(_title(result, index, captions), color=_INK, fontsize=10, loc="left")
+    figure, (axes,) = _figure(1, 1, height / width, look)
+    _draw_map(axes, image, result, index, proposals, look)
+    _entitle(axes, _title(result, index, captions), look)
+    _explain_colours(figure, result, look)
     return figure
 
 
@@ -113,7 +130,7 @@ def contact_sheet(
     result: Explanation,
     proposals: Proposals | None = None,
     heading: str = "",
-    colours: str = COLOURS,
+    look: Look = Look(),  # noqa: B008  (frozen)
     captions: Sequence[str] = (),
 ) -> Figure:
     """The picture with every box, then every target's map, on one sheet."""
@@ -121,22 +138,24 @@ def contact_sheet(
     n_panels = 1 + len(result)
     columns = min(n_panels, 4 if height > width else 3)
     rows = math.ceil(n_panels / columns)
-    figure, panels = _figure(rows, columns, height / width, bar=True, heading=bool(heading))
+    figure, panels = _figure(rows, columns, height / width, look, heading=bool(heading))
     if heading:
-        figure.suptitle(heading, color=_INK, fontsize=13, x=0.01, ha="left")
+        figure.suptitle(heading, color=GROUNDS[look.ground].ink, fontsize=13, x=0.01, ha="left")
     first = panels[0]
     first.imshow(_pixels(image))
     _draw_proposals(first, proposals, result.targets)
     for number, target in enumerate(result.targets, start=1):
         _draw_box(first, target, label=str(number))
-    title = "what was found (blue) and explained (green)" if len(result) else "nothing to explain"
-    first.set_title(title, color=_INK, fontsize=10, loc="left")
+    title = "boxes: found (blue), explained (green)" if len(result) else "nothing to explain"
+    _entitle(first, title, look)
     for index in range(len(result)):
         axes = panels[1 + index]
-        _draw_map(axes, image, result, index, proposals, colours)
-        axes.set_title(_title(result, index, captions), color=_INK, fontsize=10, loc="left")
+        _draw_map(axes, image, result, index, proposals, look)
+        _entitle(axes, _title(result, index, captions), look)
     for axes in panels[n_panels:]:
         axes.set_visible(False)
+    if len(result):
+        _explain_colours(figure, result, look)
     return figure
 
 
@@ -149,13 +168,13 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
 
 
 def _figure(
-    rows: int, columns: int, aspect: float, *, bar: bool, heading: bool = False
+    rows: int, columns: int, aspect: float, look: Look, *, heading: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    wide = _PANEL_INCHES * (1.16 if bar else 1)
+    wide = _PANEL_INCHES * 1.16
     high = _PANEL_INCHES * min(max(aspect, 0.4), 2.5) + 0.35
     figure = Figure(
         figsize=(wide * columns, high * rows + (0.4 if heading else 0)),
-        facecolor=_GROUND,
+        facecolor=GROUNDS[look.ground].page,
         layout="constrained",
     )
     FigureCanvasAgg(figure)
@@ -172,23 +191,62 @@ def _draw_map(
     result: Explanation,
     index: int,
     proposals: Proposals | None,
-    colours: str,
+    look: Look,
 ) -> None:
     saliency, target = result.saliency[index], result.targets[index]
-    axes.imshow(overlay(image, saliency, result.standard_error[index], colours))
+    error = result.standard_error[index]
+    scale = Scale.of(saliency, error, look.colours)
+    if look.contours:
+        axes.imshow(greyed(_pixels(image)))
+        _draw_contours(axes, scale, saliency, error)
+    else:
+        axes.imshow(overlay(image, saliency, error, scale=scale))
     _draw_proposals(axes, proposals, [target])
     _draw_box(axes, target)
-    low, high = value_range(saliency, colours)
-    scale = ScalarMappable(Normalize(low, high), _colour_map(colours))
-    clipped = "min" if float(saliency.min()) < low else "neither"
-    bar = axes.figure.colorbar(scale, ax=axes, fraction=0.04, pad=0.02, extend=clipped)
-    bar.ax.tick_params(colors=_QUIET_INK, labelsize=7)
-    bar.ax.yaxis.get_offset_text().set_color(_QUIET_INK)
+    _draw_legend(axes, scale, look)
+
+
+def _draw_contours(axes: Axes, scale: Scale, saliency: Tensor, error: Tensor) -> None:
+    most = max(scale.high, -scale.low)
+    levels = [share * most for share in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)]
+    shown = np.where(scale.of_map(saliency, error)[..., 3] > 0, saliency.numpy(), 0.0)
+    for style in ({"colors": "black", "linewidths": 2.4}, {"colors": "white", "linewidths": 1.0}):
+        axes.contour(shown, levels=levels, **style)  # negative levels are dashed
+
+
+def _draw_legend(axes: Axes, scale: Scale, look: Look) -> None:
+    """The scale in use, with its numbers, and zero marked."""
+    ground = GROUNDS[look.ground]
+    values, colours = scale.ramp()
+    strip = ListedColormap(laid_over(_BAR_GROUND, colours))
+    mappable = ScalarMappable(Normalize(values[0], values[-1]), strip)
+    clipped = "min" if scale.below else "neither"
+    bar = axes.figure.colorbar(mappable, ax=axes, fraction=0.04, pad=0.02, extend=clipped)
+    bar.ax.tick_params(colors=ground.quiet, labelsize=7)
+    bar.ax.yaxis.get_offset_text().set_color(ground.quiet)
     bar.ax.yaxis.get_offset_text().set_fontsize(7)
     bar.ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    if low < 0 < high:
-        bar.ax.axhline(0, color=_INK, linewidth=0.8)
+    if values[0] < 0 < values[-1]:
+        bar.ax.axhline(0, color=ground.ink, linewidth=1.0)
     bar.outline.set_visible(False)
+
+
+def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
+    """One line under a figure: what the colours and the numbers mean."""
+    if look.contours:
+        words = "solid lines: showing it raises the weight; dashed: lowers it"
+    elif look.colours == SIGNED:
+        words = "vermilion: showing it raises the weight; blue: showing it lowers it"
+    else:
+        words = "above zero: showing it raises the weight; below: lowers it"
+    if bool(result.standard_error.any()):
+        words += f"; clear: within {SUPPORTED:g} standard errors of zero"
+    unit = f"\nnumbers: {result.meaning}" if result.meaning else ""
+    figure.supxlabel(words + unit, color=GROUNDS[look.ground].quiet, fontsize=7, x=0.01, ha="left")
+
+
+def _entitle(axes: Axes, title: str, look: Look) -> None:
+    axes.set_title(title, color=GROUNDS[look.ground].ink, fontsize=10, loc="left")
 
 
 def _draw_box(axes: Axes, target: Target, label: str = "") -> None:
@@ -263,14 +321,3 @@ def _lifted(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     gamma = max(0.4, math.log(_DARK_MEAN) / math.log(max(mean, 1e-3)))
     lifted: npt.NDArray[np.float32] = pixels**gamma
     return lifted
-
-
-def check_colours(name: str) -> None:
-    """Raise UnknownNameError if there is no colour map of that name."""
-    _colour_map(name)
-
-
-def _colour_map(name: str) -> matplotlib.colors.Colormap:
-    if name not in matplotlib.colormaps:
-        raise UnknownNameError("colour map", name, [COLOURS, UNIFORM_COLOURS, *DIVERGING_COLOURS])
-    return matplotlib.colormaps[name]

@@ -426,7 +426,8 @@ def _from_contrasts(x: Float64[Tensor, "n unknowns"], y: Float64[Tensor, " n"]) 
     def mean(x: Tensor, y: Tensor) -> Tensor:
         system = ratio * (x @ x.T)
         system.diagonal().add_(1)
-        return ratio * (x.T @ torch.linalg.solve(system, y))
+        solved: Tensor = ratio * (x.T @ torch.linalg.solve(system, y))
+        return solved
 
     seen = ratio / (ratio * values + 1).sqrt()[:, None] * (vectors.T @ x)
     return _Learnt(
@@ -507,7 +508,7 @@ def _telling_rows(y: Float64[Tensor, " n"]) -> Int64[Tensor, " rows"]:
     Where these are rare, others make up the number.
     """
     silent = y.abs() < 1e-9
-    rows: Tensor = torch.argsort(silent.int(), stable=True)[:SEARCH_ROWS].sort()[0]
+    rows: Tensor = torch.sort(torch.argsort(silent.int(), stable=True)[:SEARCH_ROWS])[0]
     return rows
 
 

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from chiaroscuro import draw
+from chiaroscuro.metrics.difference import map_difference
 from chiaroscuro.records import Target
 from chiaroscuro.report import page
 from chiaroscuro.study.averages import MARGIN, AverageMap
 
 WIDTH_PX, CONTEXT = 300, 1.0  # of a card's picture; margin around the box, in box sizes
-DIFFERENCE_COLOURS = "coolwarm"
 SECOND_COLOUR = "#ff9f43"  # boxes of the second of two detectors
 
 
@@ -50,31 +50,35 @@ def compared(
     image: Tensor,
     saliency: Float32[Tensor, "2 height width"],
     standard_error: Float32[Tensor, "2 height width"],
+    n_cells: int,
 ) -> dict[str, npt.NDArray[np.uint8]]:
     """A picture under two maps of one target, and under the difference of the two.
 
-    Each map is divided by its highest value before they are subtracted, the first from the second.
+    The difference is shown in standard errors, and only where it is more than chance: see
+    ``metrics.difference``.
 
     Args:
         image: ``3 height width``, uint8 or float32 in [0, 1].
         saliency: raw values.
         standard_error: in the same units.
+        n_cells: of the masks.
 
     Returns:
         ``map_first``, ``map_second`` and ``difference``, each ``height width 3``.
     """
-    first, second = (one / max(float(one.max()), 1e-12) for one in saliency)
+    difference = map_difference(*saliency, *standard_error, n_cells).in_errors
     return {
         "map_first": draw.overlay(image, saliency[0], standard_error[0]),
         "map_second": draw.overlay(image, saliency[1], standard_error[1]),
-        "difference": draw.overlay(image, second - first, colours=DIFFERENCE_COLOURS),
+        "difference": draw.overlay(image, difference),
     }
 
 
 def average(of: AverageMap) -> dict[str, Any]:
     """An average map and average face as data addresses, with their counts."""
     side = of.saliency.shape[0]
-    tint = draw.overlay(torch.full((3, side, side), 0.5), of.saliency, opacity=1.0)
+    error = of.spread / of.count.clamp(min=1).sqrt()
+    tint = draw.overlay(torch.full((3, side, side), 0.5), of.saliency, error)
     pictures = {}
     for name, pixels in (("face", draw.pixels(of.face.clamp(0, 1))), ("map", tint)):
         framed = Image.fromarray(pixels).resize((3 * side, 3 * side))
