@@ -21,6 +21,7 @@ from chiaroscuro import bundle, metrics, plots, remaking
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.annotations import Annotations
+from chiaroscuro.data.frame import Frame, place_all
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
 from chiaroscuro.errors import BundleError, InputError, UndefinedMetricError
@@ -30,8 +31,14 @@ from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.collection import protocol_of_sets
 from chiaroscuro.metrics.maps import ordered_map
 from chiaroscuro.metrics.protocols import protocol_named
-from chiaroscuro.records import Explanation, Target
-from chiaroscuro.results import SavedResult, explained_detector, saved_results
+from chiaroscuro.records import Explanation, Target, Truth
+from chiaroscuro.results import (
+    ExplainedPicture,
+    SavedResult,
+    explained_detector,
+    explained_picture,
+    saved_results,
+)
 
 _PARTS = ("scores", "curves", "stability", "randomisation", "costs", "left_out")
 MAP = "map"  # what the explanation's own map is called beside the baselines
@@ -78,6 +85,7 @@ class Evaluation:
             ``pass_seconds``, what one pass of the detector alone took at that time.
         collection: the insertion and the deletion curve of the whole set, or none.
         left_out: pictures, targets and maps without figures, with the reason.
+        notes: what was left out of the annotations, or had to be decided, in sentences.
     """
 
     folder: AnyPath
@@ -89,6 +97,7 @@ class Evaluation:
     costs: list[dict[str, Any]]
     collection: tuple[metrics.CollectionCurve, ...]
     left_out: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_folder(
@@ -98,6 +107,7 @@ def evaluate_folder(
     out: AnyPath,
     *,
     annotations: Annotations | None = None,
+    frame: Frame | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Score every map under ``folder`` and write tables and figures to ``out``.
@@ -108,7 +118,8 @@ def evaluate_folder(
         settings: what is measured.
         out: gets ``scores.parquet``, ``curves.parquet``, ``curves.png`` and ``.svg``, with
             annotations ``collection.png`` and ``.svg``, and last ``evaluation.json``.
-        annotations: the marked boxes, for the curves of the whole set.
+        annotations: the annotated boxes, for the curves of the whole set.
+        frame: what they are drawn on, as for ``open_data_set``.
         progress: called with what is done, how much is done, and how much there is.
 
     Raises:
@@ -131,7 +142,7 @@ def evaluate_folder(
     if annotations:
         protocol_of_sets(protocol)
         labels = annotations.labels_for(detector.info.class_names)
-        if not any(bool((~p.truth.ignore).any()) for p in annotations.pictures):
+        if all(box.ignore for picture in annotations.pictures for box in picture.boxes):
             raise UndefinedMetricError(
                 f"{annotations.source}: no picture has a marked box that is to be scored"
             )
@@ -144,14 +155,16 @@ def evaluate_folder(
         parts.append(_evaluate_picture(path, name, detector, settings, out))
     gathered = {name: [row for part in parts for row in part[name]] for name in _PARTS}
     collection: tuple[metrics.CollectionCurve, ...] = ()
+    notes: list[str] = []
     if annotations:
+        marked, notes = _annotated(folders, annotations, labels, detector, frame)
         seen = iter(range(len(work), steps + 1))
 
         def mapped() -> Iterator[metrics.MappedPicture]:
             for path in folders:
                 if progress is not None:
                     progress(f"{path.name}, whole set", next(seen), steps)
-                picture = _mapped(path, annotations, labels)
+                picture = _mapped(path, marked[path])
                 if isinstance(picture, str):
                     gathered["left_out"].append({"picture": path.name, "reason": picture})
                 else:
@@ -167,9 +180,10 @@ def evaluate_folder(
         folder=out,
         summary=_summary(gathered["scores"]),
         collection=collection,
+        notes=tuple(notes),
         **gathered,
     )
-    _write(evaluation, settings, detector, folder)
+    _write(evaluation, settings, detector, folder, annotations)
     if progress is not None:
         progress("done", steps, steps)
     return evaluation
@@ -423,15 +437,50 @@ def _correlations(agreement: metrics.Agreement | None) -> dict[str, float | None
     }
 
 
-def _mapped(
-    folder: AnyPath, annotations: Annotations, labels: Mapping[int, int]
-) -> metrics.MappedPicture | str:
-    """A picture of the set with its maps and marks, or why it has none."""
+def _annotated(
+    folders: Sequence[AnyPath],
+    annotations: Annotations,
+    labels: Mapping[int, int],
+    detector: Detector,
+    frame: Frame | None,
+) -> tuple[dict[AnyPath, Truth | str], list[str]]:
+    """Annotations of every result, in its pixels and with the detector's labels, or why none.
+
+    Returns:
+        Those, and what was left out or had to be decided, in sentences.
+    """
+    named = annotations.named()
+    marked: dict[AnyPath, Truth | str] = {}
+    matched: list[tuple[AnyPath, ExplainedPicture]] = []
+    for path in folders:
+        try:
+            explained = explained_picture(path)
+        except InputError as reason:
+            marked[path] = str(reason)
+            continue
+        if explained.file_name in named:
+            matched.append((path, explained))
+        else:
+            marked[path] = f"{annotations.source} has no picture {explained.file_name}"
+    placed, decisions = place_all(
+        [(named[explained.file_name], explained.size) for _, explained in matched], frame
+    )
+    for (path, explained), one in zip(matched, placed, strict=True):
+        marked[path] = one.refused or one.truth.relabelled(labels).scaled(explained.scale)
+    return marked, [
+        *annotations.notes,
+        *decisions,
+        *(note for one in placed for note in one.notes),
+        *annotations.notes_on(labels, detector.info.class_names),
+    ]
+
+
+def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str:
+    """A picture of the set with its maps and annotations, or why it has none."""
+    if isinstance(marked, str):
+        return marked
     try:
         saved = SavedResult.load(folder)
-        marked = annotations.named().get(saved.file_name)
-        if marked is None:
-            return f"{annotations.source} has no picture {saved.file_name}"
         if not len(saved.explanation):
             return "nothing was explained in it"
         return metrics.MappedPicture(
@@ -439,7 +488,7 @@ def _mapped(
             image=saved.evidence().image,
             targets=saved.explanation.targets,
             saliency=saved.explanation.saliency,
-            truth=saved.truth(marked, labels),
+            truth=marked,
         )
     except InputError as reason:
         return str(reason)
@@ -465,7 +514,11 @@ def _spread(values: Sequence[float | int | None]) -> dict[str, Any]:
 
 
 def _write(
-    evaluation: Evaluation, settings: EvaluationSettings, detector: Detector, folder: AnyPath
+    evaluation: Evaluation,
+    settings: EvaluationSettings,
+    detector: Detector,
+    folder: AnyPath,
+    annotations: Annotations | None,
 ) -> None:
     out = evaluation.folder
     protocol = protocol_named(settings.protocol)
@@ -505,6 +558,12 @@ def _write(
             "randomisation": _by(_of(MAP, evaluation.randomisation), "stage"),
             "methods": _methods(evaluation),
             "collection": [curve.describe() for curve in evaluation.collection],
+            "annotations": annotations
+            and {
+                "source": annotations.source,
+                "class_map": dict(annotations.class_map),
+                "notes": list(evaluation.notes),
+            },
             "left_out": evaluation.left_out,
             "files": files,
         },

@@ -243,6 +243,9 @@ class Truth:
         labels: ``n``, class index; all 0 when not given.
         ignore: ``n``, true for a box that is not to be scored: neither a find nor a miss. None is
             ignored when not given.
+        crowd: ``n``, true for COCO's ``iscrowd``: a region of many objects, always to be ignored.
+            Any number of detections may fall into it, each judged by the share of its own area
+            that does. None is when not given.
 
     Raises:
         ProposalsError: on other shapes, non-finite values or inverted boxes.
@@ -251,16 +254,18 @@ class Truth:
     boxes: Float32[Tensor, "n 4"]
     labels: Int64[Tensor, " n"]
     ignore: Bool[Tensor, " n"]
+    crowd: Bool[Tensor, " n"]
 
-    def __init__(self, *, boxes: Any, labels: Any = None, ignore: Any = None) -> None:
+    def __init__(
+        self, *, boxes: Any, labels: Any = None, ignore: Any = None, crowd: Any = None
+    ) -> None:
         n = len(boxes)
         as_if_found = Proposals(boxes=boxes, scores=torch.ones(n), labels=labels)
-        ignore = torch.zeros(n, dtype=torch.bool) if ignore is None else torch.as_tensor(ignore)
-        if ignore.shape != (n,):
-            raise ProposalsError(f"ignore: wanted shape ({n},), got {tuple(ignore.shape)}")
+        crowds = _flags("crowd", crowd, n)
         object.__setattr__(self, "boxes", as_if_found.boxes)
         object.__setattr__(self, "labels", as_if_found.labels)
-        object.__setattr__(self, "ignore", ignore.bool())
+        object.__setattr__(self, "ignore", _flags("ignore", ignore, n) | crowds)
+        object.__setattr__(self, "crowd", crowds)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -272,11 +277,21 @@ class Truth:
             boxes=self.boxes[known],
             labels=[labels[int(self.labels[i])] for i in known],
             ignore=self.ignore[known],
+            crowd=self.crowd[known],
         )
 
     def scaled(self, scale: float) -> "Truth":
         """The same boxes in a picture reduced or enlarged by that factor."""
-        return Truth(boxes=self.boxes * scale, labels=self.labels, ignore=self.ignore)
+        return Truth(
+            boxes=self.boxes * scale, labels=self.labels, ignore=self.ignore, crowd=self.crowd
+        )
+
+
+def _flags(name: str, values: Any, n: int) -> Tensor:
+    flags = torch.zeros(n, dtype=torch.bool) if values is None else torch.as_tensor(values)
+    if flags.shape != (n,):
+        raise ProposalsError(f"{name}: wanted shape ({n},), got {tuple(flags.shape)}")
+    return flags.bool()
 
 
 TargetsLike = Proposals | Target | Sequence[Target] | Sequence[Sequence[float]] | Tensor | Any

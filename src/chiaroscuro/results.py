@@ -7,10 +7,10 @@ from typing import Any
 
 from chiaroscuro import bundle
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.data.annotations import AnnotatedPicture
-from chiaroscuro.errors import BundleError
+from chiaroscuro.data.images import PictureSize, picture_size
+from chiaroscuro.errors import BundleError, InputError
 from chiaroscuro.evidence import Evidence
-from chiaroscuro.records import Explanation, Truth
+from chiaroscuro.records import Explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,14 +70,47 @@ class SavedResult:
         target = self.explanation.targets[index]
         return str(captions[index]) if index < len(captions) else target.origin
 
-    def truth(self, marked: AnnotatedPicture, labels: Mapping[int, int]) -> Truth:
-        """A data set's marks in the pixels and labels of this result."""
-        return marked.truth.relabelled(labels).scaled(self.explanation.width / marked.width)
 
-    @property
-    def file_name(self) -> str:
-        """Last part of the path that the picture was read from."""
-        return Path(str(self.manifest.get("picture", {}).get("source", self.name))).name
+@dataclass(frozen=True, slots=True)
+class ExplainedPicture:
+    """The file that a result folder explains.
+
+    Attributes:
+        file_name: last part of the path that it was read from.
+        size: of the file; from the file itself, or where it is gone as the result noted it.
+        scale: pixels of the maps for each pixel of the file.
+    """
+
+    file_name: str
+    size: PictureSize
+    scale: float
+
+
+def explained_picture(folder: AnyPath) -> ExplainedPicture:
+    """What the manifest of a result folder says of its picture.
+
+    Raises:
+        BundleError: if the manifest cannot be read, or states no size.
+    """
+    manifest = bundle.read_json(folder / "manifest.json")
+    noted = manifest.get("picture") or {}
+    source = str(noted.get("source", folder.name))
+    try:
+        across, down = int(manifest["width"]), int(manifest["height"])
+        factor = float(noted.get("scale", 1.0))
+        width, height = round(across / factor), round(down / factor)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        raise BundleError(
+            f"{folder / 'manifest.json'} states no size of its maps; explain again with --overwrite"
+        ) from error
+    size = PictureSize(width, height)
+    try:
+        there = picture_size(source) if Path(source).is_file() else size
+    except InputError:
+        there = size
+    if max(abs(there.width - width), abs(there.height - height)) <= 1 / factor:
+        size = there  # else another picture has that name now
+    return ExplainedPicture(Path(source).name, size, across / size.width)
 
 
 def saved_results(folder: AnyPath) -> list[AnyPath]:

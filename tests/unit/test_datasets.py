@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from chiaroscuro.data.coco import parse_coco, read_coco
 from chiaroscuro.data.datasets import open_data_set
-from chiaroscuro.data.formats import parse_coco, read_coco, read_voc, read_yolo
+from chiaroscuro.data.voc import read_voc
+from chiaroscuro.data.yolo import read_yolo
 from chiaroscuro.errors import AnnotationError
 
 IMAGE = {"id": 9, "file_name": "a/b.jpg", "width": 30, "height": 20, "painter": "La Tour"}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chiaroscuro.detectors import Detector
     from chiaroscuro.train import loop
 
+NOTES_SHOWN = 5
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PICTURES = Annotated[
@@ -57,6 +58,27 @@ MAX_SIDE = Annotated[
 MAX_PIXELS = Annotated[
     int,
     typer.Option(min=1, help="Pictures with more pixels are refused: a guard against bombs."),
+]
+IMAGES = Annotated[
+    Path | None,
+    typer.Option(help="Folder that the data set's file names are relative to."),
+]
+CLASS_MAP = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class-map",
+        metavar="NAME=NAME",
+        help="A class of the data set and the detector's class that it is, such as visage=face, "
+        "where the two have different names; may be repeated.",
+    ),
+]
+FRAME = Annotated[
+    str | None,
+    typer.Option(
+        metavar="upright|stored",
+        help="Whether boxes are drawn on pictures as they are read, or as they are stored, before "
+        "their EXIF orientation is applied. [dim]default: found out from the sizes[/]",
+    ),
 ]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -98,6 +120,39 @@ def open_detector(name: str, options: Mapping[str, Any], device: str) -> "Detect
 def parse_options(texts: Sequence[str] | None) -> dict[str, Any]:
     """``KEY=VALUE`` as keyword arguments; values are JSON where they can be."""
     return dict(_option(text) for text in texts or ())
+
+
+def parse_class_map(texts: Sequence[str] | None) -> dict[str, str]:
+    """``NAME=NAME`` as the detector's class by the data set's."""
+    mapped: dict[str, str] = {}
+    for text in texts or ():
+        mine, _, theirs = (part.strip() for part in text.rpartition("="))
+        if not mine or not theirs:
+            raise typer.BadParameter(
+                f"wanted NAME=NAME, such as visage=face, got {text!r}", param_hint="--class-map"
+            )
+        if mapped.setdefault(mine, theirs) != theirs:
+            raise typer.BadParameter(
+                f"{mine} is to be {mapped[mine]} and {theirs}; wanted one of them",
+                param_hint="--class-map",
+            )
+    return mapped
+
+
+def parse_frame(text: str | None) -> Any:
+    """What ``--frame`` says: upright, stored, or None to find out."""
+    if text not in (None, "upright", "stored"):
+        raise typer.BadParameter(f"wanted upright or stored, got {text!r}", param_hint="--frame")
+    return text
+
+
+def tell_notes(texts: Sequence[str], tell: Callable[[str], None] | None = None) -> None:
+    """The first few sentences on a data set, and how many more there are."""
+    tell = tell or note
+    for text in texts[:NOTES_SHOWN]:
+        tell(text)
+    if len(texts) > NOTES_SHOWN:
+        tell(f"and {len(texts) - NOTES_SHOWN} more notes on the annotations")
 
 
 def _option(text: str) -> tuple[str, Any]:

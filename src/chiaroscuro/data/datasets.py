@@ -1,15 +1,21 @@
-"""A data set: pictures on this machine, with the marks that go with them."""
+"""A data set: pictures on this machine, with the annotations that go with them."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro.data import formats
-from chiaroscuro.data.annotations import Annotations
+from chiaroscuro.data import yolo
+from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
+from chiaroscuro.data.coco import read_coco
+from chiaroscuro.data.frame import Frame, Placed, place_all
+from chiaroscuro.data.images import PictureSize, picture_size
+from chiaroscuro.data.paths import find_pictures, resolve
 from chiaroscuro.data.samples import met_faces_annotations, met_faces_folder
-from chiaroscuro.errors import AnnotationError
+from chiaroscuro.data.unread import unread_labels
+from chiaroscuro.data.voc import annotation_files, read_voc
+from chiaroscuro.errors import AnnotationError, ImageError
 from chiaroscuro.records import Truth
 
 MET_FACES = "met-faces"
@@ -22,16 +28,37 @@ class Entry:
     Attributes:
         name: unlike any other's in the set, fit for a folder's name.
         path: the file.
-        truth: what is marked in it, in the file's pixels; None in a set without marks.
-        width: of the file in pixels, as the marks have it; None in a set without marks.
+        truth: what is annotated in it, in the pixels of the picture as ``read_image`` gives it; None
+            in a set without annotations.
+        size: width and height that ``truth`` was brought to; None where nothing was.
+        refused: why its annotations cannot be used with it, or ``""``.
         about: what else the data set says of it, such as ``title`` and ``painter``.
     """
 
     name: str
     path: Path
     truth: Truth | None = None
-    width: int | None = None
+    size: tuple[int, int] | None = None
+    refused: str = ""
     about: dict[str, Any] = field(default_factory=dict)
+
+    def check(self, width: int, height: int) -> None:
+        """Refuse a picture that was read, where its annotations are not in its pixels.
+
+        Args:
+            width: of the picture that was read.
+            height: likewise.
+
+        Raises:
+            AnnotationError: if they cannot be used with it, or the file was changed meanwhile.
+        """
+        if self.refused:
+            raise AnnotationError(self.refused)
+        if self.size not in (None, (width, height)):
+            raise AnnotationError(
+                f"{self.path} was {self.size} pixels (width, height) when the data set was opened "
+                f"and is {(width, height)} now; open it again"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,11 +67,11 @@ class DataSet:
 
     Attributes:
         source: what it was opened from.
-        class_names: by label; empty in a set without marks.
+        class_names: by label; empty in a set without annotations.
         entries: the pictures.
-        missing: file names that the marks have and this machine does not.
-        notes: marks that were left out, in sentences.
-        annotations: the marks; None in a set without.
+        missing: file names that the annotations have and this machine does not.
+        notes: what was left out or had to be decided, in sentences.
+        annotations: as the data set has them; None in a set without.
     """
 
     source: str
@@ -55,77 +82,146 @@ class DataSet:
     annotations: Annotations | None = None
 
 
-def open_data_set(spec: str | Path, images: str | Path | None = None) -> DataSet:
+def open_data_set(
+    spec: str | Path,
+    images: str | Path | None = None,
+    *,
+    class_map: Mapping[str, str] | None = None,
+    frame: Frame | None = None,
+) -> DataSet:
     """Open a data set by what it is.
 
     Args:
-        spec: ``"met-faces"``; a COCO JSON file; a folder of Pascal VOC's (``Annotations/*.xml`` and
-            ``JPEGImages/``); a folder of YOLO's (``images/``, ``labels/`` and ``data.yaml``); or a
-            folder of pictures without marks.
+        spec: ``"met-faces"``; a COCO JSON file; a folder of Pascal VOC's XML files; a folder of
+            YOLO's, or its ``data.yaml``; or a folder of pictures without annotations.
         images: the folder that file names are relative to, where it is not the usual one.
+        class_map: names of the detector's classes by the data set's, where they differ.
+        frame: whether boxes are drawn on the picture as it is read (``"upright"``) or as it is
+            stored, before its EXIF orientation (``"stored"``); by default it is found out, picture
+            by picture.
 
     Raises:
-        AnnotationError: if it is none of these, cannot be read, or has no picture.
+        AnnotationError: if it is none of these, cannot be read, has no picture, has labels that no
+            reader understands, or none of its pictures is of the size that its annotations are for.
+    """
+    annotations = read_annotations(spec, images)
+    if annotations is None:
+        return _without_annotations(Path(spec))
+    return _with_annotations(
+        replace(annotations, class_map=dict(class_map or {})), str(spec), images, frame
+    )
+
+
+def read_annotations(spec: str | Path, images: str | Path | None = None) -> Annotations | None:
+    """The annotations alone, as the data set has them; None for a folder of pictures without any.
+
+    Raises:
+        AnnotationError: as ``open_data_set`` does.
     """
     path = Path(spec)
     if str(spec) == MET_FACES and not path.exists():
-        return _with_marks(met_faces_annotations(), Path(images or met_faces_folder()), MET_FACES)
-    if path.suffix.lower() == ".json":
-        return _with_marks(formats.read_coco(path), Path(images or path.parent), str(spec))
+        return met_faces_annotations()
+    if path.suffix.lower() == ".json" and not path.is_dir():
+        return read_coco(path)
+    if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
+        return yolo.read_yolo(path, images)
     if not path.is_dir():
         raise AnnotationError(
-            f"{spec}: wanted met-faces, a COCO .json file, a folder in the layout of Pascal VOC or "
-            "YOLO, or a folder of pictures"
+            f"{spec}: wanted met-faces, a COCO .json file, YOLO's data.yaml, a folder in the layout "
+            "of Pascal VOC or YOLO, or a folder of pictures"
         )
-    if (path / "labels").is_dir() and (path / "images").is_dir():
-        return _with_marks(formats.read_yolo(path), Path(images or path / "images"), str(spec))
-    if (path / "Annotations").is_dir() or any(path.glob("*.xml")):
-        usual = path / "JPEGImages"
-        folder = Path(images or (usual if usual.is_dir() else path))
-        return _with_marks(formats.read_voc(path), folder, str(spec))
-    return _without_marks(path)
+    if _is_yolo(path):
+        return yolo.read_yolo(path, images)
+    if (path / "Annotations").is_dir() or annotation_files(path):
+        return read_voc(path, images)
+    unread = unread_labels(path)
+    if unread:
+        raise AnnotationError(
+            f"{spec}: label files seen, not read: {unread}. Wanted a COCO .json file (give the file "
+            "itself), Pascal VOC's .xml, or YOLO's .txt with data.yaml or classes.txt; to study the "
+            "pictures without annotations, move the label files away"
+        )
+    return None
 
 
-def _with_marks(annotations: Annotations, folder: Path, source: str) -> DataSet:
-    there, missing = [], []
+def _is_yolo(folder: Path) -> bool:
+    if yolo.label_files(folder):
+        return True
+    if yolo.label_folders(folder):  # of another format, or empty
+        return not annotation_files(folder) and not unread_labels(folder)
+    if yolo.names_file(folder) is None:
+        return False
+    return any(path.with_suffix(".txt").is_file() for path in find_pictures(folder))
+
+
+def _with_annotations(
+    annotations: Annotations, source: str, images: str | Path | None, frame: Frame | None
+) -> DataSet:
+    folder = _folder_of(annotations, images)
+    there: list[tuple[AnnotatedPicture, Path]] = []
+    missing = []
     for picture in annotations.pictures:
-        if (folder / picture.file_name).is_file():
-            there.append(picture)
-        else:
+        path = resolve(folder, picture.file_name)
+        if path is None:
             missing.append(picture.file_name)
+        else:
+            there.append((picture, path))
     if not there:
         raise AnnotationError(
             f"{source}: none of its {len(annotations.pictures)} pictures is in {folder}"
             + (f", such as {missing[0]}" if missing else "")
             + "; --images DIR says where they are"
         )
-    names = _names([p.file_name for p in there])
-    entries = tuple(
-        Entry(
-            name=name,
-            path=folder / picture.file_name,
-            truth=picture.truth,
-            width=picture.width,
-            about=dict(picture.about),
-        )
-        for name, picture in zip(names, there, strict=True)
-    )
+    sized = [(picture, _size_of(path)) for picture, path in there]
+    placed, decisions = place_all(sized, frame)
+    refused = [one.refused for one in placed if one.refused]
+    if len(refused) == len(placed):
+        raise AnnotationError(f"{source}: {refused[0]} (all {len(refused)} pictures are refused)")
+    names = _names([picture.file_name for picture, _ in there])
     return DataSet(
         source=source,
         class_names=annotations.class_names,
-        entries=entries,
+        entries=tuple(
+            _entry(name, path, picture, size, one)
+            for name, (picture, path), (_, size), one in zip(
+                names, there, sized, placed, strict=True
+            )
+        ),
         missing=tuple(missing),
-        notes=annotations.notes,
+        notes=(*annotations.notes, *decisions, *(note for one in placed for note in one.notes)),
         annotations=annotations,
     )
 
 
-def _without_marks(folder: Path) -> DataSet:
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in formats.PICTURE_SUFFIXES and path.is_file()
+def _folder_of(annotations: Annotations, images: str | Path | None) -> Path:
+    if images is not None:
+        return Path(images)
+    return annotations.folder or met_faces_folder()
+
+
+def _size_of(path: Path) -> PictureSize | None:
+    """None for a picture that cannot be read: whoever reads it will say why."""
+    try:
+        return picture_size(path)
+    except ImageError:
+        return None
+
+
+def _entry(
+    name: str, path: Path, picture: AnnotatedPicture, size: PictureSize | None, placed: Placed
+) -> Entry:
+    return Entry(
+        name=name,
+        path=path,
+        truth=placed.truth,
+        size=None if size is None else (size.width, size.height),
+        refused=placed.refused,
+        about=dict(picture.about),
     )
+
+
+def _without_annotations(folder: Path) -> DataSet:
+    paths = find_pictures(folder)
     if not paths:
         raise AnnotationError(f"{folder} holds no pictures")
     names = _names([path.relative_to(folder).as_posix() for path in paths])

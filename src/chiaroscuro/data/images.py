@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import threading
 import urllib.error
 import urllib.parse
@@ -21,6 +22,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -63,6 +65,43 @@ _NO_PICTURES = {  # how files begin that people take for pictures
 }
 _pillow_lock = threading.Lock()
 _Stream = io.BytesIO | io.BufferedReader
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSize:
+    """Size of a picture in pixels, and how its file is turned.
+
+    Attributes:
+        width: of the picture upright, as :func:`read_image` gives it.
+        height: likewise.
+        orientation: EXIF's, 1 to 8: how the stored picture becomes the upright one.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Width and height in the file, before it is turned."""
+        turned = self.orientation >= 5
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def picture_size(source: ImageSource) -> PictureSize:
+    """The size that :func:`read_image` would give a file, from its header alone.
+
+    Raises:
+        ImageError: if there is no such file, or it is empty or no picture.
+    """
+    with _opened(source) as (stream, name):
+        picture = _identify(stream, name, sys.maxsize)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # reading the picture says it again
+            orientation = _orientation(picture, name)
+        width, height = picture.size
+        turned = PictureSize(width, height, orientation if orientation in _TURNS else 1)
+        return PictureSize(*turned.stored, turned.orientation)
 
 
 def read_image(
@@ -421,7 +460,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None, name: str) -> Image.Im
 def _orientation(picture: Image.Image, name: str) -> Any:
     try:
         with _quiet_pillow():
-            return picture.getexif().get(ExifTags.Base.Orientation)
+            return _exif(picture).get(ExifTags.Base.Orientation)
     except Exception as error:  # camera notes come damaged in many ways; the picture is whole
         warnings.warn(
             f"the EXIF data in {name} cannot be read ({error}); the picture is shown as stored, "
@@ -430,6 +469,33 @@ def _orientation(picture: Image.Image, name: str) -> Any:
             stacklevel=2,
         )
         return None
+
+
+def _exif(picture: Image.Image) -> Image.Exif:
+    """The EXIF data; those of a PNG without decoding it where none can stand behind its pixels."""
+    if picture.format == "PNG" and not _metadata_after_pixels(picture):
+        return Image.Image.getexif(picture)
+    return picture.getexif()
+
+
+def _metadata_after_pixels(picture: Image.Image) -> bool:
+    """Whether a PNG that was opened and not yet decoded has text or EXIF behind its pixels."""
+    stream = getattr(picture, "fp", None)
+    if stream is None:  # decoded already
+        return True
+    place = stream.tell()
+    try:
+        stream.seek(8)
+        pixels = False
+        while len(head := stream.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4]), head[4:]
+            pixels = pixels or kind == b"IDAT"
+            if pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            stream.seek(length + 4, os.SEEK_CUR)
+        return False
+    finally:
+        stream.seek(place)
 
 
 # Arrays

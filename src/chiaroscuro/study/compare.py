@@ -332,19 +332,22 @@ def _mean(place: list[int], values: list[float], n_pictures: int) -> dict[str, A
 def _precision(first: Run, second: Run) -> dict[str, Any] | None:
     """Average precision of both on the pictures that both have, and its difference."""
     found: tuple[list[Proposals], list[Proposals]] = ([], [])
-    truth: list[Truth] = []
+    truth: tuple[list[Truth], list[Truth]] = ([], [])  # each in its detector's own labels
     for name in first.names:
         if not (first.done(name) and second.done(name)):
             continue
-        manifests = [run.manifest(name) for run in (first, second)]
-        marked = truth_of(manifests[0])
-        if marked is None:
-            return None
-        truth.append(marked)
-        for side, manifest in zip(found, manifests, strict=True):
+        for side, own, run in zip(found, truth, (first, second), strict=True):
+            manifest = run.manifest(name)
+            annotated = truth_of(manifest)
+            if annotated is None:
+                return None
             side.append(detections_of(manifest))
+            own.append(annotated)
     try:
-        whole = [average_precision(side, truth, n_resamples=_RESAMPLES) for side in found]
+        whole = [
+            average_precision(side, own, n_resamples=_RESAMPLES)
+            for side, own in zip(found, truth, strict=True)
+        ]
     except UndefinedMetricError:
         return None
     return {

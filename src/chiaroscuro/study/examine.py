@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,14 +100,14 @@ def _examine(
 ) -> None:
     began = time.perf_counter()
     image = read_image(entry.path, max_pixels=settings.max_pixels)
-    original = tuple(image.shape[1:])
+    entry.check(width=image.shape[2], height=image.shape[1])
     scale = 1.0
     if settings.max_side is not None:
         image, scale = shrink(image, settings.max_side)
     picture = Picture(source=str(entry.path), image=image, scale=scale)
     whole = detect_whole(detector, image).best(MAX_DETECTIONS)
     found = whole.above(settings.explain.min_score)
-    truth = _truth(entry, original, scale, labels)
+    truth = None if entry.truth is None else entry.truth.relabelled(labels).scaled(scale)
     matches = None if truth is None else match(found, truth, settings.match_iou)
     targets, kinds = _targets(found, truth, matches, image)
     result, evidence = explain_into(
@@ -128,16 +129,6 @@ def _examine(
             "seconds": round(time.perf_counter() - began, 3),
         },
     )
-
-
-def _truth(
-    entry: Entry, size: tuple[int, ...], scale: float, labels: Mapping[int, int]
-) -> Truth | None:
-    """Marks of classes that the detector has, in the pixels of the picture as it is studied."""
-    if entry.truth is None:
-        return None
-    marked_width = entry.width or size[1]  # the marks may be of a copy of another size
-    return entry.truth.relabelled(labels).scaled(size[1] / marked_width * scale)
 
 
 def _targets(
@@ -201,20 +192,26 @@ def _about(
 
 def _rows(found: Proposals) -> list[dict[str, Any]]:
     return [
-        {"box": [round(v, 3) for v in box], "score": round(score, 6), "label": label}
+        {"box": box, "score": score, "label": label}
         for box, score, label in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            _short(found.boxes), _short(found.scores), found.labels.tolist(), strict=True
         )
     ]
 
 
 def _marks(truth: Truth) -> list[dict[str, Any]]:
+    columns = (truth.labels.tolist(), truth.ignore.tolist(), truth.crowd.tolist())
     return [
-        {"box": [round(v, 3) for v in box], "label": label, "ignore": ignore}
-        for box, label, ignore in zip(
-            truth.boxes.tolist(), truth.labels.tolist(), truth.ignore.tolist(), strict=True
-        )
+        {"box": box, "label": label, "ignore": ignore, "crowd": crowd}
+        for box, label, ignore, crowd in zip(_short(truth.boxes), *columns, strict=True)
     ]
+
+
+def _short(values: Tensor) -> list[Any]:
+    """32-bit floats as the shortest decimals that are the same numbers when read back."""
+    texts = values.cpu().numpy().astype(str)
+    numbers: list[Any] = texts.astype(np.float64).tolist()
+    return numbers
 
 
 def detections_of(manifest: Mapping[str, Any]) -> Proposals:
@@ -236,4 +233,5 @@ def truth_of(manifest: Mapping[str, Any]) -> Truth | None:
         boxes=torch.tensor([row["box"] for row in rows]).reshape(-1, 4),
         labels=[row["label"] for row in rows],
         ignore=[row["ignore"] for row in rows],
+        crowd=[row.get("crowd", False) for row in rows],
     )

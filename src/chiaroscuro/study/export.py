@@ -67,7 +67,8 @@ def coco_results(run: Run) -> list[dict[str, Any]]:
     """All detections, weak ones too, as COCO's evaluation tools read them.
 
     ``image_id`` and ``category_id`` are the data set's own; where it has none, the picture's name
-    and the detector's label.
+    and the detector's label. Classes that the data set lacks have ids that it does not use. Nothing
+    is rounded, so that other tools match the same boxes.
     """
     numbers = {entry["label"]: entry["id"] for entry in run.asked["data"]["classes"]}
     rows = []
@@ -80,7 +81,7 @@ def coco_results(run: Run) -> list[dict[str, Any]]:
                 {
                     "image_id": manifest["about"].get("id", name),
                     "category_id": found["label"] if number is None else number,
-                    "bbox": [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "score": found["score"],
                 }
             )

@@ -95,7 +95,7 @@ def export_fiftyone(run: Run) -> AnyPath:
                     **mark,
                     "id": len(marks) + 1,
                     "area": mark["bbox"][2] * mark["bbox"][3],
-                    "iscrowd": 0,
+                    "iscrowd": int(row.get("crowd", False)),
                     "ignore": int(row["ignore"]),
                 }
             )

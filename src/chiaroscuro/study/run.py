@@ -143,6 +143,14 @@ def labels_of(data: DataSet, detector: Detector) -> dict[int, int]:
     return data.annotations.labels_for(detector.info.class_names)
 
 
+def notes_on(data: DataSet, detector: Detector) -> list[str]:
+    """What the data set says of itself, and what becomes of its classes, in sentences."""
+    if data.annotations is None:
+        return list(data.notes)
+    labels = labels_of(data, detector)
+    return [*data.notes, *data.annotations.notes_on(labels, detector.info.class_names)]
+
+
 def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str, Any]:
     """What a run is asked, as plain JSON values."""
     return {
@@ -152,9 +160,10 @@ def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str,
             "source": data.source,
             "marked": data.annotations is not None,
             "classes": _classes(data, detector),
+            "class_map": {} if data.annotations is None else dict(data.annotations.class_map),
             "pictures": {entry.name: _fingerprint(entry) for entry in data.entries},
             "missing": list(data.missing),
-            "notes": list(data.notes),
+            "notes": notes_on(data, detector),
         },
         "settings": settings.describe(),
     }
@@ -209,13 +218,20 @@ def only_one(folder: AnyPath) -> Iterator[None]:
 
 
 def _classes(data: DataSet, detector: Detector) -> list[dict[str, Any]]:
-    """The detector's classes, with the data set's number for each that it has."""
-    numbers = {}
-    if data.annotations is not None:
-        labels = labels_of(data, detector)
-        numbers = {labels[mine]: data.annotations.class_ids[mine] for mine in labels}
+    """The detector's classes, with the data set's id for each; its own ids for those it lacks.
+
+    They follow the data set's highest, so that no detection is taken for another class's.
+    """
+    if data.annotations is None:
+        ids: dict[int, int | str | None] = {}
+    else:
+        given = data.annotations.class_ids
+        ids = {theirs: given[mine] for mine, theirs in reversed(labels_of(data, detector).items())}
+        highest = max((number for number in given if isinstance(number, int)), default=0)
+        foreign = [label for label in range(len(detector.info.class_names)) if label not in ids]
+        ids |= {label: highest + place for place, label in enumerate(foreign, start=1)}
     return [
-        {"label": label, "name": name, "id": numbers.get(label)}
+        {"label": label, "name": name, "id": ids.get(label)}
         for label, name in enumerate(detector.info.class_names)
     ]
 
@@ -224,7 +240,8 @@ def _fingerprint(entry: Entry) -> str:
     """Changes when the file's size or the marks do."""
     told = hashlib.sha256(str(entry.path.stat().st_size).encode())
     if entry.truth is not None:
-        for values in (entry.truth.boxes, entry.truth.labels, entry.truth.ignore):
+        truth = entry.truth
+        for values in (truth.boxes, truth.labels, truth.ignore, truth.crowd):
             told.update(values.numpy().tobytes())
     return told.hexdigest()[:16]
 
@@ -233,6 +250,8 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
     """What differs between two runs' questions, in words; the version and notes may."""
     if path in ("version", "data.notes", "data.missing", "data.source"):
         return
+    if path == "data.class_map":
+        before, now = before or {}, now or {}  # runs of earlier versions have none
     if path == "data.pictures":
         yield from _picture_differences(before, now)
     elif isinstance(before, Mapping) and isinstance(now, Mapping):
