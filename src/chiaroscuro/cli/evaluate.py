@@ -62,8 +62,8 @@ def evaluate(
             "--annotations",
             "-a",
             metavar="DATA",
-            help="Annotated boxes, as [bold]chiaroscuro study[/] takes them: adds the insertion and "
-            "deletion of the whole set's average precision. Pictures are matched by file name.",
+            help="Annotated boxes, as [bold]chiaroscuro study[/] takes them: adds the insertion "
+            "and deletion of the whole set's average precision. Pictures are matched by file name.",
         ),
     ] = None,
     images: IMAGES = None,

@@ -28,8 +28,8 @@ class Entry:
     Attributes:
         name: unlike any other's in the set, fit for a folder's name.
         path: the file.
-        truth: what is annotated in it, in the pixels of the picture as ``read_image`` gives it; None
-            in a set without annotations.
+        truth: what is annotated in it, in pixels of the picture as ``read_image`` gives it; None in
+            a set without annotations.
         size: width and height that ``truth`` was brought to; None where nothing was.
         refused: why its annotations cannot be used with it, or ``""``.
         about: what else the data set says of it, such as ``title`` and ``painter``.
@@ -127,8 +127,8 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
         return yolo.read_yolo(path, images)
     if not path.is_dir():
         raise AnnotationError(
-            f"{spec}: wanted met-faces, a COCO .json file, YOLO's data.yaml, a folder in the layout "
-            "of Pascal VOC or YOLO, or a folder of pictures"
+            f"{spec}: wanted met-faces, a COCO .json file, YOLO's data.yaml, a folder in the "
+            "layout of Pascal VOC or YOLO, or a folder of pictures"
         )
     if _is_yolo(path):
         return yolo.read_yolo(path, images)
@@ -137,9 +137,9 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
     unread = unread_labels(path)
     if unread:
         raise AnnotationError(
-            f"{spec}: label files seen, not read: {unread}. Wanted a COCO .json file (give the file "
-            "itself), Pascal VOC's .xml, or YOLO's .txt with data.yaml or classes.txt; to study the "
-            "pictures without annotations, move the label files away"
+            f"{spec}: label files seen, not read: {unread}. Wanted a COCO .json file (give the "
+            "file itself), Pascal VOC's .xml, or YOLO's .txt with data.yaml or classes.txt; to "
+            "study the pictures without annotations, move the label files away"
         )
     return None
 

@@ -1,9 +1,10 @@
 """The one place that brings annotated boxes into the pixels of a picture as it is read.
 
-A data set states the width and height that its boxes are drawn in, or none; the picture's file has a
-size of its own, and perhaps an EXIF orientation, which ``read_image`` applies. Where the two sizes
-are equal, boxes are used as they are. Where they differ, boxes are brought over only if the stated
-size explains how; the data set's notes then say so. Else the picture is refused with both sizes.
+A data set states the width and height that its boxes are drawn in, or none; the picture's file has
+a size of its own, and perhaps an EXIF orientation, which ``read_image`` applies. Where the two
+sizes are equal, boxes are used as they are. Where they differ, boxes are brought over only if the
+stated size explains how; the data set's notes then say so. Else the picture is refused with both
+sizes.
 
 A stated size with width and height exchanged has two explanations: boxes of the upright picture
 under the size of its header, or boxes of the picture as it is stored. Boxes that reach past one of
@@ -52,7 +53,7 @@ class _Reading:
     """
 
     kind: Literal["as read", "copy", "exchanged", "stored", "turned"]
-    size: tuple[float, float]
+    size: tuple[int, int]
     to: tuple[int, int]
     orientation: int = 1
 
@@ -216,8 +217,8 @@ def _refusal(picture: AnnotatedPicture, size: PictureSize, possible: Sequence[_R
             "with --frame upright or --frame stored"
         )
     return (
-        f"{sizes}; if its boxes are of the picture as it is read, say so with --frame upright, else "
-        "give the pictures that they were made for"
+        f"{sizes}; if its boxes are of the picture as it is read, say so with --frame upright; "
+        "otherwise give the pictures that they were made for"
     )
 
 

@@ -18,7 +18,7 @@ _SHOWN = 3
 
 
 def unread_labels(folder: Path) -> str:
-    """Files in a folder, at any depth, that hold labels of its pictures; ``""`` where there are none.
+    """Files in a folder, at any depth, that hold labels of its pictures; ``""`` without any.
 
     A file is taken for one if it is called as a picture is, or speaks of boxes. Text beside a
     picture, such as its caption, is none unless it has four numbers in a row.

@@ -28,7 +28,7 @@ _NAMES = (
 )
 _SPLITS = ("train", "val", "valid", "validation", "test")
 _PICTURES_TO_LABELS = {"images": "labels", "Images": "Labels", "JPEGImages": "labels"}
-_NO_LABELS = frozenset(("classes.txt", "predefined_classes.txt", *(f"{s}.txt" for s in _SPLITS)))
+_NO_LABELS = frozenset(("classes.txt", "predefined_classes.txt"))
 _SLACK = 0.01  # by which a share may leave [0, 1]: it was rounded
 
 
@@ -63,7 +63,8 @@ def read_yolo(source: str | Path, images: str | Path | None = None) -> Annotatio
             file and line.
     """
     source = Path(source)
-    folder = source if source.is_dir() else source.parent
+    folder = (source if source.is_dir() else source.parent).absolute()
+    images = None if images is None else Path(images).absolute()
     config = _config(source)
     notes: list[str] = []
     pictures = _pictures(source, folder, config, images, notes)
@@ -223,11 +224,11 @@ def _keypoints(shape: Any, file: Path) -> tuple[int, int] | None:
 
 
 def _pictures(
-    source: Path, folder: Path, config: _Config, images: str | Path | None, notes: list[str]
+    source: Path, folder: Path, config: _Config, images: Path | None, notes: list[str]
 ) -> list[Path]:
     """The pictures of the set, each once."""
     if images is not None:
-        return find_pictures(Path(images))
+        return find_pictures(images)
     found = [] if source.is_dir() else _of_splits(config, notes)
     if not found:
         places = [folder / "images", *sorted(folder.glob("*/images")), *_of_cvat(folder)]
@@ -246,11 +247,11 @@ def _of_cvat(folder: Path) -> list[Path]:
 
 def _of_splits(config: _Config, notes: list[str]) -> list[Path]:
     """The pictures that ``train``, ``val`` and ``test`` of ``data.yaml`` name."""
-    home = config.file.parent
+    home = config.file.absolute().parent
     bases = [home]
     stated = config.content.get("path")
     if isinstance(stated, str) and stated:
-        bases = [base for base in (home / stated, Path(stated)) if base.is_dir()] + bases
+        bases = [base for base in (home / stated, Path(stated).absolute()) if base.is_dir()] + bases
     found: list[Path] = []
     for split in _SPLITS:
         entries = config.content.get(split)
@@ -287,16 +288,16 @@ def _there(entry: str, bases: Sequence[Path], home: Path) -> Path | None:
     for path in (*(base / stated for base in bases), *(home / end for end in ends)):
         try:
             if path.exists():
-                return path
+                return Path(os.path.normpath(path))
         except (OSError, ValueError):  # no name on this disk
             return None
     return None
 
 
-def _label_file(picture: Path, folder: Path, images: str | Path | None) -> Path | None:
+def _label_file(picture: Path, folder: Path, images: Path | None) -> Path | None:
     candidates = [*_label_candidates(picture)]
     if images is not None:
-        relative = picture.relative_to(Path(images)).with_suffix(".txt")
+        relative = picture.relative_to(images).with_suffix(".txt")
         candidates = [place / relative for place in (*label_folders(folder), folder)] + candidates
     return next((path for path in candidates if path.is_file()), None)
 
@@ -329,9 +330,9 @@ def _check_labels(
         notes.append(f"{source}: {len(alone)} label files have no picture, such as {alone[0]}")
 
 
-def _root(folder: Path, pictures: Sequence[Path], images: str | Path | None) -> Path:
+def _root(folder: Path, pictures: Sequence[Path], images: Path | None) -> Path:
     """A folder that holds all pictures."""
-    for place in (Path(images) if images is not None else folder / "images", folder):
+    for place in (images or folder / "images", folder):
         if all(place in path.parents for path in pictures):
             return place
     return Path(os.path.commonpath([path.parent for path in pictures]))
