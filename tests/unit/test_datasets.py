@@ -87,7 +87,7 @@ def test_labels_that_no_reader_understands_are_an_error(
     picture(tmp_path / "a.jpg")
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
-    with pytest.raises(AnnotationError, match="label files seen, not read|no Pascal VOC") as error:
+    with pytest.raises(AnnotationError, match=r"label files seen, not read|no Pascal VOC") as error:
         open_data_set(tmp_path)
     assert Path(name).name in str(error.value)
 

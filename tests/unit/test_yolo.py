@@ -95,7 +95,7 @@ def test_every_kind_of_line_gives_its_envelope(tmp_path: Path, line: str) -> Non
 )
 def test_other_lines_are_errors_that_say_where(tmp_path: Path, line: str, says: str) -> None:
     make(tmp_path, f"{LINE}\n{line}\n")
-    with pytest.raises(AnnotationError, match=rf"a\.txt, line 3: {says}"):
+    with pytest.raises(AnnotationError, match=rf"a\.txt, line 3: .*{says}"):
         open_data_set(tmp_path)
 
 
@@ -116,7 +116,9 @@ def test_poses_are_told_from_polygons_by_kpt_shape(tmp_path: Path) -> None:
     shaped = "names: [face]\nkpt_shape: [2, 2]\n"
     assert rows(open_data_set(make(tmp_path, flat, shaped))) == [BOX]
     make(tmp_path, pose, shaped)
-    with pytest.raises(AnnotationError, match="line 1: .*or 8 with the keypoints of kpt_shape.*10"):
+    with pytest.raises(
+        AnnotationError, match=r"line 1: .*or 8 with the keypoints of kpt_shape.*10"
+    ):
         open_data_set(tmp_path)
     make(tmp_path, pose, "names: [face]\n")
     with pytest.raises(AnnotationError, match=r"lacks kpt_shape: \[2, 3\]"):
