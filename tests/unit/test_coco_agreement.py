@@ -20,7 +20,7 @@ from chiaroscuro.study.run import Run, study
 from chiaroscuro.study.summary import summarise
 from chiaroscuro.workflow import Settings
 
-WIDTH, HEIGHT, PICTURES = 60, 44, 6
+WIDTH, HEIGHT, PICTURES = 60, 44, 4
 
 
 class Scripted:
@@ -63,7 +63,7 @@ def data_set(folder: Path, seed: int, classes: list[str]) -> tuple[Path, dict[in
                 }
             )
             for _ in range(chance.integers(0, 4)):
-                moved = np.array([x, y, x + w, y + h]) + chance.integers(-3, 4, 4)
+                moved = np.array([x, y, x + w, y + h]) + chance.integers(-2, 3, 4)
                 near.append((moved, float(chance.choice([0.2, 0.5, 0.5, 0.7, 0.9])), label))
         found[number] = cs.Proposals(
             boxes=np.array([box for box, _, _ in near], dtype=float).reshape(-1, 4),
@@ -89,6 +89,7 @@ def judged(file: Path, results: Path) -> COCOeval:
 def studied(folder: Path, file: Path, detector: Any, **options: Any) -> Run:
     settings = StudySettings(explain=Settings(n_masks=2, min_score=0.05), **options)
     run = study(open_data_set(file), detector, folder / "run", settings)
+    assert run.failed() == {}
     export(run, summarise(run))
     return run
 
@@ -103,7 +104,7 @@ def test_a_run_agrees_with_pycocotools(tmp_path: Path, seed: int, classes: list[
     assert precision["ap"] == pytest.approx(judge.stats[0], abs=1e-12)
     assert precision["ap50"] == pytest.approx(judge.stats[1], abs=1e-12)
     assert precision["ap75"] == pytest.approx(judge.stats[2], abs=1e-12)
-    at_half = [one for one in judge.evalImgs if one is not None and one["aRng"][1] == 1e10]
+    at_half = [one for one in judge.evalImgs if one is not None and one["aRng"] == [0, 1e10]]
     ignored = sum(int(one["dtIgnore"][0].sum()) for one in at_half)
     hits = sum(
         int(((one["dtMatches"][0] > 0) & ~one["dtIgnore"][0].astype(bool)).sum()) for one in at_half
@@ -179,8 +180,8 @@ def test_a_class_that_the_set_lacks_is_nobody_elses(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
     """Also in a reduced picture, where boxes have many digits."""
-    file, found = data_set(tmp_path, 4, ["face"])
-    run = studied(tmp_path, file, Scripted(found, ("face",)), max_side=37)
+    file, _ = data_set(tmp_path, 4, ["face"])
+    run = studied(tmp_path, file, Scripted({}, ("face",)), max_side=37)
     data = open_data_set(file)
     for entry in data.entries:
         manifest = run.manifest(entry.name)

@@ -189,7 +189,7 @@ def test_exchanged_width_and_height_without_an_orientation(tmp_path: Path) -> No
         ((96, 64), (0.5, 0.5)),
         ((24, 16), (2, 2)),
         ((25, 16), (48 / 25, 2)),
-        ((72, 49), (2 / 3, 32 / 49)),
+        ((73, 48), (48 / 73, 2 / 3)),
     ],
 )
 def test_boxes_of_a_copy_are_scaled_by_axis(

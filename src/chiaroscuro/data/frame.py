@@ -136,11 +136,15 @@ def _readings(picture: AnnotatedPicture, size: PictureSize, frame: Frame | None)
 
 
 def _same_shape(stated: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether one factor, and rounding to whole pixels, makes one size of the other."""
-    ratios = [(side / real, 1 / real) for side, real in zip(stated, size, strict=True)]
-    lowest = max(ratio - spare for ratio, spare in ratios)
-    highest = min(ratio + spare for ratio, spare in ratios)
-    return lowest < highest
+    """Whether one factor, and whole pixels rounded in one way, make one size of the other."""
+    for least in (-0.5, 0.0, -1.0):  # to the nearest, down, up
+        factors = [
+            ((side + least) / real, (side + least + 1) / real)
+            for side, real in zip(stated, size, strict=True)
+        ]
+        if max(low for low, _ in factors) < min(high for _, high in factors):
+            return True
+    return False
 
 
 def _chosen(

@@ -100,6 +100,9 @@ def picture_size(source: ImageSource) -> PictureSize:
             warnings.simplefilter("ignore", RuntimeWarning)  # reading the picture says it again
             orientation = _orientation(picture, name)
         width, height = picture.size
+        if picture.format == "TIFF":  # whose size Pillow gives upright, unlike that of others
+            tags = picture.tag_v2  # type: ignore[attr-defined]
+            width, height = tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
         turned = PictureSize(width, height, orientation if orientation in _TURNS else 1)
         return PictureSize(*turned.stored, turned.orientation)
 
