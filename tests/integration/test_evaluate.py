@@ -253,7 +253,10 @@ def test_sets_that_do_not_fit_are_refused(results: Path) -> None:
     )
     coco(annotations=[{**FACE, "image_id": 7}])
     assert "belongs to image 7" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
-    coco(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}])
+    coco(
+        categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        annotations=[FACE, {**FACE, "id": 2, "category_id": 2}],
+    )
     assert (
         "(cat, dog) are none of the detector's (face)"
         in run("evaluate", "out", "-a", "marks.json", expect=1).stderr

@@ -139,9 +139,9 @@ def test_broken_pictures_and_marks_are_said(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     for said in (
         "1 pictures are not there, such as none.png",
-        "p0.png: the box 200,60,250,110 lies outside the picture",
+        ": the box 200,60,250,110 lies outside the picture",
         "1 boxes reach past their picture and are cut to it, such as in p0",
-        "1 pictures cannot be read and are left out",
+        "1 pictures cannot be used and are left out",
     ):
         assert said in done.stderr
     assert "learned from 3 pictures" in done.stdout

@@ -56,6 +56,7 @@ def test_labels_go_by_name_or_by_being_the_only_class(
         (["Face", "hand"], [0, 1], ["cat"]),
         (["visage"], [0], ["face", "hand"]),
         (["visage", "main"], [0, 1], ["face"]),
+        (["cat", "dog", "cow"], [0], ["face"]),  # one in use, of a set of several
         (["visage", "face"], [0], ["face"]),  # its own face is another class, and unused
     ],
 )

@@ -128,8 +128,9 @@ class Annotations:
         """The detector's label of every class here that the detector has.
 
         Classes go by ``class_map``, then by name: case, accents' encoding and spaces around it make
-        no difference. Where no name in use fits, and one class is in use and the detector has one,
-        they are the same whatever they are called.
+        no difference. Where no name fits, and one class is in use beside no more than one that is
+        not, such as a root category, and the detector has one, they are the same whatever they are
+        called.
 
         Raises:
             AnnotationError: if boxes are annotated and none is of a class that the detector has, or
@@ -147,7 +148,8 @@ class Annotations:
             if not known and len(self.class_names) == len(class_names) == 1:
                 return {0: 0}
             return known
-        if not known and len(used) == len(class_names) == 1:
+        alone = len(used) == len(class_names) == 1 and len(self.class_names) <= 2
+        if alone and not known:
             return {used[0]: 0}
         in_use = [self.class_names[label] for label in used]
         raise AnnotationError(

@@ -121,10 +121,10 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
     path = Path(spec)
     if str(spec) == MET_FACES and not path.exists():
         return met_faces_annotations()
-    if path.suffix.lower() == ".json" and not path.is_dir():
-        return read_coco(path)
-    if path.suffix.lower() in (".yaml", ".yml") and not path.is_dir():
+    if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
         return yolo.read_yolo(path, images)
+    if path.is_file() or (path.suffix.lower() == ".json" and not path.is_dir()):
+        return read_coco(path)
     if not path.is_dir():
         raise AnnotationError(
             f"{spec}: wanted met-faces, a COCO .json file, YOLO's data.yaml, a folder in the "
