@@ -156,6 +156,17 @@ def test_what_is_no_coco_or_contradicts_itself_says_where(broken: object, says: 
         parse_coco(broken, "x")
 
 
+def test_what_else_is_said_of_an_image_can_be_written_again() -> None:
+    deep: Any = 1
+    for _ in range(500):
+        deep = [deep]
+    odd = {**IMAGE, "title": 1640, "x": [float("inf"), {"\ud800": "\ud800"}], "deep": deep}
+    about = parse_coco(content(images=[odd]), "x").pictures[0].about
+    assert about["title"] == "1640"
+    assert about["x"] == [None, {"?": "?"}]
+    json.dumps(about, indent=1, allow_nan=False, ensure_ascii=False).encode()
+
+
 def test_two_pictures_of_one_name_cannot_be_told_apart() -> None:
     twice = content(images=[IMAGE, {**IMAGE, "id": 1, "file_name": "c/b.jpg"}])
     with pytest.raises(AnnotationError, match=r"a/b\.jpg and c/b\.jpg"):

@@ -1,6 +1,7 @@
 """COCO's JSON: images, annotations and categories."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 from pycocotools import mask
 
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
-from chiaroscuro.data.reading import as_float, corners, read_bytes, stated_side
+from chiaroscuro.data.reading import as_float, corners, read_bytes, stated_side, storable
 from chiaroscuro.errors import AnnotationError
 
 SECTIONS = ("images", "annotations", "categories")
+_DEEPEST = 20  # levels of what is kept of an image
 _LARGEST_MASK = 2**31 - 1  # pixels of an RLE
 
 
@@ -102,9 +104,10 @@ def _sections(content: Any, source: str) -> list[Sequence[Mapping[str, Any]]]:
     for name in SECTIONS:
         rows = content.get(name)
         if not isinstance(rows, list):
-            has = ", ".join(list(content)[:8]) or "nothing"
+            has = ", ".join(map(str, list(content)[:8])) or "nothing"
+            has = f"that is {_shown(rows)}" if name in content else f"it has {has}"
             raise AnnotationError(
-                f"{source} is no COCO data set: wanted a list called {name} in it; it has {has}"
+                f"{source} is no COCO data set: wanted a list called {name} in it; {has}"
             )
         for number, row in enumerate(rows, start=1):
             if not isinstance(row, Mapping):
@@ -143,7 +146,8 @@ def _classes(
                 "each its own"
             )
         given = entry["id"]
-        classes[key] = (given if isinstance(given, str) else int(given), str(name))
+        number_or_text = storable(given) if isinstance(given, str) else int(given)
+        classes[key] = (number_or_text, storable(str(name)).strip())
     return dict(sorted(classes.items(), key=lambda item: _in_order(item[0])))
 
 
@@ -270,7 +274,11 @@ def _picture(
     entry: Mapping[str, Any], boxes: Sequence[AnnotatedBox], source: str
 ) -> AnnotatedPicture:
     file_name = str(entry["file_name"])
-    about = {k: v for k, v in entry.items() if k not in ("file_name", "width", "height")}
+    about = {
+        storable(k): _kept(v) for k, v in entry.items() if k not in ("file_name", "width", "height")
+    }
+    if about.get("title") is not None:
+        about["title"] = str(about["title"])
     return AnnotatedPicture(
         file_name=file_name,
         width=stated_side(entry.get("width"), f"{source}, width of {file_name}"),
@@ -278,6 +286,21 @@ def _picture(
         boxes=tuple(boxes),
         about=about,
     )
+
+
+def _kept(value: Any, depth: int = 0) -> Any:
+    """A JSON value that can be written again: no infinity, no half characters, not too deep."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not isinstance(value, (list, Mapping)):
+        return value
+    if depth == _DEEPEST:
+        return "..."
+    if isinstance(value, list):
+        return [_kept(one, depth + 1) for one in value]
+    return {storable(key): _kept(one, depth + 1) for key, one in value.items()}
 
 
 def _shown(value: Any) -> str:

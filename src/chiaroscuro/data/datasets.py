@@ -12,6 +12,7 @@ from chiaroscuro.data.coco import read_coco
 from chiaroscuro.data.frame import Frame, Placed, place_all
 from chiaroscuro.data.images import PictureSize, picture_size
 from chiaroscuro.data.paths import find_pictures, resolve
+from chiaroscuro.data.reading import storable
 from chiaroscuro.data.samples import met_faces_annotations, met_faces_folder
 from chiaroscuro.data.unread import unread_labels
 from chiaroscuro.data.voc import annotation_files, read_voc
@@ -178,6 +179,7 @@ def _with_annotations(
     if len(refused) == len(placed):
         raise AnnotationError(f"{source}: {refused[0]} (all {len(refused)} pictures are refused)")
     names = _names([picture.file_name for picture, _ in there])
+    notes = (*annotations.notes, *decisions, *(note for one in placed for note in one.notes))
     return DataSet(
         source=source,
         class_names=annotations.class_names,
@@ -187,8 +189,8 @@ def _with_annotations(
                 names, there, sized, placed, strict=True
             )
         ),
-        missing=tuple(missing),
-        notes=(*annotations.notes, *decisions, *(note for one in placed for note in one.notes)),
+        missing=tuple(map(storable, missing)),
+        notes=tuple(map(storable, notes)),
         annotations=annotations,
     )
 

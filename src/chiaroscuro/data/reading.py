@@ -72,6 +72,11 @@ def stated_side(value: Any, what: str) -> int:
     return round(number) if math.isfinite(number) else 0
 
 
+def storable(text: str) -> str:
+    """Text that every file can hold: what is no Unicode becomes "?"."""
+    return text.encode(errors="replace").decode()
+
+
 def corners(values: list[float]) -> tuple[float, float, float, float]:
     """The box around points given as x y x y ..., x1 y1 x2 y2."""
     xs, ys = values[::2], values[1::2]

@@ -15,7 +15,7 @@ import yaml
 
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
 from chiaroscuro.data.paths import find_pictures
-from chiaroscuro.data.reading import corners, read_text
+from chiaroscuro.data.reading import corners, read_text, storable
 from chiaroscuro.errors import AnnotationError
 
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -192,7 +192,7 @@ def _names(content: Mapping[str, Any], file: Path) -> dict[int, str]:
                 f"{file}: wanted names as a list or as number: name, got {str(key)[:40]!r}: "
                 f"{str(name)[:40] if scalar else type(name).__name__}"
             )
-        names[number] = "" if name is None else str(name).strip()
+        names[number] = "" if name is None else storable(str(name)).strip()
     if not any(names.values()):
         raise AnnotationError(f"{file} has no readable names: wanted names: [face, ...] in it")
     if count is not None and count not in (len(names), max(names) + 1):
