@@ -22,6 +22,7 @@ from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.data.frame import Frame, place_all
+from chiaroscuro.data.reading import storable
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
 from chiaroscuro.errors import BundleError, InputError, UndefinedMetricError
@@ -467,12 +468,13 @@ def _annotated(
     )
     for (path, explained), one in zip(matched, placed, strict=True):
         marked[path] = one.refused or one.truth.relabelled(labels).scaled(explained.scale)
-    return marked, [
+    notes = [
         *annotations.notes,
         *decisions,
         *(note for one in placed for note in one.notes),
         *annotations.notes_on(labels, detector.info.class_names),
     ]
+    return marked, list(map(storable, notes))
 
 
 def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str:
