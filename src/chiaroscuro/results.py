@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from chiaroscuro import bundle
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.data import paths
 from chiaroscuro.data.annotations import AnnotatedPicture
 from chiaroscuro.errors import BundleError
 from chiaroscuro.evidence import Evidence
@@ -76,8 +76,8 @@ class SavedResult:
 
     @property
     def file_name(self) -> str:
-        """Last part of the path that the picture was read from."""
-        return Path(str(self.manifest.get("picture", {}).get("source", self.name))).name
+        """Last part of the path or address that the picture was read from."""
+        return paths.file_name(str(self.manifest.get("picture", {}).get("source", self.name)))
 
 
 def saved_results(folder: AnyPath) -> list[AnyPath]:

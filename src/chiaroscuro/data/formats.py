@@ -16,12 +16,9 @@ import yaml
 from PIL import Image, UnidentifiedImageError
 
 from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
+from chiaroscuro.data.paths import find_pictures
 from chiaroscuro.errors import AnnotationError
 from chiaroscuro.records import Truth
-
-PICTURE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".gif")
-)
 
 
 def read_coco(path: str | Path) -> Annotations:
@@ -157,7 +154,7 @@ def read_yolo(folder: str | Path) -> Annotations:
     names = _yolo_names(folder)
     notes: list[str] = []
     pictures = []
-    for path in _pictures(images):
+    for path in find_pictures(images):
         try:
             with Image.open(path) as picture:
                 width, height = picture.size
@@ -250,10 +247,6 @@ def _yolo_rows(
         )
         rows.append((box, int(label), False))
     return rows
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def _truth(

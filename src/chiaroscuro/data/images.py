@@ -326,7 +326,7 @@ def _identify(stream: _Stream, name: str, max_pixels: int) -> Image.Image:
     stream.seek(0)
     try:
         with _failing_as_image_error(name), _quiet_pillow(max_pixels):
-            picture = Image.open(stream, formats=readable_formats())
+            picture: Image.Image = Image.open(stream, formats=readable_formats())
             if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.is_animated:
                 picture = _best_page(picture, stream, name)
     except Image.DecompressionBombError as error:

@@ -1,6 +1,6 @@
-"""Where pictures are, by folder, by file name and by address, and what their results are called.
+r"""Where pictures are, by folder, by file name and by address, and what their results are called.
 
-File names come from other machines: with ``\\`` between folders, with accents composed (NFC) or not
+File names come from other machines: with ``\`` between folders, with accents composed (NFC) or not
 (NFD), with suffixes in capitals, with bytes that are no UTF-8. Folders of results must exist on
 every disk: no two of them alike when case is disregarded, no character that Windows forbids.
 """
@@ -107,9 +107,9 @@ def _sorted(directory: Path) -> list[Path]:
 
 
 def resolve(folder: Path, file_name: str) -> Path | None:
-    """The file that an annotation file means by a name, None where there is none.
+    r"""The file that an annotation file means by a name, None where there is none.
 
-    The name as it stands is tried first. Then ``\\`` separates folders, a leading ``./`` counts for
+    The name as it stands is tried first. Then ``\`` separates folders, a leading ``./`` counts for
     nothing, accents are the same composed and decomposed, and the suffix may differ in case or, in
     a name without one, be that of any picture; only where a single file fits.
 
@@ -176,7 +176,7 @@ def _names(directory: Path) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _listing(directory: Path, changed_at: int) -> tuple[str, ...]:  # noqa: ARG001  (part of the key)
+def _listing(directory: Path, changed_at: int) -> tuple[str, ...]:
     return tuple(path.name for path in directory.iterdir())
 
 

@@ -21,10 +21,13 @@ from chiaroscuro import bundle
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import DataSet, Entry
+from chiaroscuro.data.images import file_hash
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.errors import BundleError
+from chiaroscuro.errors import BundleError, ImageError
 from chiaroscuro.evidence import Progress
 from chiaroscuro.study.examine import StudySettings, examine
+
+UNREADABLE = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +164,10 @@ def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str,
 
 
 def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
-    """Start a run in a folder, or go on with the one there.
+    """Start a run in a folder, or resume the one there.
+
+    A picture that has no results yet may have changed since: it may be the repaired file. What was
+    observed of the old one is dropped.
 
     Raises:
         BundleError: if it asked something else.
@@ -171,12 +177,27 @@ def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
         bundle.write_json(file, asked)
         return Run(folder=folder, asked=asked)
     run = Run.load(folder)
+    before, now = run.asked["data"]["pictures"], asked["data"]["pictures"]
+    renewed = {
+        name: now[name]
+        for name in before
+        if now.get(name, UNREADABLE) not in (UNREADABLE, before[name]) and not run.done(name)
+    }
+    if renewed:
+        pictures = {**before, **renewed}
+        run = Run(
+            folder=folder, asked={**run.asked, "data": {**run.asked["data"], "pictures": pictures}}
+        )
     differ = list(_differences(run.asked, asked))
     if differ:
         shown = "; ".join(differ[:5]) + (f"; and {len(differ) - 5} more" if differ[5:] else "")
         raise BundleError(
             f"{folder} holds a run that asked something else: {shown}. Choose another --out"
         )
+    for name in renewed:
+        (run.picture(name) / "evidence.npz").unlink(missing_ok=True)
+    if renewed:
+        bundle.write_json(file, run.asked)
     return run
 
 
@@ -221,8 +242,11 @@ def _classes(data: DataSet, detector: Detector) -> list[dict[str, Any]]:
 
 
 def _fingerprint(entry: Entry) -> str:
-    """Changes when the file's size or the marks do."""
-    told = hashlib.sha256(str(entry.path.stat().st_size).encode())
+    """Changes when the file's content or the marks do; ``UNREADABLE`` where it cannot be read."""
+    try:
+        told = hashlib.sha256(file_hash(entry.path).encode())
+    except ImageError:  # which is told when the picture's turn comes
+        return UNREADABLE
     if entry.truth is not None:
         for values in (entry.truth.boxes, entry.truth.labels, entry.truth.ignore):
             told.update(values.numpy().tobytes())
@@ -245,7 +269,11 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
 
 def _picture_differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
     gone, new = before.keys() - now.keys(), now.keys() - before.keys()
-    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    changed = [
+        name
+        for name in before.keys() & now.keys()
+        if now[name] not in (UNREADABLE, before[name])  # not readable now: it may be the same
+    ]
     for names, what in ((gone, "gone"), (new, "new"), (changed, "changed, or its marks are")):
         if names:
             few = ", ".join(sorted(names)[:3])

@@ -68,9 +68,9 @@ def summarise(run: Run) -> Summary:
                     averagers[row["kind"]].add(
                         image, explanation.saliency[i], explanation.targets[i]
                     )
-    if not pictures:
-        raise BundleError(f"{run.folder}: no picture is complete yet")
     failed = run.failed()
+    if not pictures:
+        raise BundleError(f"{run.folder}: no picture is complete{_first_of(failed)}")
     pictures += [{"picture": name, "failed": reason} for name, reason in failed.items()]
     complete = [row for row in pictures if "failed" not in row]
     figures: dict[str, Any] = {
@@ -94,6 +94,13 @@ def summarise(run: Run) -> Summary:
         figures=figures,
         averages={kind: averagers[kind].result() for kind in KINDS if kind in averagers},
     )
+
+
+def _first_of(failed: Mapping[str, str]) -> str:
+    if not failed:
+        return " yet"
+    name, reason = next(iter(failed.items()))
+    return f": all {len(failed)} that were tried failed, such as {name}: {reason}"
 
 
 def summarise_targets(run: Run) -> list[dict[str, Any]]:
