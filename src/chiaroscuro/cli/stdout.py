@@ -54,7 +54,8 @@ def checked_stdout() -> Iterator[None]:
     except StdoutError as error:
         cause = error.__cause__
         if not isinstance(cause, BrokenPipeError):
-            report(OSError(f"the results cannot be printed: {cause}; files written are kept"))
+            why = cause.strerror if isinstance(cause, OSError) else cause
+            report(OSError(f"stdout cannot be written ({why}); files written so far are kept"))
         _forget(checked)
         sys.exit(1)
 
@@ -67,16 +68,16 @@ def print_what_cannot_be_encoded() -> None:
 
 def _checked(given: io.TextIOWrapper | None) -> _Checked:
     if given is None:  # the process began without one: `>&-`
-        return _Checked(_Closed(), encoding="utf-8", write_through=True)  # type: ignore[type-var]
-    options = {"line_buffering": given.line_buffering, "write_through": given.write_through}
+        return _Checked(_Closed(), encoding="utf-8", write_through=True)  # type: ignore[arg-type]
+    lines, through = given.line_buffering, given.write_through
     encoding, errors = given.encoding, given.errors
-    return _Checked(given.detach(), encoding=encoding, errors=errors, **options)
+    return _Checked(given.detach(), encoding, errors, line_buffering=lines, write_through=through)
 
 
 def _forget(checked: _Checked) -> None:
     """What is still to be printed goes nowhere, so that Python's last flush does not fail too."""
     if isinstance(checked.buffer, _Closed):
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, checked.fileno())

@@ -64,7 +64,7 @@ def open_data_set(spec: str | Path, images: str | Path | None = None) -> DataSet
         spec: ``"met-faces"``; a COCO JSON file; a folder of Pascal VOC's (``Annotations/*.xml`` and
             ``JPEGImages/``); a folder of YOLO's (``images/``, ``labels/`` and ``data.yaml``); or,
             without annotations, a folder of pictures, a single picture's path or address, or a text
-            file with a path or address a line.
+            file with a path or address per line.
         images: the folder that file names are relative to, where it is not the usual one.
 
     Raises:
@@ -84,7 +84,7 @@ def open_data_set(spec: str | Path, images: str | Path | None = None) -> DataSet
     if not path.is_dir():
         raise AnnotationError(
             f"{spec}: wanted met-faces, a COCO .json file, a folder in the layout of Pascal VOC or "
-            "YOLO, a folder of pictures, a picture or its address, or a .txt file with one a line"
+            "YOLO, a folder of pictures, a picture or its address, or a .txt file with one per line"
         )
     if (path / "labels").is_dir() and (path / "images").is_dir():
         return _with_marks(formats.read_yolo(path), Path(images or path / "images"), str(spec))
@@ -158,7 +158,7 @@ def _listed(source: str, pictures: Sequence[Path | str]) -> DataSet:
 
 
 def _lines(file: Path) -> list[Path | str]:
-    """What a text file lists, a picture a line; paths are relative to the file's folder."""
+    """What a text file lists, one picture per line; paths are relative to the file's folder."""
     try:
         text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
@@ -166,7 +166,7 @@ def _lines(file: Path) -> list[Path | str]:
     lines = [line.strip() for line in text.split("\n")]
     listed = [line for line in lines if line and not line.startswith("#")]
     if not listed:
-        raise AnnotationError(f"{file} lists no pictures; wanted a path or an address a line")
+        raise AnnotationError(f"{file} lists no pictures; wanted a path or an address per line")
     return [line if is_address(line) else file.parent / line for line in listed]
 
 

@@ -264,8 +264,8 @@ def _alike(names: Sequence[str]) -> list[int]:
 
 
 def _stem(name: str) -> str:
-    path = Path(name)
-    return path.stem if path.suffix.lower() in picture_suffixes() else name
+    stem, _, suffix = name.rpartition(".")
+    return stem if stem and f".{suffix.lower()}" in picture_suffixes() else name
 
 
 def _safe(name: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from chiaroscuro import bundle
@@ -38,7 +37,10 @@ def embedded(pixels: npt.NDArray[np.uint8], *, kind: str = "jpeg") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def embedded_svg(path: AnyPath) -> Markup:
-    """One of our own SVG figures as part of the page, without what precedes its root."""
-    text = path.read_text(encoding="utf-8")
-    return Markup(text[text.index("<svg") :])  # noqa: S704  (drawn by us, from numbers)
+def embedded_svg(path: AnyPath) -> str:
+    """An SVG figure as a data address.
+
+    A run folder may come from anybody, and an SVG may hold script. As the source of a picture no
+    browser runs it, nor fetches what it refers to.
+    """
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -166,8 +166,8 @@ def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str,
 def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
     """Start a run in a folder, or resume the one there.
 
-    A picture that has no results yet may have changed since: it may be the repaired file. What was
-    observed of the old one is dropped.
+    Files that could not be read when the run began may be readable now; the run then keeps what
+    they hold.
 
     Raises:
         BundleError: if it asked something else.
@@ -177,26 +177,17 @@ def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
         bundle.write_json(file, asked)
         return Run(folder=folder, asked=asked)
     run = Run.load(folder)
-    before, now = run.asked["data"]["pictures"], asked["data"]["pictures"]
-    renewed = {
-        name: now[name]
-        for name in before
-        if now.get(name, UNREADABLE) not in (UNREADABLE, before[name]) and not run.done(name)
-    }
-    if renewed:
-        pictures = {**before, **renewed}
-        run = Run(
-            folder=folder, asked={**run.asked, "data": {**run.asked["data"], "pictures": pictures}}
-        )
     differ = list(_differences(run.asked, asked))
     if differ:
         shown = "; ".join(differ[:5]) + (f"; and {len(differ) - 5} more" if differ[5:] else "")
         raise BundleError(
             f"{folder} holds a run that asked something else: {shown}. Choose another --out"
         )
-    for name in renewed:
-        (run.picture(name) / "evidence.npz").unlink(missing_ok=True)
-    if renewed:
+    before, now = run.asked["data"]["pictures"], asked["data"]["pictures"]
+    known = {name: before[name] or now[name] for name in before}
+    if known != before:
+        data = {**run.asked["data"], "pictures": known}
+        run = Run(folder=folder, asked={**run.asked, "data": data})
         bundle.write_json(file, run.asked)
     return run
 
@@ -272,7 +263,7 @@ def _picture_differences(before: Mapping[str, str], now: Mapping[str, str]) -> I
     changed = [
         name
         for name in before.keys() & now.keys()
-        if now[name] not in (UNREADABLE, before[name])  # not readable now: it may be the same
+        if UNREADABLE not in (before[name], now[name]) and before[name] != now[name]
     ]
     for names, what in ((gone, "gone"), (new, "new"), (changed, "changed, or its marks are")):
         if names:

@@ -108,11 +108,13 @@ def summarise_targets(run: Run) -> list[dict[str, Any]]:
 
     Boxes are in the pixels of the picture's file.
     """
-    rows = []
-    for name, manifest in run.manifests():
-        title = manifest["about"].get("title") or name
-        rows += [{**row, "title": title} for row in _target_rows(name, manifest)]
-    return rows
+    return [row for name, manifest in run.manifests() for row in _target_rows(name, manifest)]
+
+
+def image_id(name: str, manifest: Mapping[str, Any]) -> Any:
+    """The data set's own id of a picture; the picture's name where it has none."""
+    given = manifest["about"].get("id")
+    return name if given is None else given
 
 
 def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -126,6 +128,9 @@ def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]
         rows.append(
             {
                 "picture": name,
+                "title": manifest["about"].get("title") or name,
+                "image_id": image_id(name, manifest),
+                "detector": manifest["settings"]["detector"],
                 "target": i,
                 "kind": about["kind"],
                 "match": about.get("match"),
