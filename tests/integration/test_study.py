@@ -252,7 +252,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(folder: Path) -> None:
     mark(**{f"p{i}": [HIT] for i in range(4)})
     words = [word if word != "patches:find" else "patches:held_after_two" for word in STUDY]
     command = [sys.executable, "-m", "chiaroscuro", *words]
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     said = wait_for(process, "two pictures are done")
     process.send_signal(signal.SIGKILL)
@@ -280,7 +280,7 @@ def test_evaluate_reads_a_run_folder(folder: Path) -> None:
     run("evaluate", "run", "--no-baselines", "-a", "marks.json")
     assert Path("run/evaluation-chiaroscuro/scores.parquet").is_file()
     run(*STUDY)
-    assert "data:image/svg+xml;base64," in Path("run/report.html").read_text()
+    assert "<svg" in Path("run/report.html").read_text()
 
 
 def second_run(*changes: str) -> None:
@@ -385,7 +385,7 @@ def test_an_export_for_fiftyone(folder: Path) -> None:
     Path("fiftyone.py").write_text(STAND_IN)
     done = subprocess.run(
         [sys.executable, made / "load.py", "faces"],
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
         capture_output=True,
         text=True,
         check=True,

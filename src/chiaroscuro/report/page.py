@@ -35,12 +35,3 @@ def embedded(pixels: npt.NDArray[np.uint8], *, kind: str = "jpeg") -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind, quality=86)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def embedded_svg(path: AnyPath) -> str:
-    """An SVG figure as a data address.
-
-    A run folder may come from anybody, and an SVG may hold script. As the source of a picture no
-    browser runs it, nor fetches what it refers to.
-    """
-    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
