@@ -21,8 +21,6 @@ def test_our_own_figure_comes_through(tmp_path: Path) -> None:
     text = (tmp_path / "a.svg").read_text()
     for what in ("<path", "<use", "<text", "<clipPath", "clip-path=", "transform=", "style="):
         assert clean.count(what) == text.replace("<style=", "").count(what), what
-            what
-        )
     assert "&lt;a&gt; &amp; b, deletion" in clean
     assert "stroke-dasharray" in clean
     assert 'viewBox="0 0' in clean
@@ -39,7 +37,7 @@ def test_our_own_figure_comes_through(tmp_path: Path) -> None:
         "<use href='http://evil.example/x.svg#a'/>",
         "<use xlink:href='data:image/svg+xml,alert'/>",
         "<image href='http://evil.example/alert.png'/>",
-        "<foreignObject><b xmlns='http://www.w3.org/1999/xhtml' onload='alert(1)'/></foreignObject>",
+        "<foreignObject><b xmlns='http://www.w3.org/1999/xhtml' onload='alert()'/></foreignObject>",
         "<style>@import url(http://evil.example/alert)</style>",
         "<rect style='fill: url(http://evil.example/alert)'/>",
         "<rect style='background: url(javascript:alert(1)); position: fixed'/>",

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from chiaroscuro.data import paths
 from chiaroscuro.errors import AnnotationError
 from chiaroscuro.records import Truth
 
@@ -55,7 +55,7 @@ class Annotations:
         """
         named: dict[str, AnnotatedPicture] = {}
         for picture in self.pictures:
-            name = Path(picture.file_name).name
+            name = paths.file_name(picture.file_name.replace("\\", "/"))
             if name in named:
                 raise AnnotationError(
                     f"{self.source}: two pictures are called {name}, {named[name].file_name} and "

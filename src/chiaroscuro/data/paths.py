@@ -29,7 +29,10 @@ _FURTHER_SUFFIXES = {
 }
 # Folders that systems put beside pictures: previews, resource forks, waste.
 _NOT_PICTURES = frozenset(
-    ("__macosx", "@eadir", "$recycle.bin", "system volume information", ".ipynb_checkpoints")
+    (
+        *("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"),
+        ".ipynb_checkpoints",
+    )
 )
 _RESERVED = frozenset(  # names of devices on Windows
     ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)))
@@ -65,15 +68,24 @@ def find_pictures(folder: Path) -> list[Path]:
     Files that macOS and Windows put beside pictures (``._a.jpg``, ``__MACOSX``, ``Thumbs.db``) are
     passed over. Links to folders are followed, and every folder is visited once: a link to a folder
     above ends there.
+
+    Raises:
+        AnnotationError: if the folder, or one in it, cannot be read.
     """
-    found = (
-        path
-        for directory in _directories(folder)
-        for path in _sorted(directory)
-        if path.suffix.lower() in picture_suffixes()
-        and not path.name.startswith("._")
-        and path.is_file()
-    )
+    try:
+        found = [
+            path
+            for directory in _directories(folder)
+            for path in directory.iterdir()
+            if path.suffix.lower() in picture_suffixes()
+            and not path.name.startswith("._")
+            and path.is_file()
+        ]
+    except OSError as error:
+        raise AnnotationError(
+            f"the folder {error.filename or folder} cannot be searched for pictures: "
+            f"{error.strerror}; allow reading it, or move it elsewhere"
+        ) from error
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
@@ -88,19 +100,9 @@ def _directories(folder: Path) -> Iterator[Path]:
             continue
         seen.add((state.st_dev, state.st_ino))
         yield directory
-        for path in _sorted(directory):
+        for path in sorted(directory.iterdir()):
             if path.name.lower() not in _NOT_PICTURES and path.is_dir():
                 (links if path.is_symlink() else waiting).append(path)
-
-
-def _sorted(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except OSError as error:
-        raise AnnotationError(
-            f"the folder {directory} cannot be listed: {error.strerror}; allow reading it, or move "
-            "it elsewhere"
-        ) from error
 
 
 # Pictures by the name that an annotation file has for them
@@ -202,8 +204,8 @@ def as_source(text: str) -> str | Path:
 
 
 def file_name(source: str | PathLike[str]) -> str:
-    """Last part of a picture's path or of its address, without the address's query."""
-    return _parts(str(source))[-1]
+    """Last part of a picture's path or address, accents composed: what files are matched by."""
+    return _composed(_parts(str(source))[-1])
 
 
 def _parts(source: str) -> list[str]:

@@ -70,7 +70,7 @@ def summarise(run: Run) -> Summary:
                     )
     failed = run.failed()
     if not pictures:
-        raise BundleError(f"{run.folder}: no picture is complete{_first_of(failed)}")
+        raise BundleError(f"{run.folder}: no picture is complete{_why_none(failed)}")
     pictures += [{"picture": name, "failed": reason} for name, reason in failed.items()]
     complete = [row for row in pictures if "failed" not in row]
     figures: dict[str, Any] = {
@@ -96,11 +96,10 @@ def summarise(run: Run) -> Summary:
     )
 
 
-def _first_of(failed: Mapping[str, str]) -> str:
+def _why_none(failed: Mapping[str, str]) -> str:
     if not failed:
         return " yet"
-    name, reason = next(iter(failed.items()))
-    return f": all {len(failed)} that were tried failed, such as {name}: {reason}"
+    return f": all {len(failed)} that were tried failed; pictures/*/failed.json there says why"
 
 
 def summarise_targets(run: Run) -> list[dict[str, Any]]:
