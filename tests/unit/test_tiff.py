@@ -117,6 +117,7 @@ def enlarged(factor):
         ([page(LEVELS), page(enlarged(2)), page(enlarged(4))], 2, "page 3 is read"),
         ([page(LEVELS, kind=REDUCED), page(enlarged(2)[:, :9])], 1, "page 2 is read"),
         ([page(LEVELS, kind=REDUCED), page(enlarged(2), kind=MASK)], 0, "no larger page"),
+        ([page(LEVELS, kind=REDUCED)], 0, "has 1 page; page 1 is read, the first; it says"),
         ([page(LEVELS), page(enlarged(2)[:, :9])], 0, "page 1 is read, the first"),
         (
             [page(enlarged(4)), page(enlarged(2), kind=REDUCED), page(LEVELS, kind=REDUCED)],

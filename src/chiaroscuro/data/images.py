@@ -327,7 +327,7 @@ def _identify(stream: _Stream, name: str, max_pixels: int) -> Image.Image:
     try:
         with _failing_as_image_error(name), _quiet_pillow(max_pixels):
             picture: Image.Image = Image.open(stream, formats=readable_formats())
-            if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.is_animated:
+            if isinstance(picture, TiffImagePlugin.TiffImageFile) and _may_be_thumbnail(picture):
                 picture = _best_page(picture, stream, name)
     except Image.DecompressionBombError as error:
         raise _too_large(name, "more", max_pixels) from error
@@ -377,6 +377,11 @@ class _Page:
         return bool(first.kind & _REDUCED) or same_aspect
 
 
+def _may_be_thumbnail(picture: TiffImagePlugin.TiffImageFile) -> bool:
+    kind = _tiff_tag(picture, "NewSubfileType") or 0
+    return bool(picture.is_animated or int(kind) & _REDUCED)
+
+
 def _best_page(scanned: TiffImagePlugin.TiffImageFile, stream: _Stream, name: str) -> Image.Image:
     """The page that is the picture, in a file opened anew; a warning says which it is.
 
@@ -397,9 +402,11 @@ def _best_page(scanned: TiffImagePlugin.TiffImageFile, stream: _Stream, name: st
     why = "page 1 is a small copy of it" if larger else "the first"
     if first.kind & _REDUCED and not larger:
         why += "; it says that it is a small copy, but no larger page is in the file"
-    count = f"{len(pages)} or more" if len(pages) == _PAGES_LOOKED_AT else f"{len(pages)}"
+    count = f"{len(pages)} page{'s' * (len(pages) > 1)}"
+    if len(pages) == _PAGES_LOOKED_AT:
+        count += " or more"
     warnings.warn(
-        f"{name} has {count} pages; page {best.number + 1} is read, {why}; save another page as a "
+        f"{name} has {count}; page {best.number + 1} is read, {why}; save another page as a "
         "file of its own to read it",
         RuntimeWarning,
         stacklevel=2,
