@@ -80,9 +80,17 @@ def write_arrays(
 
 
 def write_json(path: AnyPath, value: Mapping[str, Any]) -> None:
-    """Write JSON values, indented, UTF-8."""
+    """Write JSON values, indented, UTF-8; file names of other bytes are read back as they are."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda stream: stream.write(text.encode()))
+    write_atomically(path, lambda stream: stream.write(printable(text).encode()))
+
+
+def printable(text: str) -> str:
+    r"""The text with ``\udce9`` spelt out for what UTF-8 cannot say.
+
+    Such parts come from file names of Linux that are no UTF-8. In JSON the spelling means the same.
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def read_arrays(path: AnyPath) -> dict[str, npt.NDArray[Any]]:

@@ -6,6 +6,7 @@ needed.
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from chiaroscuro import boxes, bundle
+from chiaroscuro.bundle import printable
 from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.records import Explanation, Proposals, Target
 
@@ -104,7 +106,7 @@ def target_figure(
     height, width = image.shape[1:]
     figure, (axes,) = _figure(1, 1, height / width, bar=True)
     _draw_map(axes, image, result, index, proposals, colours)
-    axes.set_title(_title(result, index, captions), color=_INK, fontsize=10, loc="left")
+    _set_title(axes, _title(result, index, captions))
     return figure
 
 
@@ -123,18 +125,19 @@ def contact_sheet(
     rows = math.ceil(n_panels / columns)
     figure, panels = _figure(rows, columns, height / width, bar=True, heading=bool(heading))
     if heading:
-        figure.suptitle(heading, color=_INK, fontsize=13, x=0.01, ha="left")
+        text = printable(heading)
+        figure.suptitle(text, color=_INK, fontsize=13, x=0.01, ha="left", parse_math=False)
     first = panels[0]
     first.imshow(_pixels(image))
     _draw_proposals(first, proposals, result.targets)
     for number, target in enumerate(result.targets, start=1):
         _draw_box(first, target, label=str(number))
     title = "what was found (blue) and explained (green)" if len(result) else "nothing to explain"
-    first.set_title(title, color=_INK, fontsize=10, loc="left")
+    _set_title(first, title)
     for index in range(len(result)):
         axes = panels[1 + index]
         _draw_map(axes, image, result, index, proposals, colours)
-        axes.set_title(_title(result, index, captions), color=_INK, fontsize=10, loc="left")
+        _set_title(axes, _title(result, index, captions))
     for axes in panels[n_panels:]:
         axes.set_visible(False)
     return figure
@@ -143,7 +146,9 @@ def contact_sheet(
 def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
     """Write a PNG, whole or not at all."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
     bundle.write_atomically(path, lambda file: file.write(stream.getvalue()))
     return path
 
@@ -225,6 +230,11 @@ def _outline(axes: Axes, box: Tensor, **style: Any) -> None:
     x1, y1, x2, y2 = box.tolist()
     corner = (x1 - 0.5, y1 - 0.5)
     axes.add_patch(Rectangle(corner, x2 - x1, y2 - y1, fill=False, **style))
+
+
+def _set_title(axes: Axes, text: str) -> None:
+    """Names of files and captions as they are: no formulas between dollar signs."""
+    axes.set_title(printable(text), color=_INK, fontsize=10, loc="left", parse_math=False)
 
 
 def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from chiaroscuro import bundle
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.data.images import PictureSize, picture_size
+from chiaroscuro.data import paths
+from chiaroscuro.data.images import PictureSize, is_address, picture_size
 from chiaroscuro.errors import BundleError, InputError
 from chiaroscuro.evidence import Evidence
 from chiaroscuro.records import Explanation
@@ -76,7 +77,7 @@ class ExplainedPicture:
     """The file that a result folder explains.
 
     Attributes:
-        file_name: last part of the path that it was read from.
+        file_name: last part of the path or address that it was read from.
         size: of the file; from the file itself, or where it is gone as the result noted it.
         scale: pixels of the maps for each pixel of the file.
     """
@@ -105,12 +106,12 @@ def explained_picture(folder: AnyPath) -> ExplainedPicture:
         ) from error
     size = PictureSize(width, height)
     try:
-        there = picture_size(source) if Path(source).is_file() else size
+        there = picture_size(source) if is_address(source) or Path(source).is_file() else size
     except InputError:
         there = size
     if max(abs(there.width - width), abs(there.height - height)) <= 1 / factor:
         size = there  # else another picture has that name now
-    return ExplainedPicture(Path(source).name, size, across / size.width)
+    return ExplainedPicture(paths.file_name(source), size, across / size.width)
 
 
 def saved_results(folder: AnyPath) -> list[AnyPath]:

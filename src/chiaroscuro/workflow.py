@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from chiaroscuro import draw, estimators
+from chiaroscuro import bundle, draw, estimators
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.data.images import read_image, shrink
+from chiaroscuro.data.images import image_hash, read_image, shrink
+from chiaroscuro.data.paths import folder_name
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 from chiaroscuro.errors import (
     BundleError,
@@ -37,17 +38,19 @@ class Picture:
         image: ``3 height width``, uint8.
         scale: pixels of ``image`` a pixel of the file; 1 where it was not reduced.
         title: heads the contact sheet; the file's name where it is empty.
+        name: of its folder of results; by default the file's without its suffix, as
+            ``paths.folder_name`` makes it safe.
     """
 
     source: str
     image: Tensor
     scale: float = 1.0
     title: str = ""
+    name: str = ""
 
-    @property
-    def name(self) -> str:
-        """The file's name without its suffix: what its folder of results is called."""
-        return Path(self.source.split("?")[0].rstrip("/")).stem or "picture"
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", folder_name(self.source))
 
     def describe(self) -> dict[str, Any]:
         """Source, size and scale as plain JSON values."""
@@ -112,18 +115,29 @@ class ExplainedPicture:
 
 
 def open_picture(
-    source: str | Path, *, max_side: int | None = None, max_pixels: int = 100_000_000
+    source: str | Path,
+    *,
+    max_side: int | None = None,
+    max_pixels: int = 100_000_000,
+    name: str = "",
 ) -> Picture:
     """Read a picture, reduced so that its longer side has at most ``max_side`` pixels.
+
+    Args:
+        source: a path, or an ``http://`` or ``https://`` address.
+        max_side: in pixels; None keeps the size.
+        max_pixels: pictures with more are refused.
+        name: of its folder of results, where it is not to be the file's; see
+            ``paths.folder_names`` for several pictures.
 
     Raises:
         ImageError: if it cannot be read.
     """
     image = read_image(source, max_pixels=max_pixels)
     if max_side is None:
-        return Picture(source=str(source), image=image)
+        return Picture(source=str(source), image=image, name=name)
     reduced, scale = shrink(image, max_side)
-    return Picture(source=str(source), image=reduced, scale=scale)
+    return Picture(source=str(source), image=reduced, scale=scale, name=name)
 
 
 def detect_picture(picture: Picture, detector: Detector, min_score: float) -> Proposals:
@@ -182,6 +196,8 @@ def explain_picture(
     """
     began = time.perf_counter()
     folder = out / picture.name
+    if not settings.overwrite:
+        _refuse_folder_of_another(folder, picture)
     found = detect_picture(picture, detector, settings.min_score)
     wanted = as_targets(found) if targets is None else targets
     result, _ = explain_into(folder, picture.image, detector, wanted, settings, progress=progress)
@@ -209,6 +225,25 @@ def explain_picture(
         overlays=overlays,
         sheet=sheet,
     )
+
+
+def _refuse_folder_of_another(folder: Path, picture: Picture) -> None:
+    """Results of another picture of the same name are not written over.
+
+    Raises:
+        BundleError: naming both.
+    """
+    if not (folder / "manifest.json").is_file():
+        return
+    manifest = bundle.read_json(folder / "manifest.json")
+    earlier = (manifest.get("settings") or {}).get("image_sha256")
+    if earlier is not None and earlier != image_hash(picture.image):
+        source = (manifest.get("picture") or {}).get("source", "another picture")
+        raise BundleError(
+            f"{folder} holds the results of {source} with other pixels than {picture.source} has "
+            "now (another picture of that name, a changed file, another --max-side); choose "
+            "another --out, or --overwrite it"
+        )
 
 
 def explain_into(

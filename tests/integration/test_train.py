@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
+from waiting import PATIENCE_S
 
 import chiaroscuro.train.folds
 from chiaroscuro.cli import app
@@ -191,7 +192,7 @@ def test_two_processes_train_as_one(folder: Path) -> None:
         )
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=120) for process in running]
+    said = [process.communicate(timeout=PATIENCE_S) for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert "learned from 3 pictures" in said[0][0]
     assert said[1][0] == ""

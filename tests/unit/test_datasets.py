@@ -136,3 +136,54 @@ def test_the_sample_set_by_name() -> None:
     data = open_data_set("met-faces")
     assert len(data.entries) == 55
     assert data.entries[0].about["painter"]
+
+
+@pytest.mark.parametrize("written", ["a\\é.png", ".\\a\\é.png", "./a/e\u0301.png", "a/é.PNG"])
+def test_file_names_of_other_systems_are_found(tmp_path: Path, written: str) -> None:
+    picture(tmp_path / "a" / "é.png")
+    marks = tmp_path / "marks.json"
+    marks.write_text(
+        json.dumps(content({"bbox": [1, 1, 9, 9]}, images=[{**IMAGE, "file_name": written}]))
+    )
+    (entry,) = open_data_set(marks).entries
+    assert entry.path == tmp_path / "a" / "é.png"
+    assert entry.name == "é"
+    if not written.endswith("PNG"):
+        assert list(read_coco(marks).named()) == ["é.png"]
+
+
+def test_two_names_of_one_file_are_one_picture_twice(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "b.jpg")
+    marks = tmp_path / "marks.json"
+    twice = [IMAGE, {**IMAGE, "id": 1, "file_name": "a\\b.jpg"}]
+    marks.write_text(json.dumps(content(images=twice)))
+    with pytest.raises(AnnotationError, match=r"the picture a/b\.jpg 2 times"):
+        open_data_set(marks)
+
+
+def test_a_list_of_pictures(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(b"\xef\xbb\xbf# which\r\na.png\r\nhttp://h/b.png?x=1\r\n\r\ncaf\xe9.png\r\n")
+    first, second, third = open_data_set(listed).entries
+    assert (first.name, first.path) == ("a", tmp_path / "a.png")
+    assert (second.name, second.path) == ("b", "http://h/b.png?x=1")
+    assert third.path == tmp_path / "caf\udce9.png"
+    assert open_data_set(tmp_path / "a.png").entries[0].name == "a"
+    assert open_data_set("http://h/b.png").entries[0].path == "http://h/b.png"
+    listed.write_text("# nothing\n")
+    with pytest.raises(AnnotationError, match=r"list\.txt lists no pictures"):
+        open_data_set(listed)
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "a.png")
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(AnnotationError, match="cannot be searched for pictures: Permission denied"):
+        open_data_set(tmp_path)

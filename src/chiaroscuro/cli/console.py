@@ -1,9 +1,11 @@
 """What every command shares: options, notes on stderr, progress, errors as exit status."""
 
 import json
-import sys
+import signal
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +21,16 @@ if TYPE_CHECKING:
     from chiaroscuro.train import loop
 
 NOTES_SHOWN = 5
+_OUR_FOLDER = str(Path(__file__).parents[1])
+
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PICTURES = Annotated[
-    list[Path],
-    typer.Argument(metavar="PICTURE...", help="Pictures to read: any format, any mode."),
+    list[str],
+    typer.Argument(
+        metavar="PICTURE...",
+        help="Pictures to read, by path or http:// or https:// address: any format, any mode.",
+    ),
 ]
 DETECTOR = Annotated[
     str,
@@ -85,28 +92,75 @@ AS_JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.
 
 def note(text: str) -> None:
     """A sentence for the person, on stderr."""
-    notes.print(text, markup=False)
+    with suppress(OSError):  # of a stderr that cannot be written; the results matter more
+        notes.print(text, markup=False)
 
 
 def print_json(value: Any) -> None:
     """The result as JSON, on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    from chiaroscuro.bundle import printable
+
+    print(printable(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 @contextmanager
 def errors_as_exit_status() -> Iterator[None]:
-    """Turn our errors into one line on stderr and exit status 1, or 2 for wrong use."""
+    """Turn our errors into one line on stderr and exit status 1, or 2 for wrong use.
+
+    Ctrl-C and SIGTERM stop a command alike, with status 1. Our warnings become notes.
+    """
     try:
-        yield
+        with _warnings_as_notes(), _sigterm_as_ctrl_c():
+            yield
     except ChiaroscuroError as error:
         report(error)
         wrong_use = isinstance(error, (UnknownNameError, TargetError))
         raise typer.Exit(2 if wrong_use else 1) from error
+    except KeyboardInterrupt as stopped:
+        note("stopped")
+        raise typer.Exit(1) from stopped
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which batch systems and containers send, save what Ctrl-C saves."""
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    if not on_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not stop the saving
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    show = warnings.showwarning
+
+    def tell(message: Warning | str, category: type[Warning], *place: Any, **how: Any) -> None:
+        if category is RuntimeWarning and str(place[0]).startswith(_OUR_FOLDER):
+            note(str(message))
+        else:
+            show(message, category, *place, **how)
+
+    warnings.showwarning = tell
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def report(error: Exception) -> None:
     """An error as one line on stderr."""
-    notes.print(f"[bold red]error[/] {_escaped(str(error))}")
+    with suppress(OSError):
+        notes.print(f"[bold red]error[/] {_escaped(str(error))}")
 
 
 def open_detector(name: str, options: Mapping[str, Any], device: str) -> "Detector":
@@ -177,7 +231,7 @@ def _bar(unit: str, *fields: str) -> Progress:
         TextColumn("left"),
         console=notes,
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not notes.is_terminal,
     )
 
 

@@ -115,12 +115,15 @@ def explain(
     """Explain faces in paintings: found, false, or missed.
 
     Writes for every picture OUT/<name>/ with an overlay for every target, a contact sheet, the raw
-    maps (saliency.npz), the evidence (evidence.npz) and, last, manifest.json.
+    maps (saliency.npz), the evidence (evidence.npz) and, last, manifest.json. Pictures of one name
+    get the folders above them as part of it (a__x, b__x).
 
     Run it again with another --target: the evidence is used again, with no detector pass. After
-    Ctrl-C, the same command goes on where it stopped.
+    Ctrl-C or SIGTERM, the same command goes on where it stopped. Pictures that cannot be read are
+    reported and skipped; the exit status is then 1.
     """
     with errors_as_exit_status():
+        from chiaroscuro.data.paths import as_source, folder_names
         from chiaroscuro.draw import check_colours
         from chiaroscuro.errors import ChiaroscuroError, ImageError, ObservationInterrupted
         from chiaroscuro.masks import MaskDesign
@@ -132,9 +135,12 @@ def explain(
         boxes = _boxes(target)
         model = open_detector(detector, parse_options(detector_option), device)
         manifests, failed = [], False
-        for path in pictures:
+        sources = _each_once(pictures)
+        for path, name in zip(sources, folder_names(sources), strict=True):
             try:
-                picture = open_picture(path, max_side=max_side or None, max_pixels=max_pixels)
+                picture = open_picture(
+                    as_source(path), max_side=max_side or None, max_pixels=max_pixels, name=name
+                )
             except ImageError as error:
                 report(error)
                 failed = True
@@ -177,7 +183,7 @@ def explain(
                 )
                 raise typer.Exit(1) from stopped
             except ChiaroscuroError as error:
-                if len(pictures) == 1:
+                if len(sources) == 1:
                     raise
                 report(error)
                 failed = True
@@ -187,6 +193,16 @@ def explain(
             print_json(manifests)
         if failed:
             raise typer.Exit(1)
+
+
+def _each_once(pictures: list[str]) -> list[str]:
+    """The pictures, without those that were named before in another spelling."""
+    from chiaroscuro.data.images import is_address
+
+    places: dict[str, str] = {}
+    for text in pictures:
+        places.setdefault(text if is_address(text) else str(Path(text).absolute()), text)
+    return list(places.values())
 
 
 def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
@@ -262,11 +278,13 @@ def _targets(
 def _fill(name: str, picture: "Picture") -> "str | Tensor":
     if name in FILLS:
         return name
-    if not Path(name).is_file():
+    from chiaroscuro.data.images import is_address, read_image, to_pil
+
+    if not is_address(name) and not Path(name).is_file():
         raise typer.BadParameter(
-            f"wanted {', '.join(FILLS)} or the path of a picture, got {name!r}", param_hint="--fill"
+            f"wanted {', '.join(FILLS)} or the path or address of a picture, got {name!r}",
+            param_hint="--fill",
         )
-    from chiaroscuro.data.images import read_image, to_pil
 
     height, width = picture.image.shape[1:]
     return read_image(to_pil(read_image(name)).resize((width, height)))

@@ -38,7 +38,8 @@ def study(
         typer.Argument(
             metavar="DATA",
             help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, YOLO's "
-            "data.yaml, a folder of pictures without annotations, or met-faces, the sample set.",
+            "data.yaml, or met-faces, the sample set; without annotations, a folder of pictures, "
+            "one picture or its http:// address, or a .txt file with a path or address per line.",
         ),
     ],
     out: Annotated[
@@ -111,8 +112,9 @@ def study(
     pictures.parquet), COCO results (detections.json), average maps, and report.html, one file to
     read or send.
 
-    After Ctrl-C, a crash or a power cut, the same command goes on where it stopped. Pictures that
-    cannot be studied are named, skipped and tried again next time; the exit status is then 1.
+    After Ctrl-C, SIGTERM, a crash or a power cut, the same command goes on where it stopped.
+    Pictures that cannot be studied are reported, skipped and tried again next time; the exit status
+    is then 1.
     """
     with errors_as_exit_status():
         from chiaroscuro.bundle import as_path
@@ -174,6 +176,8 @@ def study(
         except (KeyboardInterrupt, ObservationInterrupted) as stopped:
             note(f"stopped; what is done is kept in {out}. The same command goes on from there.")
             raise typer.Exit(1) from stopped
+        for name, reason in run.failed().items():
+            note(f"{name}: {reason}")
         summary = summarise(run)
         files = export(run, summary)
         if fiftyone:
@@ -181,8 +185,6 @@ def study(
 
             files.append(export_fiftyone(run) / "load.py")
         report = write_study_report(run, summary, place / "report.html")
-        for name, reason in run.failed().items():
-            note(f"{name}: {reason}")
         if as_json:
             print_json({"run": str(out), "report": str(report), **summary.figures})
         else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chiaroscuro.data import paths
 from chiaroscuro.errors import AnnotationError
 from chiaroscuro.records import Truth
 
@@ -111,7 +112,7 @@ class Annotations:
         """
         named: dict[str, AnnotatedPicture] = {}
         for picture in self.pictures:
-            name = Path(picture.file_name).name
+            name = paths.file_name(picture.file_name.replace("\\", "/"))
             if name in named:
                 raise AnnotationError(
                     f"{self.source}: two pictures are called {name}, {named[name].file_name} and "

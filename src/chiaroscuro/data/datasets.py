@@ -1,7 +1,7 @@
 """A data set: pictures on this machine, with the annotations that go with them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from chiaroscuro.data import yolo
 from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
 from chiaroscuro.data.coco import read_coco
 from chiaroscuro.data.frame import Frame, Placed, place_all
-from chiaroscuro.data.images import PictureSize, picture_size
-from chiaroscuro.data.paths import find_pictures, resolve
+from chiaroscuro.data.images import PictureSize, is_address, picture_size
+from chiaroscuro.data.paths import find_pictures, folder_names, picture_suffixes, resolve
 from chiaroscuro.data.reading import storable
 from chiaroscuro.data.samples import met_faces_annotations, met_faces_folder
 from chiaroscuro.data.unread import unread_labels
-from chiaroscuro.data.voc import annotation_files, read_voc
+from chiaroscuro.data.voc import is_voc, read_voc
 from chiaroscuro.errors import AnnotationError, ImageError
 from chiaroscuro.records import Truth
 
@@ -28,7 +28,7 @@ class Entry:
 
     Attributes:
         name: unlike any other's in the set, fit for a folder's name.
-        path: the file.
+        path: the file, or its address.
         truth: what is annotated in it, in pixels of the picture as ``read_image`` gives it; None in
             a set without annotations.
         size: width and height that ``truth`` was brought to; None where nothing was.
@@ -37,7 +37,7 @@ class Entry:
     """
 
     name: str
-    path: Path
+    path: Path | str
     truth: Truth | None = None
     size: tuple[int, int] | None = None
     refused: str = ""
@@ -94,7 +94,8 @@ def open_data_set(
 
     Args:
         spec: ``"met-faces"``; a COCO JSON file; a folder of Pascal VOC's XML files; a folder of
-            YOLO's, or its ``data.yaml``; or a folder of pictures without annotations.
+            YOLO's, or its ``data.yaml``; or, without annotations, a folder of pictures, a single
+            picture's path or address, or a text file with a path or address per line.
         images: the folder that file names are relative to, where it is not the usual one.
         class_map: names of the detector's classes by the data set's, where they differ.
         frame: whether boxes are drawn on the picture as it is read (``"upright"``) or as it is
@@ -107,14 +108,14 @@ def open_data_set(
     """
     annotations = read_annotations(spec, images)
     if annotations is None:
-        return _without_annotations(Path(spec))
+        return _without_annotations(spec)
     return _with_annotations(
         replace(annotations, class_map=dict(class_map or {})), str(spec), images, frame
     )
 
 
 def read_annotations(spec: str | Path, images: str | Path | None = None) -> Annotations | None:
-    """The annotations alone, as the data set has them; None for a folder of pictures without any.
+    """The annotations alone, as the data set has them; None for pictures without any.
 
     Raises:
         AnnotationError: as ``open_data_set`` does.
@@ -122,6 +123,8 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
     path = Path(spec)
     if str(spec) == MET_FACES and not path.exists():
         return met_faces_annotations()
+    if is_address(spec) or _is_list(path) or _is_picture(path):
+        return None
     if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
         return yolo.read_yolo(path, images)
     if path.is_file() or (path.suffix.lower() == ".json" and not path.is_dir()):
@@ -129,11 +132,15 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
     if not path.is_dir():
         raise AnnotationError(
             f"{spec}: wanted met-faces, a COCO .json file, YOLO's data.yaml, a folder in the "
-            "layout of Pascal VOC or YOLO, or a folder of pictures"
+            "layout of Pascal VOC or YOLO, a folder of pictures, a picture or its address, or a "
+            ".txt file with one per line"
         )
     if _is_yolo(path):
         return yolo.read_yolo(path, images)
-    if (path / "Annotations").is_dir() or annotation_files(path):
+    splits = yolo.splits_file(path)
+    if splits is not None and images is None and not find_pictures(path):
+        return yolo.read_yolo(splits)  # it names pictures elsewhere
+    if is_voc(path):
         return read_voc(path, images)
     unread = unread_labels(path)
     if unread:
@@ -149,7 +156,7 @@ def _is_yolo(folder: Path) -> bool:
     if yolo.label_files(folder):
         return True
     if yolo.label_folders(folder):  # of another format, or empty
-        return not annotation_files(folder) and not unread_labels(folder)
+        return not is_voc(folder) and not unread_labels(folder)
     if yolo.names_file(folder) is None:
         return False
     return any(path.with_suffix(".txt").is_file() for path in find_pictures(folder))
@@ -178,7 +185,8 @@ def _with_annotations(
     refused = [one.refused for one in placed if one.refused]
     if len(refused) == len(placed):
         raise AnnotationError(f"{source}: {refused[0]} (all {len(refused)} pictures are refused)")
-    names = _names([picture.file_name for picture, _ in there])
+    names = _names([_within(folder, path) for _, path in there])
+    _check_any_box(source, sized, placed)
     notes = (*annotations.notes, *decisions, *(note for one in placed for note in one.notes))
     return DataSet(
         source=source,
@@ -193,6 +201,18 @@ def _with_annotations(
         notes=tuple(map(storable, notes)),
         annotations=annotations,
     )
+
+
+def _check_any_box(
+    source: str,
+    sized: Sequence[tuple[AnnotatedPicture, PictureSize | None]],
+    placed: Sequence[Placed],
+) -> None:
+    """Refuse a data set of which every box had to be left out."""
+    lost = [note for one in placed for note in one.notes]
+    unreadable = any(size is None and picture.boxes for picture, size in sized)
+    if lost and not unreadable and not any(len(one.truth) for one in placed):
+        raise AnnotationError(f"{source}: none of its {len(lost)} boxes can be used; {lost[0]}")
 
 
 def _folder_of(annotations: Annotations, images: str | Path | None) -> Path:
@@ -222,32 +242,73 @@ def _entry(
     )
 
 
-def _without_annotations(folder: Path) -> DataSet:
-    paths = find_pictures(folder)
-    if not paths:
-        raise AnnotationError(f"{folder} holds no pictures")
-    names = _names([path.relative_to(folder).as_posix() for path in paths])
+def _without_annotations(spec: str | Path) -> DataSet:
+    path = Path(spec)
+    pictures: Sequence[Path | str]
+    if is_address(spec):
+        pictures = [str(spec)]
+    elif _is_list(path):
+        pictures = _listed(path)
+    elif _is_picture(path):
+        pictures = [path]
+    else:
+        pictures = find_pictures(path)
+        if not pictures:
+            raise AnnotationError(
+                f"{path} holds no pictures; wanted files that end in one of "
+                + ", ".join(sorted(picture_suffixes()))
+            )
+    names = _names([_within(path, picture) for picture in pictures])
     return DataSet(
-        source=str(folder),
+        source=str(spec),
         class_names=(),
-        entries=tuple(Entry(name=name, path=path) for name, path in zip(names, paths, strict=True)),
+        entries=tuple(
+            Entry(name=name, path=picture) for name, picture in zip(names, pictures, strict=True)
+        ),
     )
 
 
-def _names(file_names: Iterable[str]) -> list[str]:
-    """Stems where they are all different; else whole relative paths with ``__`` for ``/``.
+def _within(folder: Path, picture: Path | str) -> Path | str:
+    """A picture relative to the folder that was searched; others as they are."""
+    if isinstance(picture, Path) and folder in picture.parents:
+        return picture.relative_to(folder)
+    return picture
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in picture_suffixes() and path.is_file()
+
+
+def _listed(file: Path) -> list[Path | str]:
+    """What a text file lists, one picture per line; paths are relative to the file's folder.
+
+    A picture that is not there fails when it is read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise AnnotationError(f"{file} cannot be read: {error}") from error
+    lines = [line.strip() for line in text.split("\n")]
+    listed = [line for line in lines if line and not line.startswith("#")]
+    if not listed:
+        raise AnnotationError(f"{file} lists no pictures; wanted a path or an address per line")
+    return [line if is_address(line) else file.parent / line for line in listed]
+
+
+def _names(pictures: Sequence[Path | str]) -> list[str]:
+    """Names for the folders of the pictures' results, no two alike.
 
     Raises:
-        AnnotationError: if a file name appears twice, or leads out of the folder.
+        AnnotationError: if a picture is there twice.
     """
-    file_names = list(file_names)
-    name, times = Counter(file_names).most_common(1)[0]
+    sources = [str(picture) for picture in pictures]
+    source, times = Counter(sources).most_common(1)[0]
     if times > 1:
-        raise AnnotationError(f"the data set has the picture {name} {times} times")
-    for name in file_names:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise AnnotationError(f"the data set's file name {name!r} leads out of its folder")
-    stems = [Path(name).stem for name in file_names]
-    if len(set(stems)) == len(stems):
-        return stems
-    return [name.replace("/", "__") for name in file_names]
+        raise AnnotationError(
+            f"the data set has the picture {source} {times} times; wanted each once"
+        )
+    return folder_names(sources)

@@ -7,6 +7,7 @@ from chiaroscuro import bundle, draw, plots
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.report import cards, page
+from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.study.compare import Comparison, Subject
 from chiaroscuro.study.examine import FALSE_ALARM
 from chiaroscuro.study.run import Run
@@ -85,7 +86,7 @@ def write_comparison_report(
             for name, one in zip(comparison.names, comparison.averages, strict=True)
             if one.n_targets
         ],
-        curves=[page.embedded_svg(file) for file in _curves(first, second, names, path.parent)],
+        curves=[embedded_svg(file) for file in _curves(first, second, names, path.parent)],
         settings=first.asked["settings"],
         source=first.asked["data"]["source"],
         version=__version__,

@@ -6,7 +6,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from chiaroscuro.data.images import image_hash
+from chiaroscuro.data.images import image_hash, is_address
 from chiaroscuro.errors import InputError
 from chiaroscuro.masks import MaskDesign
 from chiaroscuro.records import Explanation, Target
@@ -90,7 +90,7 @@ def redo_script(
 
 def file_name(picture: Picture) -> str:
     """The name of a picture's file, or the whole address where it came from one."""
-    if "://" in picture.source:
+    if is_address(picture.source):
         return picture.source
     return Path(picture.source).name or "picture"
 

@@ -10,6 +10,7 @@ from chiaroscuro.bundle import AnyPath
 from chiaroscuro.evidence import Evidence
 from chiaroscuro.records import Explanation
 from chiaroscuro.report import cards, page
+from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.study.examine import FALSE_ALARM, HIT, MISSED, UNMARKED
 from chiaroscuro.study.run import Run
 from chiaroscuro.study.summary import Summary
@@ -69,7 +70,7 @@ def write_study_report(run: Run, summary: Summary, path: AnyPath) -> AnyPath:
         curves=[
             {
                 "protocol": file.parent.name.removeprefix("evaluation-"),
-                "svg": page.embedded_svg(file),
+                "svg": embedded_svg(file),
             }
             for file in bundle.matching(run.folder, "evaluation-*/collection.svg")
         ],

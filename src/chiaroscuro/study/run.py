@@ -21,10 +21,13 @@ from chiaroscuro import bundle
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import DataSet, Entry
+from chiaroscuro.data.images import file_hash
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.errors import BundleError
+from chiaroscuro.errors import BundleError, ImageError
 from chiaroscuro.evidence import Progress
 from chiaroscuro.study.examine import StudySettings, examine
+
+UNREADABLE = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,10 @@ def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str,
 
 
 def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
-    """Start a run in a folder, or go on with the one there.
+    """Start a run in a folder, or resume the one there.
+
+    Files that could not be read when the run began may be readable now; the run then keeps what
+    they hold.
 
     Raises:
         BundleError: if it asked something else.
@@ -186,6 +192,12 @@ def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
         raise BundleError(
             f"{folder} holds a run that asked something else: {shown}. Choose another --out"
         )
+    before, now = run.asked["data"]["pictures"], asked["data"]["pictures"]
+    known = {name: before[name] or now[name] for name in before}
+    if known != before:
+        data = {**run.asked["data"], "pictures": known}
+        run = Run(folder=folder, asked={**run.asked, "data": data})
+        bundle.write_json(file, run.asked)
     return run
 
 
@@ -237,8 +249,11 @@ def _classes(data: DataSet, detector: Detector) -> list[dict[str, Any]]:
 
 
 def _fingerprint(entry: Entry) -> str:
-    """Changes when the file's size or the marks do."""
-    told = hashlib.sha256(str(entry.path.stat().st_size).encode())
+    """Changes when the file's content or the marks do; ``UNREADABLE`` where it cannot be read."""
+    try:
+        told = hashlib.sha256(file_hash(entry.path).encode())
+    except ImageError:  # which is told when the picture's turn comes
+        return UNREADABLE
     if entry.truth is not None:
         truth = entry.truth
         for values in (truth.boxes, truth.labels, truth.ignore, truth.crowd):
@@ -264,7 +279,11 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
 
 def _picture_differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
     gone, new = before.keys() - now.keys(), now.keys() - before.keys()
-    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    changed = [
+        name
+        for name in before.keys() & now.keys()
+        if UNREADABLE not in (before[name], now[name]) and before[name] != now[name]
+    ]
     for names, what in ((gone, "gone"), (new, "new"), (changed, "changed, or its marks are")):
         if names:
             few = ", ".join(sorted(names)[:3])

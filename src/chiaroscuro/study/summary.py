@@ -68,9 +68,9 @@ def summarise(run: Run) -> Summary:
                     averagers[row["kind"]].add(
                         image, explanation.saliency[i], explanation.targets[i]
                     )
-    if not pictures:
-        raise BundleError(f"{run.folder}: no picture is complete yet")
     failed = run.failed()
+    if not pictures:
+        raise BundleError(f"{run.folder}: no picture is complete{_why_none(failed)}")
     pictures += [{"picture": name, "failed": reason} for name, reason in failed.items()]
     complete = [row for row in pictures if "failed" not in row]
     figures: dict[str, Any] = {
@@ -96,16 +96,24 @@ def summarise(run: Run) -> Summary:
     )
 
 
+def _why_none(failed: Mapping[str, str]) -> str:
+    if not failed:
+        return " yet"
+    return f": all {len(failed)} that were tried failed; pictures/*/failed.json there says why"
+
+
 def summarise_targets(run: Run) -> list[dict[str, Any]]:
     """One row a target of the complete pictures, as in the table; reads no map.
 
     Boxes are in the pixels of the picture's file.
     """
-    rows = []
-    for name, manifest in run.manifests():
-        title = manifest["about"].get("title") or name
-        rows += [{**row, "title": title} for row in _target_rows(name, manifest)]
-    return rows
+    return [row for name, manifest in run.manifests() for row in _target_rows(name, manifest)]
+
+
+def image_id(name: str, manifest: Mapping[str, Any]) -> Any:
+    """The data set's own id of a picture; the picture's name where it has none."""
+    given = manifest["about"].get("id")
+    return name if given is None else given
 
 
 def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,6 +127,9 @@ def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]
         rows.append(
             {
                 "picture": name,
+                "title": manifest["about"].get("title") or name,
+                "image_id": image_id(name, manifest),
+                "detector": manifest["settings"]["detector"],
                 "target": i,
                 "kind": about["kind"],
                 "match": about.get("match"),
