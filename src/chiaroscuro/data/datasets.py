@@ -1,7 +1,7 @@
 """A data set: pictures on this machine, with the annotations that go with them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from chiaroscuro.data.paths import find_pictures, resolve
 from chiaroscuro.data.reading import storable
 from chiaroscuro.data.samples import met_faces_annotations, met_faces_folder
 from chiaroscuro.data.unread import unread_labels
-from chiaroscuro.data.voc import annotation_files, read_voc
+from chiaroscuro.data.voc import is_voc, read_voc
 from chiaroscuro.errors import AnnotationError, ImageError
 from chiaroscuro.records import Truth
 
@@ -133,7 +133,10 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
         )
     if _is_yolo(path):
         return yolo.read_yolo(path, images)
-    if (path / "Annotations").is_dir() or annotation_files(path):
+    splits = yolo.splits_file(path)
+    if splits is not None and images is None and not find_pictures(path):
+        return yolo.read_yolo(splits)  # it names pictures elsewhere
+    if is_voc(path):
         return read_voc(path, images)
     unread = unread_labels(path)
     if unread:
@@ -149,7 +152,7 @@ def _is_yolo(folder: Path) -> bool:
     if yolo.label_files(folder):
         return True
     if yolo.label_folders(folder):  # of another format, or empty
-        return not annotation_files(folder) and not unread_labels(folder)
+        return not is_voc(folder) and not unread_labels(folder)
     if yolo.names_file(folder) is None:
         return False
     return any(path.with_suffix(".txt").is_file() for path in find_pictures(folder))
@@ -179,6 +182,7 @@ def _with_annotations(
     if len(refused) == len(placed):
         raise AnnotationError(f"{source}: {refused[0]} (all {len(refused)} pictures are refused)")
     names = _names([picture.file_name for picture, _ in there])
+    _check_any_box(source, sized, placed)
     notes = (*annotations.notes, *decisions, *(note for one in placed for note in one.notes))
     return DataSet(
         source=source,
@@ -193,6 +197,18 @@ def _with_annotations(
         notes=tuple(map(storable, notes)),
         annotations=annotations,
     )
+
+
+def _check_any_box(
+    source: str,
+    sized: Sequence[tuple[AnnotatedPicture, PictureSize | None]],
+    placed: Sequence[Placed],
+) -> None:
+    """Refuse a data set of which every box had to be left out."""
+    lost = [note for one in placed for note in one.notes]
+    unreadable = any(size is None and picture.boxes for picture, size in sized)
+    if lost and not unreadable and not any(len(one.truth) for one in placed):
+        raise AnnotationError(f"{source}: none of its {len(lost)} boxes can be used; {lost[0]}")
 
 
 def _folder_of(annotations: Annotations, images: str | Path | None) -> Path:
