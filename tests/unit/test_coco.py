@@ -147,6 +147,7 @@ def test_ids_may_be_text_here_and_numbers_there(given: Any, other: Any) -> None:
             {**content(), "categories": [{"id": 1, "name": "a"}, {"id": "1", "name": "b"}]},
             "two categories have the id 1, a and b",
         ),
+        (content({"bbox": [0.1, 0.2, 0.3, 0.4]}), "wanted boxes in pixels, got none beyond 1"),
         ({**content(), "categories": [{"id": 1}]}, "number 1 of categories: wanted an id and a"),
         ({**content(), "categories": [{"id": True, "name": "a"}]}, "number 1 of categories"),
     ],

@@ -100,11 +100,15 @@ def test_labels_that_no_reader_understands_are_an_error(
         ("titles.csv", "file,title,painter\na.jpg,The Fortune Teller,La Tour\n"),
         ("info.json", '{"museum": "The Met"}'),
         ("data.yaml", "names: [face]\n"),
+        ("a.jpg.aux.xml", "<PAMDataset></PAMDataset>"),
+        ("pom.xml", "<project></project>"),
+        (".idea/a.xml", "<annotation/>"),
         (".cache.json", '{"boxes": [1]}'),
     ],
 )
 def test_other_files_beside_pictures_are_no_labels(tmp_path: Path, name: str, text: str) -> None:
     picture(tmp_path / "a.jpg")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
     assert open_data_set(tmp_path).annotations is None
 

@@ -259,6 +259,12 @@ def test_boxes_that_are_left_out_are_named(
     assert says in note
 
 
+def test_a_set_of_which_every_box_is_left_out_is_an_error(tmp_path: Path) -> None:
+    stored_picture(tmp_path / "a.png")
+    with pytest.raises(AnnotationError, match=r"none of its 1 boxes can be used; a\.png"):
+        open_data_set(coco(tmp_path, (50, 4, 60, 9), STORED))
+
+
 def annotated(*rows: tuple[float, float, float, float], **options: Any) -> AnnotatedPicture:
     return AnnotatedPicture(
         file_name="a",

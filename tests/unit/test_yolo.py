@@ -228,6 +228,7 @@ LAYOUTS = {
     "darknet": ("a.png", "a.txt", "classes.txt", "face\n"),
     "darknet-images": ("images/a.png", "images/a.txt", "classes.txt", "face\n"),
     "labelimg": ("images/a.png", "labels/a.txt", "labels/classes.txt", "face\n"),
+    "deep": ("set/train/images/a.png", "set/train/labels/a.txt", "data.yaml", "names: [face]"),
     "other-yaml": ("images/a.png", "labels/a.txt", "paintings.yaml", "names: [face]\n"),
 }
 
@@ -282,6 +283,7 @@ def test_splits_elsewhere_and_of_one_name(tmp_path: Path) -> None:
             f"path: {stated}\ntrain: pictures/images\nval: more/images\ntest: gone\nnames: [face]"
         )
         write(tmp_path / "config" / "data.yaml", text)
+        assert rows(open_data_set(tmp_path / "config")) == [BOX, BOX]
         data = open_data_set(tmp_path / "config" / "data.yaml")
         assert rows(data) == [BOX, BOX]
         assert len({entry.name for entry in data.entries}) == 2

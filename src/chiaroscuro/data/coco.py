@@ -9,7 +9,14 @@ from typing import Any
 from pycocotools import mask
 
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
-from chiaroscuro.data.reading import as_float, corners, read_bytes, stated_side, storable
+from chiaroscuro.data.reading import (
+    as_float,
+    check_pixels,
+    corners,
+    read_bytes,
+    stated_side,
+    storable,
+)
 from chiaroscuro.errors import AnnotationError
 
 SECTIONS = ("images", "annotations", "categories")
@@ -81,6 +88,7 @@ def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotat
         raise AnnotationError(
             f"{source}: none of its {len(annotations)} annotations has a box; {notes[0]}"
         )
+    check_pixels([box.box for rows in boxes.values() for box in rows], source)
     pictures = tuple(
         _picture(entry, boxes[key], source) for entry, key in zip(images, boxes, strict=True)
     )

@@ -2,10 +2,13 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from chiaroscuro.errors import AnnotationError
+
+Box = tuple[float, float, float, float]
 
 
 def read_bytes(path: Path) -> bytes:
@@ -72,12 +75,26 @@ def stated_side(value: Any, what: str) -> int:
     return round(number) if math.isfinite(number) else 0
 
 
+def check_pixels(boxes: Iterable[Box], source: str) -> None:
+    """Refuse a data set whose boxes are in shares of the picture, where pixels are the rule.
+
+    Raises:
+        AnnotationError: if there are boxes and no coordinate is above 1.
+    """
+    highest = [max(map(abs, box)) for box in boxes]
+    if highest and max(highest) <= 1:
+        raise AnnotationError(
+            f"{source}: wanted boxes in pixels, got none beyond 1; these look like shares of the "
+            "picture's width and height: multiply them"
+        )
+
+
 def storable(text: str) -> str:
     """Text that every file can hold: what is no Unicode becomes "?"."""
     return text.encode(errors="replace").decode()
 
 
-def corners(values: list[float]) -> tuple[float, float, float, float]:
+def corners(values: list[float]) -> Box:
     """The box around points given as x y x y ..., x1 y1 x2 y2."""
     xs, ys = values[::2], values[1::2]
     return min(xs), min(ys), max(xs), max(ys)

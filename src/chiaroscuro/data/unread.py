@@ -23,13 +23,14 @@ def unread_labels(folder: Path) -> str:
     A file is taken for one if it is called as a picture is, or speaks of boxes. Text beside a
     picture, such as its caption, is none unless it has four numbers in a row.
     """
-    stems = {path.stem for path in find_pictures(folder)}
-    names = {path.name for path in find_pictures(folder)}
+    pictures = find_pictures(folder)
+    stems, names = {path.stem for path in pictures}, {path.name for path in pictures}
     found = [
         path.relative_to(folder).as_posix()
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in _SUFFIXES
-        and not path.name.startswith(".")
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.endswith(".aux.xml")  # a map's coordinates, by GDAL
         and path.is_file()
         and _holds_labels(path, stems, names)
     ]
@@ -45,8 +46,8 @@ def _holds_labels(path: Path, stems: set[str], names: set[str]) -> bool:
         return True
     text = _beginning(path)
     if kind == ".txt":
-        listed = any(name in text for name in names)
-        return (own or listed) and _NUMBERS.search(text) is not None
+        listed = own or not names.isdisjoint(re.split(r"[\s,;/\\]+", text))
+        return listed and _NUMBERS.search(text) is not None
     if own and _NUMBERS.search(text):
         return True
     return _WORDS.search(f" {text} ") is not None

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
 from chiaroscuro.data.paths import find_pictures
-from chiaroscuro.data.reading import read_bytes, stated_side
+from chiaroscuro.data.reading import check_pixels, read_bytes, stated_side
 from chiaroscuro.errors import AnnotationError
 
 ROOT = "annotation"
@@ -63,6 +63,7 @@ def read_voc(folder: str | Path, images: str | Path | None = None) -> Annotation
     found = _Pictures(root)
     names = sorted({one.name for file in files for one in file.objects})
     label_of = {name: label for label, name in enumerate(names)}
+    check_pixels([one.box for file in files for one in file.objects], str(folder))
     notes = [note for file in files for note in file.notes]
     if notes and not names:
         raise AnnotationError(f"{folder}: no object has a box; {notes[0]}")
@@ -87,8 +88,25 @@ def read_voc(folder: str | Path, images: str | Path | None = None) -> Annotation
 def annotation_files(folder: Path) -> list[Path]:
     """The XML files of a data set: all of ``Annotations/`` where there is one, else all within."""
     inner = folder / "Annotations"
-    files = (inner if inner.is_dir() else folder).rglob("*.xml")
-    return sorted(path for path in files if not path.name.startswith("._") and path.is_file())
+    return sorted(
+        path
+        for path in (inner if inner.is_dir() else folder).rglob("*.xml")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.endswith(".aux.xml")
+        and path.is_file()
+    )
+
+
+def is_voc(folder: Path) -> bool:
+    """Whether a folder is laid out as Pascal VOC's, or holds an XML file of its kind."""
+    return (folder / "Annotations").is_dir() or any(map(_is_annotation, annotation_files(folder)))
+
+
+def _is_annotation(path: Path) -> bool:
+    try:
+        return _root(path).tag == ROOT
+    except AnnotationError:
+        return False
 
 
 def _boxes(objects: Sequence[_Object], label_of: Mapping[str, int]) -> tuple[AnnotatedBox, ...]:

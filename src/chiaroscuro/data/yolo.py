@@ -91,12 +91,7 @@ def read_yolo(source: str | Path, images: str | Path | None = None) -> Annotatio
 
 def label_folders(folder: Path) -> list[Path]:
     """The folders of a data set that hold label files and nothing else, as exports name them."""
-    places = (
-        folder / "labels",
-        *sorted(folder.glob("*/labels")),
-        *sorted(folder.glob("obj_*_data")),
-    )
-    return [place for place in places if place.is_dir()]
+    return [*_called(folder, "labels"), *_called(folder, "Labels"), *_of_cvat(folder)]
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -107,6 +102,15 @@ def label_files(folder: Path) -> list[Path]:
         for path in place.rglob("*.txt")
         if path.name.lower() not in _NO_LABELS and not path.name.startswith("._")
     )
+
+
+def splits_file(folder: Path) -> Path | None:
+    """The YAML file in a folder that says where a data set's splits are."""
+    file = names_file(folder)
+    if file is None or file.suffix not in (".yaml", ".yml"):
+        return None
+    content = _yaml(file)
+    return file if isinstance(content, Mapping) and any(content.get(s) for s in _SPLITS) else None
 
 
 def names_file(folder: Path) -> Path | None:
@@ -231,9 +235,9 @@ def _pictures(
         return find_pictures(images)
     found = [] if source.is_dir() else _of_splits(config, notes)
     if not found:
-        places = [folder / "images", *sorted(folder.glob("*/images")), *_of_cvat(folder)]
-        places = [place for place in places if place.is_dir()] or [folder]
-        found = [path for place in places for path in find_pictures(place)]
+        places = [place for name in _PICTURES_TO_LABELS for place in _called(folder, name)]
+        places = [*places, *_of_cvat(folder)] or [folder]
+        found = sorted(path for place in places for path in find_pictures(place))
     if not found:
         raise AnnotationError(
             f"{source}: none of its pictures is there; --images DIR says where they are"
@@ -241,8 +245,12 @@ def _pictures(
     return list({path.resolve(): path for path in found}.values())
 
 
+def _called(folder: Path, name: str) -> list[Path]:
+    return sorted(place for place in folder.rglob(name) if place.is_dir())
+
+
 def _of_cvat(folder: Path) -> list[Path]:
-    return sorted(folder.glob("obj_*_data"))
+    return sorted(place for place in folder.glob("obj_*_data") if place.is_dir())
 
 
 def _of_splits(config: _Config, notes: list[str]) -> list[Path]:
