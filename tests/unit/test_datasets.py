@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from chiaroscuro.data.coco import read_coco
 from chiaroscuro.data.datasets import open_data_set, read_annotations
 from chiaroscuro.errors import AnnotationError
 
