@@ -178,7 +178,30 @@ def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
             raise DetectorOutputError(
                 f"detector {name}: wanted Proposals for every image, got {type(result).__name__}"
             )
+        check_labels(result, detector.info)
     return list(results)
+
+
+def check_labels(proposals: Proposals, info: DetectorInfo) -> None:
+    """Hold labels to be numbers of class names.
+
+    Raises:
+        DetectorOutputError: if one has no name.
+    """
+    if not len(proposals):
+        return
+    lowest, highest = int(proposals.labels.min()), int(proposals.labels.max())
+    n_names = len(info.class_names)
+    if 0 <= lowest and highest < n_names:
+        return
+    bad = lowest if lowest < 0 else highest
+    known = ", ".join(f"{i} {name}" for i, name in enumerate(info.class_names[:5]))
+    more = ", ..." if n_names > 5 else ""
+    raise DetectorOutputError(
+        f"detector {info.name}: label {bad} has no class name; the names are: {known}{more}. "
+        "Labels count from 0. Give every label a name, class_names=['background', 'face'] "
+        """(-O 'class_names=["background", "face"]'), or return labels that count from 0"""
+    )
 
 
 def torch_network(detector: Detector) -> nn.Module:

@@ -27,7 +27,12 @@ from chiaroscuro.detectors.checkpoint import (
     write_checkpoint,
 )
 from chiaroscuro.detectors.function import drop_unusable
-from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
+from chiaroscuro.detectors.protocol import (
+    DetectorInfo,
+    RawProposals,
+    as_unit_floats,
+    check_labels,
+)
 from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.torch_modules import pick_device
 from chiaroscuro.detectors.torchvision_builders import (
@@ -41,7 +46,7 @@ from chiaroscuro.detectors.torchvision_builders import (
     recognise,
     replace_head,
 )
-from chiaroscuro.errors import CheckpointError, DetectorOutputError, InputError
+from chiaroscuro.errors import CheckpointError, InputError
 from chiaroscuro.records import Proposals, Truth
 
 MIN_SCORE = 0.01
@@ -266,11 +271,7 @@ class TorchvisionDetector:
             result["scores"][best].float(),
             labels[best],
         )
-        if len(proposals) and int(proposals.labels.max()) >= len(self.info.class_names):
-            raise DetectorOutputError(
-                f"detector {self.info.name}: wanted labels below {len(self.info.class_names)}, the "
-                f"number of class_names, got {int(proposals.labels.max())}; give every class a name"
-            )
+        check_labels(proposals, self.info)
         return proposals
 
 
