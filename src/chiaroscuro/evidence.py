@@ -26,6 +26,7 @@ from chiaroscuro.engine import observe_masks
 from chiaroscuro.errors import (
     BundleError,
     DetectorFailedError,
+    DetectorOutputError,
     ImageError,
     InputError,
     ObservationInterrupted,
@@ -466,6 +467,9 @@ def observe(
             look = min(total, look + max(FIRST_LOOK, look // 8 * 2))  # even: whole pairs
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
+    except DetectorOutputError as error:
+        error.evidence = record.evidence() if record.n_masks else None
+        raise
     except Exception as error:
         raise DetectorFailedError(
             f"detector {detector.info.name} failed after {record.n_masks} masks: "

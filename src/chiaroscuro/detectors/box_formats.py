@@ -54,8 +54,8 @@ def suspicion(boxes: Tensor, scores: Tensor, height: int, width: int) -> str | N
         return None
     if _normalised(boxes):
         return (
-            f"they lie between 0 and 1, so they look normalised; multiply x by {width}, the "
-            f"picture's width, and y by {height}, its height"
+            f"looks normalised, from 0 to 1; multiply x by {width}, the picture's width, and y by "
+            f"{height}, its height"
         )
     inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
     outside = _far_outside(boxes, height, width)
@@ -68,15 +68,27 @@ def suspicion(boxes: Tensor, scores: Tensor, height: int, width: int) -> str | N
         if bool(_inside(corners(boxes), height, width).all())
     ]
     if fitting:
-        return f"they look like {' or '.join(fitting)}; convert them to x1 y1 x2 y2"
+        return f"looks like {' or '.join(fitting)}; convert to x1 y1 x2 y2"
     if bool(inverted.any()):
         return (
-            f"{int(inverted.sum())} of {len(boxes)} have x2 < x1 or y2 < y1, so they look like "
-            "x y width height, or another order; convert them to x1 y1 x2 y2"
+            f"looks like x y width height, or another order, since {int(inverted.sum())} of "
+            f"{len(boxes)} boxes have x2 < x1 or y2 < y1; convert to x1 y1 x2 y2"
         )
     return (
-        f"{int(outside.sum())} of {len(boxes)} lie far outside the picture, which is {width} "
-        f"pixels wide and {height} high; if the picture is resized first, scale the boxes back"
+        f"looks like pixels of another size: {int(outside.sum())} of {len(boxes)} boxes lie far "
+        f"outside the picture, which is {width} pixels wide and {height} high; if it is resized "
+        "first, scale the boxes back"
+    )
+
+
+def undecided(boxes: Tensor, scores: Tensor, height: int, width: int) -> bool:
+    """Whether the boxes of one picture could as well be a corner or a centre with a size."""
+    boxes, _ = _judged(boxes, scores)
+    if min(height, width) < _SMALLEST:
+        return False
+    return any(
+        bool(_inside(corners(boxes), height, width).all())
+        for corners in (_from_corner, _from_centre)
     )
 
 
@@ -113,8 +125,8 @@ def suspicion_mirrored(
     if not fitting:
         return None
     return (
-        f"in the mirrored picture they move as {' or '.join(fitting)} would, so that is what "
-        "they look like; convert them to x1 y1 x2 y2"
+        f"looks like {' or '.join(fitting)}, by what was reported for the mirrored picture; "
+        "convert to x1 y1 x2 y2"
     )
 
 
@@ -124,11 +136,10 @@ def _judged(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalised(boxes: Tensor) -> bool:
-    """All within a pixel of the corner, with sides; and whole numbers only if 0 0 1 1."""
-    if float(boxes.min()) < -0.5 or float(boxes.max()) > 1.5 or not bool((boxes > 0).any()):
+    """All within about a pixel of the corner, and not on whole pixels."""
+    if float(boxes.min()) < -0.5 or float(boxes.max()) > 1.5:
         return False
-    fraction = (boxes - boxes.round()).abs() > 1e-6
-    return bool(fraction.any()) or bool((boxes == boxes.new_tensor([0, 0, 1, 1])).all())
+    return bool(((boxes - boxes.round()).abs() > 1e-6).any())
 
 
 def _far_outside(boxes: Tensor, height: int, width: int) -> Tensor:

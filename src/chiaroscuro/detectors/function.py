@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from chiaroscuro.detectors.box_formats import suspicion, suspicion_mirrored
+from chiaroscuro.detectors.box_formats import suspicion, suspicion_mirrored, undecided
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats, check_labels
 from chiaroscuro.detectors.torch_modules import evaluating, pick_device
 from chiaroscuro.errors import ChiaroscuroError, DetectorOutputError, InputError
@@ -34,8 +34,8 @@ class FunctionDetector:
     class name. Rows with NaN or infinity are dropped with a warning that counts them.
 
     Boxes in another format (x y width height, normalised, y before x, far outside the picture) are
-    refused. To tell them apart, the first picture with boxes is passed to the function once more,
-    mirrored.
+    refused. Where the first boxes could be in either format, as in the upper left of a picture, that
+    picture is passed to the function once more, mirrored.
 
     Args:
         function: as above.
@@ -58,7 +58,7 @@ class FunctionDetector:
         device: str = "auto",
     ) -> None:
         self._function = function
-        self._format_known = False
+        self._format_known = self._mirrored = False
         module = getattr(function, "__module__", "")
         default = f"{module}:{getattr(function, '__qualname__', type(function).__name__)}"
         self.info = DetectorInfo(
@@ -98,7 +98,7 @@ class FunctionDetector:
         if count != n or (alone and n != 1):
             got = type(results).__name__ if count is None else f"{count} ({type(results).__name__})"
             raise DetectorOutputError(
-                f"detector {self.info.name}: wanted a list of {n} results, one per image, got {got}"
+                f"detector {self.info.name}: wanted {n} results, one an image, got {got}"
             )
         return [self._reported(result) for result in results]
 
@@ -132,10 +132,14 @@ class FunctionDetector:
         """
         height, width = batch.shape[2:]
         for image, one in zip(batch, found, strict=True):
+            if self._format_known:
+                return
             if not bool((one.scores > 0).any()):
                 continue
             doubt = suspicion(one.boxes, one.scores, height, width)
-            if doubt is None and not self._format_known:
+            unclear = undecided(one.boxes, one.scores, height, width)
+            if doubt is None and unclear and not self._mirrored:
+                self._mirrored = True
                 (other,) = self._read(self._function(image.flip(-1)[None]), 1)
                 doubt = suspicion_mirrored(
                     one.boxes, one.scores, other.boxes, other.scores, (height, width)
@@ -143,10 +147,9 @@ class FunctionDetector:
             if doubt is not None:
                 raise DetectorOutputError(
                     f"detector {self.info.name}: wanted boxes x1 y1 x2 y2 in pixels of the "
-                    f"picture, got boxes such as {_numbers(one.boxes[one.scores.argmax()])}; "
-                    f"{doubt}"
+                    f"picture, got {_numbers(one.boxes[one.scores.argmax()])}, which {doubt}"
                 )
-            self._format_known = True
+            self._format_known = not unclear
 
 
 class ModuleDetector(FunctionDetector):
