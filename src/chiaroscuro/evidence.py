@@ -32,6 +32,7 @@ from chiaroscuro.errors import (
     ObservationInterrupted,
 )
 from chiaroscuro.masks import MaskDesign, Masks
+from chiaroscuro.precision import single_precision
 from chiaroscuro.records import Explanation, Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.similarity import mask_weights
 
@@ -129,6 +130,7 @@ class Evidence:
         start = int(self.counts[:mask].sum())
         return self._all()[start : start + int(self.counts[mask])]
 
+    @single_precision()
     def weights(self, targets: TargetsLike) -> Float32[Tensor, "targets n_masks"]:
         """Weight of every mask for every target, in [0, 1]; see ``similarity.mask_weights``."""
         wanted = self._targets(targets)
@@ -156,6 +158,7 @@ class Evidence:
             counts=counts,
         )
 
+    @single_precision()
     def explain(
         self,
         targets: TargetsLike,
@@ -378,6 +381,7 @@ class Evidence:
         ]
 
 
+@single_precision()
 def observe(
     image: Any,
     detector: Any,

@@ -22,9 +22,11 @@ from chiaroscuro.evidence import (
 from chiaroscuro.masks import MaskDesign
 from chiaroscuro.methods.catalogue import Method, method_named
 from chiaroscuro.methods.question import Answer, Question
+from chiaroscuro.precision import single_precision
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
 
 
+@single_precision()
 def explain(
     image: Any,
     detector: Any,
