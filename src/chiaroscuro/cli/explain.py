@@ -58,7 +58,7 @@ def explain(
             help="drise, or another to set beside it: search, rise, occlusion, lime, kernelshap "
             "(any detector); saliency, gradient-x-input, smoothgrad, integrated-gradients, "
             "guided-backprop, excitation-backprop, cam, gradcam, gradcam++, smooth-gradcam++ "
-            "(torch networks, such as -d retinaface-paintings, or -d retinaface -O form=torch); "
+            "(torch networks, such as -d retinaface or retinaface-paintings); "
             "attention (DETR).",
         ),
     ] = "drise",

@@ -289,9 +289,8 @@ def _label_numbers(labels: Any) -> npt.NDArray[Any]:
         raise DetectorOutputError(f"labels: wanted whole numbers, got {error}") from error
     if array.size and array.dtype.kind not in "biuf":
         raise DetectorOutputError(
-            "labels: wanted whole numbers, the index into class_names, got "
-            f"{array.dtype.name} such as {array.flat[0]!r}; labels are numbers, words go into "
-            "class_names (class_names=['face', 'hand'] makes face 0 and hand 1)"
+            f"labels: wanted whole numbers, got {str(array.flat[0])!r}; labels are numbers, the "
+            "index into class_names (class_names=['face', 'hand'] makes face 0 and hand 1)"
         )
     if array.dtype.kind == "f":
         finite = array[np.isfinite(array)]

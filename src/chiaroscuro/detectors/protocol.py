@@ -40,7 +40,9 @@ class Detector(Protocol):
 
     A detector may also have a method ``without_nms() -> Detector``: the same network, reporting
     also what its non-maximum suppression would drop. ``observe`` uses it where it exists, so that
-    weak evidence under a stronger neighbour is not lost.
+    weak evidence under a stronger neighbour is not lost. And one that runs its network elsewhere
+    than in torch may have a method ``in_torch() -> Detector``: the same detector with ``network``,
+    which methods that need gradients then take.
     """
 
     @property
@@ -204,17 +206,25 @@ def check_labels(proposals: Proposals, info: DetectorInfo) -> None:
     )
 
 
+def torch_form(detector: Detector) -> Detector:
+    """The detector with its torch network, where it has that form; else as it is."""
+    if hasattr(detector, "network") or not hasattr(detector, "in_torch"):
+        return detector
+    other: Detector = detector.in_torch()
+    return other
+
+
 def torch_network(detector: Detector) -> nn.Module:
     """The torch network behind a detector.
 
     Raises:
         InputError: if it shows none: a black box.
     """
-    network: object = getattr(detector, "network", None)
+    network: object = getattr(torch_form(detector), "network", None)
     if not isinstance(network, nn.Module):
         raise InputError(
             f"detector {detector.info.name} is a black box here: no torch network whose weights "
-            "could be looked at; for retinaface take form='torch' (-O form=torch)"
+            "could be looked at"
         )
     return network
 

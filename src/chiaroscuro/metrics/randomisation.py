@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chiaroscuro.detectors import Detector
-from chiaroscuro.detectors.protocol import torch_network
+from chiaroscuro.detectors.protocol import torch_form, torch_network
 from chiaroscuro.errors import InputError
 from chiaroscuro.evidence import Progress, observe
 from chiaroscuro.masks import MaskDesign
@@ -62,7 +62,7 @@ def randomised(
     Raises:
         InputError: if the detector has no torch network with weights, or stages is below 1.
     """
-    changed = copy.deepcopy(detector)
+    changed = copy.deepcopy(torch_form(detector))
     network = torch_network(changed)
     layers = [
         (name, layer)
