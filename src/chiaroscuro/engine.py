@@ -83,7 +83,7 @@ def _thinned(proposals: Proposals, targets: Sequence[Target]) -> Proposals:
     best = torch.argsort(proposals.scores, descending=True, stable=True)[:MAX_PROPOSALS]
     if not targets:
         return proposals[best]
-    alike = similarity(targets, proposals).argmax(dim=1).unique()
+    alike = torch.unique(similarity(targets, proposals).argmax(dim=1))
     return proposals[torch.cat([best, alike[~torch.isin(alike, best)]])]
 
 

@@ -393,7 +393,9 @@ class Evidence:
         if not n_capped or not targets:
             return []
         others = [
-            str(i) for i, target in enumerate(targets, start=1) if _kept(target) not in self.kept_for
+            str(i)
+            for i, target in enumerate(targets, start=1)
+            if _kept(target) not in self.kept_for
         ]
         notes = [
             f"under {n_capped} of the {self.n_masks} masks the detector reported {MAX_PROPOSALS} "
@@ -484,7 +486,9 @@ def observe(
         raise InputError(f"batch_size: wanted at least 1, got {batch_size}")
     if targets is None and n_masks == "auto":
         targets = find_targets(picture, detector)
-    judged = tuple(t.inside(*picture.shape[1:]) for t in as_targets(() if targets is None else targets))
+    judged = tuple(
+        t.inside(*picture.shape[1:]) for t in as_targets(() if targets is None else targets)
+    )
     detector = observed_form(detector)
     record = _Record(picture, detector, seed, design, judged)
     if resume is not None:

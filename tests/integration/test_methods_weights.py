@@ -8,7 +8,7 @@ from chiaroscuro.data.samples import met_faces
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import Differentiable
 from chiaroscuro.detectors.retinaface import source
-from chiaroscuro.errors import MissingDependencyError, UnsupportedMethodError
+from chiaroscuro.errors import MissingDependencyError
 from chiaroscuro.methods import METHODS, Answer, Question
 from chiaroscuro.records import Target, as_targets
 

@@ -33,9 +33,9 @@ class FunctionDetector:
     Arrays are NumPy's, torch's of any float type, or lists. Labels are whole numbers, each with a
     class name. Rows with NaN or infinity are dropped with a warning that counts them.
 
-    Boxes in another format (x y width height, normalised, y before x, far outside the picture) are
-    refused. Where the first boxes could be in either format, as in the upper left of a picture, that
-    picture is passed to the function once more, mirrored.
+    Boxes in another format (x y width height, normalised, far outside the picture) are refused.
+    Where the first boxes could be in either format, as in the upper left of a picture, that picture
+    is passed to the function once more, mirrored.
 
     Args:
         function: as above.

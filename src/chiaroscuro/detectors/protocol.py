@@ -194,7 +194,7 @@ def check_labels(proposals: Proposals, info: DetectorInfo) -> None:
         return
     lowest, highest = int(proposals.labels.min()), int(proposals.labels.max())
     n_names = len(info.class_names)
-    if 0 <= lowest and highest < n_names:
+    if lowest >= 0 and highest < n_names:
         return
     bad = lowest if lowest < 0 else highest
     known = ", ".join(f"{i} {name}" for i, name in enumerate(info.class_names[:5]))

@@ -61,8 +61,8 @@ _LOCKS_GUARD = threading.Lock()
 class TorchvisionDetector:
     """A torchvision detection model as a detector.
 
-    ``detect`` keeps the model's own non-maximum suppression, and reports all that it leaves, however
-    many the model would. Threads that share a model take turns.
+    ``detect`` keeps the model's own non-maximum suppression, and reports all that it leaves, not
+    only as many as the model would. Threads that share a model take turns.
 
     Args:
         model: an R-CNN, RetinaNet, FCOS or SSD of torchvision. It stays where it is, and after
