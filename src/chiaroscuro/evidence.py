@@ -553,11 +553,16 @@ def observed_form(detector: Detector) -> Detector:
     return observed
 
 
+def find(image: Tensor, detector: Detector, score: float = FOUND_SCORE) -> Proposals:
+    """What the detector reports in the whole picture with at least that score, best first."""
+    return checked_detect(detector, image[None])[0].to("cpu").above(score)
+
+
 def find_targets(
     image: Tensor, detector: Detector, score: float = FOUND_SCORE
 ) -> tuple[Target, ...]:
     """What the detector finds in the whole picture with at least that score, best first."""
-    found = checked_detect(detector, image[None])[0].above(score)
+    found = find(image, detector, score)
     return tuple(target for target in as_targets(found) if _overlaps(target, *image.shape[1:]))
 
 

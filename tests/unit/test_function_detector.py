@@ -136,6 +136,8 @@ class Broken:
         elif self.how == "batch" and len(images) > 1:
             score = 0.6
         label = 4 if self.how == "label" else 0
+        if self.how == "blind":
+            return [cs.Proposals.empty() for _ in images]
         return [cs.Proposals(boxes=[box], scores=[score], labels=[label]) for _ in images]
 
 
@@ -150,6 +152,7 @@ class Broken:
         ("range", "uint8_equals_float"),
         ("batch", "batch_equals_singles"),
         ("label", "labels_have_names"),
+        ("blind", "something_is_found"),
     ],
 )
 def test_the_suite_notices_a_broken_promise(how: str, check: str) -> None:
