@@ -473,13 +473,14 @@ class Explanation:
 
 
 def plain_array(value: Any) -> npt.NDArray[Any]:
-    """Anything array-like as a NumPy array: also tensors of any type, and lists of them.
+    """Anything array-like as a NumPy array: also tensors of any type, lists and arrays of objects.
 
     Raises:
         ValueError: if it is no array, such as rows of several lengths.
     """
     try:
-        return np.asarray(_without_tensors(value))
+        array = np.asarray(_without_tensors(value))
+        return np.asarray(_without_tensors(array.tolist())) if array.dtype == object else array
     except (TypeError, RuntimeError) as error:
         raise ValueError(str(error)) from error
 
