@@ -366,7 +366,7 @@ def test_a_head_of_ones_own_needs_class_names(picture):
     with pytest.raises(InputError, match="class_names"):
         load(model)
     assert load(model, class_names=["face", "hand"]).detect(picture)
-    with pytest.raises(DetectorOutputError, match="wanted labels below 1"):
+    with pytest.raises(DetectorOutputError, match="label 1 has no class name"):
         load(model, class_names=["face"]).detect(picture)
 
 

@@ -201,8 +201,9 @@ def check_labels(proposals: Proposals, info: DetectorInfo) -> None:
     more = ", ..." if n_names > 5 else ""
     raise DetectorOutputError(
         f"detector {info.name}: label {bad} has no class name; the names are: {known}{more}. "
-        "Labels count from 0. Give every label a name, class_names=['background', 'face'] "
-        """(-O 'class_names=["background", "face"]'), or return labels that count from 0"""
+        "Labels count from 0. Give every label a name, such as class_names=['background', 'face'] "
+        """where 0 is the background (-O 'class_names=["background", "face"]'), or return other """
+        "labels"
     )
 
 
