@@ -15,7 +15,6 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float32
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -27,6 +26,8 @@ from torch import Tensor
 from chiaroscuro import boxes, bundle
 from chiaroscuro.bundle import printable
 from chiaroscuro.errors import UnknownNameError
+from chiaroscuro.evidence import usable_image
+from chiaroscuro.metrics.maps import usable_map
 from chiaroscuro.records import Explanation, Proposals, Target
 
 COLOURS = "jet"  # blue low to red high, as in the seed paper
@@ -39,15 +40,14 @@ _GROUND, _INK, _QUIET_INK = "#16181c", "#f2f2f2", "#a9adb5"
 _DARK_MEAN = 0.35  # mean brightness to which darker pictures are lifted under a map
 
 
-def value_range(
-    saliency: Float32[Tensor, "height width"], colours: str = COLOURS
-) -> tuple[float, float]:
-    """Values at the two ends of the colour scale.
+def value_range(saliency: Any, colours: str = COLOURS) -> tuple[float, float]:
+    """Values at the two ends of the colour scale of a map ``height width``.
 
     Zero is always on it. On a diverging colour map it is in the middle, and positive and negative
     evidence weigh the same. On any other the high end is the map's highest value, and the low end
     reaches no further below zero than a quarter of it: lower values take the lowest colour.
     """
+    saliency = usable_map(saliency)
     low, high = min(float(saliency.min()), 0.0), max(float(saliency.max()), 0.0)
     if colours in DIVERGING_COLOURS:
         low, high = -max(high, -low), max(high, -low)
@@ -57,9 +57,9 @@ def value_range(
 
 
 def overlay(
-    image: Tensor,
-    saliency: Float32[Tensor, "height width"],
-    standard_error: Float32[Tensor, "height width"] | None = None,
+    image: Any,
+    saliency: Any,
+    standard_error: Any = None,
     colours: str = COLOURS,
     opacity: float = 0.6,
 ) -> npt.NDArray[np.uint8]:
@@ -69,8 +69,8 @@ def overlay(
     cannot be told from zero by its standard error, its colour is faint.
 
     Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1].
-        saliency: raw values.
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
+        saliency: ``height width``, raw values: a tensor, a NumPy array or lists.
         standard_error: of the values; every colour is strong when not given or 0
             everywhere, as of a method that knows none.
         colours: a matplotlib colour map.
@@ -81,13 +81,18 @@ def overlay(
 
     Raises:
         UnknownNameError: on a colour map that matplotlib does not have.
+        InputError: on a map of another size than the picture.
     """
+    image = usable_image(image)
+    size = (image.shape[1], image.shape[2])
+    saliency = usable_map(saliency, size)
     picture = _lifted(_pixels(image))
     scaled = Normalize(*value_range(saliency, colours), clip=True)(saliency.numpy())
     tint = np.asarray(_colour_map(colours)(scaled))[..., :3]
     sure = np.ones(saliency.shape)
-    if standard_error is not None and bool(standard_error.any()):
-        noise = standard_error.numpy().clip(min=1e-12)
+    errors = None if standard_error is None else usable_map(standard_error, size)
+    if errors is not None and bool(errors.any()):
+        noise = errors.numpy().clip(min=1e-12)
         sure = ((np.abs(saliency.numpy()) / noise - 1) / 3).clip(0, 1)
     alpha = opacity * (0.5 + 0.5 * sure[..., None])
     blend = picture * (1 - alpha) + tint * alpha
@@ -95,7 +100,7 @@ def overlay(
 
 
 def target_figure(
-    image: Tensor,
+    image: Any,
     result: Explanation,
     index: int,
     proposals: Proposals | None = None,
@@ -103,6 +108,7 @@ def target_figure(
     captions: Sequence[str] = (),
 ) -> Figure:
     """One target's map over the picture, with the boxes and a colour bar of the real values."""
+    image = usable_image(image)
     height, width = image.shape[1:]
     figure, (axes,) = _figure(1, 1, height / width, bar=True)
     _draw_map(axes, image, result, index, proposals, colours)
@@ -111,7 +117,7 @@ def target_figure(
 
 
 def contact_sheet(
-    image: Tensor,
+    image: Any,
     result: Explanation,
     proposals: Proposals | None = None,
     heading: str = "",
@@ -119,6 +125,7 @@ def contact_sheet(
     captions: Sequence[str] = (),
 ) -> Figure:
     """The picture with every box, then every target's map, on one sheet."""
+    image = usable_image(image)
     height, width = image.shape[1:]
     n_panels = 1 + len(result)
     columns = min(n_panels, 4 if height > width else 3)
@@ -252,8 +259,9 @@ def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
     return f"{named}, fidelity {fidelity:.2f}"
 
 
-def pixels(image: Tensor) -> npt.NDArray[np.uint8]:
-    """A picture ``3 height width``, uint8 or float32 in [0, 1], as uint8 ``height width 3``."""
+def pixels(image: Any) -> npt.NDArray[np.uint8]:
+    """A picture, in any form that ``cs.explain`` takes, as uint8 ``height width 3``."""
+    image = usable_image(image)
     levels = image if image.dtype == torch.uint8 else (image * 255).round().byte()
     array: npt.NDArray[np.uint8] = np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
     return array

@@ -4,7 +4,7 @@ Streaming: masks are made on the detector's device a batch at a time and thrown 
 not grow with their number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 from chiaroscuro.errors import ChiaroscuroError, DetectorError, DetectorFailedError
 from chiaroscuro.masks import Masks, fill_image, hide
-from chiaroscuro.records import Proposals
+from chiaroscuro.records import Proposals, Target
+from chiaroscuro.similarity import similarity
 
-MAX_PROPOSALS = 300  # a mask; the best are kept
+MAX_PROPOSALS = 300  # per mask; the best are kept, and those most like the targets
 _PIXELS_A_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -34,8 +35,12 @@ def observe_masks(
     start: int,
     stop: int,
     batch_size: int | None = None,
+    targets: Sequence[Target] = (),
 ) -> Iterator[list[Proposals]]:
     """Run the detector on the picture under masks ``start`` to ``stop - 1``.
+
+    Of more than ``MAX_PROPOSALS`` under one mask the best by score are kept, and for every target
+    the one most similar to it: its weight is then that of all proposals.
 
     When memory runs out the batch is halved and tried again.
 
@@ -46,6 +51,7 @@ def observe_masks(
         start: first mask.
         stop: one past the last mask.
         batch_size: pictures a detector call; chosen from the picture's size when not given.
+        targets: whose best proposals are never dropped.
 
     Yields:
         The proposals of one batch, one entry a mask, on the CPU, in mask order.
@@ -66,8 +72,19 @@ def observe_masks(
         except (RuntimeError, MemoryError) as error:
             size = _smaller(size, error, detector, image)
             continue
-        yield [proposals.best(MAX_PROPOSALS).to("cpu") for proposals in found]
+        yield [_thinned(proposals, targets).to("cpu") for proposals in found]
         start = end
+
+
+def _thinned(proposals: Proposals, targets: Sequence[Target]) -> Proposals:
+    """The best by score, best first, and for every target the one most similar to it."""
+    if len(proposals) <= MAX_PROPOSALS:
+        return proposals
+    best = torch.argsort(proposals.scores, descending=True, stable=True)[:MAX_PROPOSALS]
+    if not targets:
+        return proposals[best]
+    alike = torch.unique(similarity(targets, proposals).argmax(dim=1))
+    return proposals[torch.cat([best, alike[~torch.isin(alike, best)]])]
 
 
 def detect_each(

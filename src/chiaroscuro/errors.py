@@ -17,8 +17,8 @@
     │   └── DivergedError             a loss or its gradient became NaN or infinite
     ├── CheckpointError               weights that cannot be loaded, safely or at all
     └── DetectorError                 a detector broke its promise
-        ├── DetectorOutputError       it returned something that is no detection
-        └── DetectorFailedError       it raised while being observed; keeps the evidence
+        └── DetectorFailedError       it failed; keeps the evidence observed so far
+            └── DetectorOutputError   it returned something that is no detection
 
     ObservationInterrupted (KeyboardInterrupt)  Ctrl-C during ``observe``; keeps the evidence
 
@@ -122,12 +122,8 @@ class DetectorError(ChiaroscuroError):
     """A detector broke the promise of its protocol."""
 
 
-class DetectorOutputError(DetectorError):
-    """A detector returned something that cannot be read as detections."""
-
-
 class DetectorFailedError(DetectorError):
-    """A detector raised while it was observed.
+    """A detector raised, or returned what cannot be used.
 
     Attributes:
         evidence: what was observed before, or None if nothing was; it can be explained,
@@ -137,6 +133,10 @@ class DetectorFailedError(DetectorError):
     def __init__(self, message: str, evidence: "Evidence | None" = None) -> None:
         self.evidence = evidence
         super().__init__(message)
+
+
+class DetectorOutputError(DetectorFailedError):
+    """A detector returned something that cannot be read as detections."""
 
 
 class ObservationInterrupted(KeyboardInterrupt):

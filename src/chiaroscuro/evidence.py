@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from chiaroscuro import bundle, estimators
@@ -22,21 +22,27 @@ from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.images import image_hash, read_image
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats, checked_detect
-from chiaroscuro.engine import observe_masks
+from chiaroscuro.engine import MAX_PROPOSALS, observe_masks
 from chiaroscuro.errors import (
     BundleError,
     DetectorFailedError,
+    DetectorOutputError,
     ImageError,
     InputError,
     ObservationInterrupted,
 )
 from chiaroscuro.masks import MaskDesign, Masks
+from chiaroscuro.precision import single_precision
 from chiaroscuro.records import Explanation, Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.similarity import mask_weights
 
 MAX_AUTO_MASKS = 5000
 FIRST_LOOK = 100
 FOUND_SCORE = 0.3
+WEAK_SCORE = 0.2  # a detector that reports nothing below it has a threshold of its own
+Kept = tuple[tuple[float, ...], int | None]
+"""A target as evidence remembers it: box and label."""
+
 _TRACES = 1e-3  # a mean weight that is next to nothing; faces barely seen have some .05
 _DRAWN_IN_ONE_GO = 512  # masks whose similarities are in memory at once
 
@@ -90,6 +96,9 @@ class Evidence:
         design: of the masks.
         detector: name of the detector that was observed.
         before_nms: whether these are its proposals before non-maximum suppression.
+        kept_for: boxes and labels of the targets whose most similar proposal is here under every
+            mask. It matters where the detector reported more than ``engine.MAX_PROPOSALS``, of
+            which the others are the best by score.
     """
 
     image: Tensor
@@ -103,6 +112,7 @@ class Evidence:
     design: MaskDesign = field(default_factory=MaskDesign)
     detector: str = ""
     before_nms: bool = False
+    kept_for: tuple[Kept, ...] = ()
     _last: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +138,7 @@ class Evidence:
         start = int(self.counts[:mask].sum())
         return self._all()[start : start + int(self.counts[mask])]
 
+    @single_precision()
     def weights(self, targets: TargetsLike) -> Float32[Tensor, "targets n_masks"]:
         """Weight of every mask for every target, in [0, 1]; see ``similarity.mask_weights``."""
         wanted = self._targets(targets)
@@ -155,6 +166,7 @@ class Evidence:
             counts=counts,
         )
 
+    @single_precision()
     def explain(
         self,
         targets: TargetsLike,
@@ -219,6 +231,7 @@ class Evidence:
             self.image,
             detector,
             n_masks=self.n_masks + n_masks,
+            targets=[Target(box=box, label=label) for box, label in self.kept_for],
             seed=self.seed,
             design=self.design,
             batch_size=batch_size,
@@ -253,6 +266,7 @@ class Evidence:
             "design": self.design.describe(),
             "image_sha256": image_hash(self.image),
             "versions": _versions(),
+            **({"kept_for": self.kept_for} if bool(self._capped.any()) else {}),
         }
 
     def save(self, path: str | AnyPath) -> AnyPath:
@@ -308,6 +322,10 @@ class Evidence:
                 ),
                 detector=settings["detector"],
                 before_nms=settings["before_nms"],
+                kept_for=tuple(
+                    (tuple(float(v) for v in box), None if label is None else int(label))
+                    for box, label in settings.get("kept_for", ())
+                ),
                 **optional,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -334,6 +352,11 @@ class Evidence:
     def _targets(self, targets: TargetsLike) -> tuple[Target, ...]:
         height, width = self.image.shape[1:]
         return tuple(target.inside(height, width) for target in as_targets(targets))
+
+    @property
+    def _capped(self) -> Bool[Tensor, " n_masks"]:
+        """Whether so many proposals came under a mask that some may have been dropped."""
+        return torch.ge(self.counts, MAX_PROPOSALS)
 
     def _notes(self, targets: Sequence[Target], weights: Tensor) -> list[str]:
         notes = []
@@ -363,7 +386,42 @@ class Evidence:
                 f"with {self.n_masks} masks, fewer than {FIRST_LOOK}, the fidelity of a target "
                 "that is barely seen may be too high by a tenth"
             )
+        return notes + self._notes_on_dropped(targets) + self._notes_on_threshold(weights)
+
+    def _notes_on_dropped(self, targets: Sequence[Target]) -> list[str]:
+        n_capped = int(self._capped.sum())
+        if not n_capped or not targets:
+            return []
+        others = [
+            str(i)
+            for i, target in enumerate(targets, start=1)
+            if _kept(target) not in self.kept_for
+        ]
+        notes = [
+            f"under {n_capped} of the {self.n_masks} masks the detector reported {MAX_PROPOSALS} "
+            f"proposals or more; the {MAX_PROPOSALS} of highest score were kept, and those most "
+            "like the targets of that run"
+        ]
+        if others:
+            notes.append(
+                f"target {', '.join(others)} was no target of that run, so proposals of it may "
+                "have been dropped and its map may be too weak; observe anew with it among the "
+                "targets (observe(..., targets=...), or explain --overwrite --target)"
+            )
         return notes
+
+    def _notes_on_threshold(self, weights: Tensor) -> list[str]:
+        n = min(self.n_masks, FIRST_LOOK)
+        scores = self.scores[: int(self.counts[:n].sum())]
+        lowest = float(scores.min()) if len(scores) else 0.0
+        if lowest <= WEAK_SCORE or bool((weights[:, :n] > 0).all()):  # or nothing was lost
+            return []
+        return [
+            f"the lowest score that the detector reported under the first {n} masks is "
+            f"{lowest:.2f}: it seems to have a threshold, and what falls below it is lost as "
+            "evidence; lower the detector's threshold to 0.02 or so, in the function itself or by "
+            "its option (-O min_score=0.02)"
+        ]
 
     def _unreached(self, fidelity: Tensor, wanted: float) -> list[str]:
         short = [str(i + 1) for i, value in enumerate(fidelity.tolist()) if value < wanted]
@@ -377,6 +435,7 @@ class Evidence:
         ]
 
 
+@single_precision()
 def observe(
     image: Any,
     detector: Any,
@@ -399,7 +458,8 @@ def observe(
         n_masks: how many, or ``"auto"``: until every target has reached ``fidelity``, at most
             5000.
         fidelity: wanted by ``"auto"``, in (0, 1).
-        targets: what ``"auto"`` judges; the detections of score 0.3 and more when not given.
+        targets: what ``"auto"`` judges, the detections of score 0.3 and more when not given; and
+            whose proposals are kept however many others the detector reports.
         estimator: by which ``"auto"`` judges.
         seed: whole number; the same seed gives the same masks.
         design: grid size, keep probability and fill of the masks.
@@ -424,13 +484,13 @@ def observe(
         raise InputError(f"fidelity: wanted a number between 0 and 1, got {fidelity}")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size: wanted at least 1, got {batch_size}")
-    judged: tuple[Target, ...] = ()
-    if n_masks == "auto":
-        if targets is None:
-            targets = find_targets(picture, detector)
-        judged = tuple(t.inside(*picture.shape[1:]) for t in as_targets(targets))
+    if targets is None and n_masks == "auto":
+        targets = find_targets(picture, detector)
+    judged = tuple(
+        t.inside(*picture.shape[1:]) for t in as_targets(() if targets is None else targets)
+    )
     detector = observed_form(detector)
-    record = _Record(picture, detector, seed, design)
+    record = _Record(picture, detector, seed, design, judged)
     if resume is not None:
         record.resume(resume)
 
@@ -443,7 +503,9 @@ def observe(
     masks = Masks(design, picture.shape[1], picture.shape[2], seed)
     try:
         while True:
-            for batch in observe_masks(pixels, detector, masks, record.n_masks, look, batch_size):
+            for batch in observe_masks(
+                pixels, detector, masks, record.n_masks, look, batch_size, judged
+            ):
                 record.add(batch)
                 if progress is not None:
                     seconds = time.perf_counter() - began
@@ -466,6 +528,9 @@ def observe(
             look = min(total, look + max(FIRST_LOOK, look // 8 * 2))  # even: whole pairs
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
+    except DetectorOutputError as error:
+        error.evidence = record.evidence() if record.n_masks else None
+        raise
     except Exception as error:
         raise DetectorFailedError(
             f"detector {detector.info.name} failed after {record.n_masks} masks: "
@@ -488,11 +553,16 @@ def observed_form(detector: Detector) -> Detector:
     return observed
 
 
+def find(image: Tensor, detector: Detector, score: float = FOUND_SCORE) -> Proposals:
+    """What the detector reports in the whole picture with at least that score, best first."""
+    return checked_detect(detector, image[None])[0].to("cpu").above(score)
+
+
 def find_targets(
     image: Tensor, detector: Detector, score: float = FOUND_SCORE
 ) -> tuple[Target, ...]:
     """What the detector finds in the whole picture with at least that score, best first."""
-    found = checked_detect(detector, image[None])[0].above(score)
+    found = find(image, detector, score)
     return tuple(target for target in as_targets(found) if _overlaps(target, *image.shape[1:]))
 
 
@@ -529,8 +599,16 @@ def usable_image(image: Any) -> Tensor:
 class _Record:
     """Proposals as they come in; the one mutable thing of an observation."""
 
-    def __init__(self, image: Tensor, detector: Detector, seed: int, design: MaskDesign) -> None:
+    def __init__(
+        self,
+        image: Tensor,
+        detector: Detector,
+        seed: int,
+        design: MaskDesign,
+        targets: Sequence[Target] = (),
+    ) -> None:
         self.image, self.seed, self.design = image, seed, design
+        self.kept_for = tuple(_kept(target) for target in targets)
         self.info = detector.info
         self.counts: list[int] = []
         self._columns: dict[str, _Column] | None = None  # None until there is a proposal
@@ -566,6 +644,8 @@ class _Record:
             InputError: naming what differs.
         """
         evidence.check_of(self.evidence())
+        if bool(evidence._capped.any()):
+            self.kept_for = tuple(kept for kept in self.kept_for if kept in evidence.kept_for)
         self.counts = evidence.counts.tolist()
         self._columns = None
         if len(evidence.boxes):
@@ -588,6 +668,7 @@ class _Record:
             design=self.design,
             detector=self.info.name,
             before_nms=self.info.before_nms,
+            kept_for=self.kept_for,
         )
 
 
@@ -614,6 +695,10 @@ class _Column:
     def rows(self) -> Tensor:
         """A copy of what has come in."""
         return self._data[: self._n].clone()
+
+
+def _kept(target: Target) -> Kept:
+    return tuple(target.box.tolist()), target.label
 
 
 def _key(target: Target) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
@@ -486,10 +487,33 @@ class Explanation:
             ) from error
 
 
+def plain_array(value: Any) -> npt.NDArray[Any]:
+    """Anything array-like as a NumPy array: also tensors of any type, lists and arrays of objects.
+
+    Raises:
+        ValueError: if it is no array, such as rows of several lengths.
+    """
+    try:
+        array = np.asarray(_without_tensors(value))
+        return np.asarray(_without_tensors(array.tolist())) if array.dtype == object else array
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _without_tensors(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        known = value.detach().cpu()
+        return known.float().numpy() if known.dtype == torch.bfloat16 else known.numpy()
+    if isinstance(value, (list, tuple)):
+        return [_without_tensors(part) for part in value]
+    return value
+
+
 def _tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
     try:
-        tensor = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-        return tensor.to(dtype)
+        if isinstance(value, Tensor):
+            return value.detach().to(dtype)
+        return torch.as_tensor(plain_array(value)).to(dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ProposalsError(f"{name}: wanted numbers, got {type(value).__name__}") from error
 

@@ -25,6 +25,7 @@ from chiaroscuro.masks import MaskDesign
 from chiaroscuro.methods import explain, method_named
 from chiaroscuro.methods.explaining import masks_to_observe
 from chiaroscuro.records import Explanation, Proposals, Target, as_targets
+from chiaroscuro.target_classes import with_classes
 
 SHOWN_SCORE = 0.3
 
@@ -75,6 +76,7 @@ class Settings:
     detector_options: Mapping[str, Any] = field(default_factory=dict)
 
     min_score: float = SHOWN_SCORE
+    target_class: str | None = None
     n_masks: int | Literal["auto"] = "auto"
     fidelity: float = 0.9
     seed: int = 0
@@ -199,8 +201,14 @@ def explain_picture(
     if not settings.overwrite:
         _refuse_folder_of_another(folder, picture)
     found = detect_picture(picture, detector, settings.min_score)
-    wanted = as_targets(found) if targets is None else targets
+    wanted, notes = with_classes(
+        as_targets(found) if targets is None else targets,
+        detector.info.class_names,
+        lambda: found,
+        settings.target_class,
+    )
     result, _ = explain_into(folder, picture.image, detector, wanted, settings, progress=progress)
+    result = replace(result, notes=notes + result.notes)
     overlays, sheet = _draw(picture, result, found, folder, settings.colours, captions)
     result.save(
         folder,
@@ -348,9 +356,10 @@ def _nothing(image: Tensor, detector: Detector, settings: Settings) -> Explanati
         seed=settings.seed,
         design=settings.design,
     )
+    of_class = "" if settings.target_class is None else f" of class {settings.target_class}"
     note = (
-        f"nothing was found with a score of {settings.min_score:g} or more; lower the score "
-        "(--min-score 0.1), or draw a box where a face should be (--target x1,y1,x2,y2)"
+        f"nothing{of_class} was found with a score of {settings.min_score:g} or more; lower the "
+        "score (--min-score 0.1), or draw a box where a face should be (--target x1,y1,x2,y2)"
     )
     return replace(empty, notes=(note,))
 

@@ -427,10 +427,10 @@ def test_proposals_reach_down_to_the_floor(floor):
     assert detector.detect(IMAGE[None])[0].scores.tolist() == pytest.approx(wanted)
 
 
-def test_no_more_than_300_proposals():
-    table = np.tile([[10, 10, 20, 20, 0.5, 0]], (400, 1))
+def test_no_proposal_is_dropped_for_its_rank():
+    table = np.tile([[10, 10, 20, 20, 0.5, 0]], (4000, 1))
     detector = OnnxDetector(constant_table(table), layout="nms6")
-    assert len(detector.detect(IMAGE[None])[0]) == 300
+    assert len(detector.detect(IMAGE[None])[0]) == 4000
 
 
 @pytest.mark.parametrize(

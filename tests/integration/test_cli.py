@@ -302,7 +302,7 @@ def test_explain_says_what_a_method_needs(folder: Path) -> None:
     words = ("explain", "painting.png", "-d", "bright:find", "--method")
     gradient = run(*words, "gradcam", expect=1)
     assert "black box" in gradient.stderr
-    assert "form=torch" in gradient.stderr
+    assert "no network, propose and feature_layers" in gradient.stderr
     assert "unknown method 'gradkam'" in run(*words, "gradkam", expect=2).stderr
     assert "search: wanted at least" in run(*words, "search", "--passes", "9", expect=1).stderr
 

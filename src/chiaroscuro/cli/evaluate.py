@@ -109,7 +109,7 @@ def evaluate(
         typer.Option(
             "--randomisation",
             help="Compare with maps of the detector with shuffled weights: four explanations more. "
-            "Needs a torch network, such as -d retinaface -O form=torch.",
+            "Needs a torch network, such as -d retinaface.",
         ),
     ] = False,
     detector: Annotated[

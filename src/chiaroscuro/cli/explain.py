@@ -47,6 +47,14 @@ def explain(
             "may be repeated. [dim]default: all[/]",
         ),
     ] = None,
+    target_class: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a detector with several classes: explain boxes as this class, and of what is "
+            "found this class alone. A box over a found object takes its class by itself.",
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder that gets a folder for every picture.")
     ] = Path("explanations"),
@@ -58,7 +66,7 @@ def explain(
             help="drise, or another to set beside it: search, rise, occlusion, lime, kernelshap "
             "(any detector); saliency, gradient-x-input, smoothgrad, integrated-gradients, "
             "guided-backprop, excitation-backprop, cam, gradcam, gradcam++, smooth-gradcam++ "
-            "(torch networks, such as -d retinaface-paintings, or -d retinaface -O form=torch); "
+            "(torch networks, such as -d retinaface or retinaface-paintings); "
             "attention (DETR).",
         ),
     ] = "drise",
@@ -128,12 +136,15 @@ def explain(
         from chiaroscuro.errors import ChiaroscuroError, ImageError, ObservationInterrupted
         from chiaroscuro.masks import MaskDesign
         from chiaroscuro.methods import method_named
+        from chiaroscuro.target_classes import class_label
         from chiaroscuro.workflow import Settings, explain_picture, open_picture
 
         check_colours(colours)
         method_named(method)
         boxes = _boxes(target)
         model = open_detector(detector, parse_options(detector_option), device)
+        if target_class is not None:
+            class_label(target_class, model.info.class_names)
         manifests, failed = [], False
         sources = _each_once(pictures)
         for path, name in zip(sources, folder_names(sources), strict=True):
@@ -152,6 +163,7 @@ def explain(
                 detector=detector,
                 detector_options=parse_options(detector_option),
                 min_score=min_score,
+                target_class=target_class,
                 n_masks=n_masks_or_auto(n_masks),
                 fidelity=fidelity,
                 seed=seed,

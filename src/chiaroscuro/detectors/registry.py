@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from chiaroscuro.detectors.checkpoint import read_about
-from chiaroscuro.detectors.function import FunctionDetector
+from chiaroscuro.detectors.function import FunctionDetector, ModuleDetector
 from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.errors import (
     CheckpointError,
@@ -104,6 +104,13 @@ def load_detector(spec: Any, **options: Any) -> Detector:
     if isinstance(spec, Detector):
         _refuse(options, "a detector that is already made")
         return spec
+    if isinstance(spec, nn.Module):
+        return ModuleDetector(spec, **options)
+    if isinstance(spec, type):
+        raise InputError(
+            f"detector: wanted a function or an object, got the class {spec.__name__}; make an "
+            f"object of it, {spec.__name__}(...), and pass or name that"
+        )
     if callable(spec):
         return FunctionDetector(spec, **options)
     raise InputError(

@@ -14,6 +14,7 @@ from chiaroscuro.errors import InputError
 from chiaroscuro.evidence import (
     Evidence,
     Progress,
+    find,
     find_targets,
     no_evidence,
     observe,
@@ -22,14 +23,18 @@ from chiaroscuro.evidence import (
 from chiaroscuro.masks import MaskDesign
 from chiaroscuro.methods.catalogue import Method, method_named
 from chiaroscuro.methods.question import Answer, Question
+from chiaroscuro.precision import single_precision
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
+from chiaroscuro.target_classes import with_classes
 
 
+@single_precision()
 def explain(
     image: Any,
     detector: Any,
     targets: TargetsLike | None = None,
     *,
+    target_class: str | None = None,
     method: str = "drise",
     estimator: str = "surrogate",
     n_masks: int | Literal["auto"] = "auto",
@@ -47,6 +52,9 @@ def explain(
         detector: a detector, or anything ``load_detector`` takes.
         targets: Proposals, Targets or boxes; the detections of score 0.3 and more when not given.
             With no target at all the result is empty and no pass is made.
+        target_class: name of a class, of a detector with several: boxes are explained as this
+            class, and found objects of others left out. Without it a box over a found object takes
+            that object's class, and the notes say so; any other matches proposals of every class.
         method: a name of ``METHODS``.
         estimator: of D-RISE: ``"surrogate"``, ``"centred"`` or ``"paper"``; see ``estimators``.
         n_masks: detector passes, all targets together. ``"auto"`` is, for D-RISE, until every
@@ -62,7 +70,7 @@ def explain(
 
     Raises:
         TargetError: on a box that is no box or lies outside the picture; before any pass.
-        UnknownNameError: on a method or estimator of another name.
+        UnknownNameError: on a method, estimator or class of another name.
         UnsupportedMethodError: on a method that this detector's architecture does not allow.
         MissingDependencyError: if the method needs a package that is not installed.
         InputError: on values out of range, or evidence of something else.
@@ -74,6 +82,9 @@ def explain(
     design = design or MaskDesign()
     wanted = find_targets(picture, detector) if targets is None else as_targets(targets)
     wanted = tuple(target.inside(*picture.shape[1:]) for target in wanted)
+    wanted, notes = with_classes(
+        wanted, detector.info.class_names, lambda: find(picture, detector), target_class
+    )
     if not wanted:
         return _nothing(picture, detector, chosen, estimator, seed, design)
     if n_masks != "auto" and n_masks < 1:
@@ -94,9 +105,10 @@ def explain(
             resume=evidence,
         )
     if chosen.name == "drise" and evidence is not None:
-        return evidence.explain(
+        result = evidence.explain(
             wanted, estimator=estimator, wanted_fidelity=fidelity if n_masks == "auto" else None
         )
+        return replace(result, notes=notes + result.notes)
     nothing = no_evidence(picture, detector, seed, design)
     began = time.perf_counter()
 
@@ -119,7 +131,8 @@ def explain(
             progress=told,
         )
     )
-    return _explanation(answer, chosen, wanted, nothing)
+    result = _explanation(answer, chosen, wanted, nothing)
+    return replace(result, notes=notes + result.notes)
 
 
 def masks_to_observe(method: Method, n_masks: int | Literal["auto"]) -> int | Literal["auto"]:

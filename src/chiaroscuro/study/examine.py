@@ -105,7 +105,8 @@ def _examine(
     if settings.max_side is not None:
         image, scale = shrink(image, settings.max_side)
     picture = Picture(source=str(entry.path), image=image, scale=scale)
-    whole = detect_whole(detector, image).best(MAX_DETECTIONS)
+    everything = detect_whole(detector, image)
+    whole = everything.best(MAX_DETECTIONS)
     found = whole.above(settings.explain.min_score)
     truth = None if entry.truth is None else entry.truth.relabelled(labels).scaled(scale)
     matches = None if truth is None else match(found, truth, settings.match_iou)
@@ -114,7 +115,8 @@ def _examine(
         folder, image, detector, targets, settings.explain, progress=progress
     )
     about = [
-        _about(i, result, evidence, kinds[i], matches, whole, settings) for i in range(len(result))
+        _about(i, result, evidence, kinds[i], matches, everything, settings)
+        for i in range(len(result))
     ]
     result.save(
         folder,
