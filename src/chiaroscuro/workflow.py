@@ -11,10 +11,10 @@ from torch import Tensor
 from chiaroscuro import draw, estimators
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.images import read_image, shrink
-from chiaroscuro.detectors.protocol import Detector, checked_detect
+from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.engine import detect_whole
 from chiaroscuro.errors import (
     BundleError,
-    ChiaroscuroError,
     DetectorFailedError,
     InputError,
     ObservationInterrupted,
@@ -129,24 +129,6 @@ def open_picture(
 def detect_picture(picture: Picture, detector: Detector, min_score: float) -> Proposals:
     """What the detector reports in the whole picture with at least that score, best first."""
     return detect_whole(detector, picture.image).above(min_score)
-
-
-def detect_whole(detector: Detector, image: Tensor) -> Proposals:
-    """All that the detector reports in a whole picture, on the CPU.
-
-    Raises:
-        DetectorFailedError: if it raised.
-        DetectorOutputError: if it returned something else than detections.
-    """
-    try:
-        return checked_detect(detector, image[None])[0].to("cpu")
-    except ChiaroscuroError:
-        raise
-    except Exception as error:
-        raise DetectorFailedError(
-            f"detector {detector.info.name} failed on the whole picture: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def explain_picture(

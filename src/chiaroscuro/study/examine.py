@@ -16,6 +16,7 @@ from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import Entry
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.engine import detect_whole
 from chiaroscuro.errors import ChiaroscuroError, UndefinedMetricError
 from chiaroscuro.evidence import Evidence, Progress
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
@@ -23,7 +24,7 @@ from chiaroscuro.metrics.context import context_share
 from chiaroscuro.records import Explanation, Proposals, Target, Truth, as_targets
 from chiaroscuro.study.matching import FALSE_ALARMS, Match, Matches, match
 from chiaroscuro.study.misses import read_miss
-from chiaroscuro.workflow import Picture, Settings, detect_whole, explain_into
+from chiaroscuro.workflow import Picture, Settings, explain_into
 
 HIT, FALSE_ALARM, MISSED, UNMARKED = "hit", "false alarm", "missed", "found"
 
@@ -221,7 +222,7 @@ def detections_of(manifest: Mapping[str, Any]) -> Proposals:
     """The detections of a picture, as ``examine`` wrote them."""
     rows: Sequence[Mapping[str, Any]] = manifest["detections"]
     return Proposals(
-        boxes=torch.tensor([row["box"] for row in rows]).reshape(-1, 4),
+        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
         scores=[row["score"] for row in rows],
         labels=[row["label"] for row in rows],
     )
@@ -233,7 +234,7 @@ def truth_of(manifest: Mapping[str, Any]) -> Truth | None:
     if rows is None:
         return None
     return Truth(
-        boxes=torch.tensor([row["box"] for row in rows]).reshape(-1, 4),
+        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
         labels=[row["label"] for row in rows],
         ignore=[row["ignore"] for row in rows],
     )

@@ -1,0 +1,315 @@
+"""What the files of chiaroscuro hold: one table per file, checked whenever one is read.
+
+Also the settings that stand in them, so that a setting means the same as an argument and in a file.
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from chiaroscuro.checks import (
+    Array,
+    Check,
+    anything,
+    either,
+    flag,
+    many,
+    mapping,
+    maybe,
+    number,
+    one_of,
+    record,
+    text,
+    whole,
+)
+from chiaroscuro.errors import InputError
+
+LARGEST_LABEL = 2**31 - 1
+_TOLERANCE = 1e-4  # shares computed in float32 may exceed 1 by a hair
+
+AGAIN = "explain again into a new folder, or with --overwrite"
+STUDY_AGAIN = "remove that picture's folder, and the same study command makes it again"
+
+SEED = whole(0, 2**64 - 1)
+N_MASKS = whole(1)
+BATCH_SIZE = maybe(whole(1))
+FIDELITY = number(0, 1, ends=False)
+KEEP_PROBABILITY = number(0, 1, ends=False)
+CELLS = whole(1)
+LABEL = whole(0, LARGEST_LABEL)
+SCORE = number(0, 1)
+SIDE = whole(1)
+
+
+def masks_or_auto(name: str, value: Any) -> Any:
+    """A number of masks, or ``"auto"``."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    try:
+        return N_MASKS(name, value)
+    except InputError as error:
+        raise InputError(str(error).replace(" of at least 1", ' of at least 1 or "auto"')) from None
+
+
+def folder_name(name: str, value: Any) -> str:
+    """A relative path that stays inside the folder it is joined to."""
+    plain = text(name, value)
+    path = PurePosixPath(plain)
+    if not plain or "\0" in plain or path.is_absolute() or {"..", "."} & set(plain.split("/")):
+        raise InputError(f"{name}: wanted the name of a folder, got {plain!r}")
+    return plain
+
+
+_SHARE = number(-_TOLERANCE, 1 + _TOLERANCE)
+_BOX = many(number(), 4)
+_ROW = record({"box": _BOX, "label": LABEL})
+
+DESIGN = record(
+    {
+        "grid_size": many(CELLS, 2),
+        "keep_probability": KEEP_PROBABILITY,
+        "antithetic": flag,
+        "fill": text,
+    }
+)
+
+# evidence.npz ------------------------------------------------------------------------------------
+
+EVIDENCE = {
+    "settings": Array(dtypes=("str",)),
+    "image": Array(dtypes=("uint8", "float32"), axes=(3, "height", "width"), low=0),
+    "boxes": Array(axes=("proposals", 4)),
+    "scores": Array(axes=("proposals",), low=0, high=1),
+    "labels": Array(dtypes=("int64",), axes=("proposals",), low=0, high=LARGEST_LABEL),
+    "counts": Array(dtypes=("int64",), axes=("n_masks",), low=0),
+    "class_probabilities": Array(axes=("proposals", "classes"), low=0, high=1, needed=False),
+    "objectness": Array(axes=("proposals",), low=0, high=1, needed=False),
+    "fill": Array(dtypes=("uint8", "float32"), axes=(3, "height", "width"), low=0, needed=False),
+}
+
+EVIDENCE_SETTINGS = record(
+    {
+        "detector": text,
+        "before_nms": flag,
+        "n_masks": whole(0),
+        "seed": SEED,
+        "design": DESIGN,
+        "image_sha256": text,
+    },
+    {"versions": mapping(text)},
+)
+
+# saliency.npz and manifest.json ------------------------------------------------------------------
+
+_MAPS = ("targets", "height", "width")
+SALIENCY = {
+    "saliency": Array(axes=_MAPS),
+    "standard_error": Array(axes=_MAPS, low=0),
+    "boxes": Array(axes=("targets", 4)),
+    "scores": Array(axes=("targets",), low=0, high=1, nan=True),
+    "labels": Array(dtypes=("int64",), axes=("targets",), low=-1, high=LARGEST_LABEL),
+    "fidelity": Array(axes=("targets",), low=-1 - _TOLERANCE, high=1 + _TOLERANCE, nan=True),
+    "mean_weight": Array(axes=("targets",), low=-_TOLERANCE, high=1 + _TOLERANCE, nan=True),
+}
+
+_SETTINGS: dict[str, Check] = {
+    "method": text,
+    "estimator": text,
+    "detector": text,
+    "before_nms": flag,
+    "n_masks": whole(0),
+    "passes": whole(0),
+    "seed": SEED,
+    "design": DESIGN,
+    "image_sha256": text,
+    "versions": mapping(text),
+}
+_PICTURE = record({"source": text, "width": SIDE, "height": SIDE, "scale": number(0, ends=False)})
+_TARGET = record(
+    {
+        "box": _BOX,
+        "label": maybe(LABEL),
+        "score": maybe(SCORE),
+        "origin": one_of("found", "drawn", "truth"),
+        "fidelity": maybe(number(-1, 1)),
+        "mean_weight": maybe(_SHARE),
+    }
+)
+_EXPLANATION: dict[str, Check] = {
+    "settings": record({}, _SETTINGS),
+    "meaning": text,
+    "notes": many(text),
+    "height": SIDE,
+    "width": SIDE,
+    "targets": many(_TARGET),
+}
+_OF_A_COMMAND: dict[str, Check] = {
+    "picture": _PICTURE,
+    "asked": record({"detector": text, "options": mapping()}),
+    "captions": many(text),
+    "files": mapping(either(maybe(text), many(text))),
+    "seconds": number(0),
+}
+
+MANIFEST = record(_EXPLANATION, _OF_A_COMMAND)
+
+# a result that ``evaluate`` reads: it has to say how it was made
+RESULT = record(
+    {**_EXPLANATION, "settings": record({"method": text, "detector": text}, _SETTINGS)},
+    _OF_A_COMMAND,
+)
+
+# run folders -------------------------------------------------------------------------------------
+
+_MISS = record(
+    {"reading": text, "sentence": text},
+    {
+        "whole_score": maybe(SCORE),
+        "best_score": maybe(SCORE),
+        "share_found": maybe(_SHARE),
+        "negative_share": maybe(_SHARE),
+    },
+)
+_STUDIED = record(
+    {"kind": text, "in_box": maybe(_SHARE), "in_ring": maybe(_SHARE), "beyond": maybe(_SHARE)},
+    {
+        "match": maybe(text),
+        "iou": maybe(_SHARE),
+        "truth": maybe(whole(0)),
+        "miss": maybe(_MISS),
+    },
+)
+
+STUDIED_PICTURE = record(
+    {
+        **_EXPLANATION,
+        **{key: _OF_A_COMMAND[key] for key in ("picture", "asked", "captions", "seconds")},
+        "settings": record({"method": text, "detector": text}, _SETTINGS),
+        "about": record({}, {"title": maybe(text)}),
+        "study": many(_STUDIED),
+        "detections": many(record({"box": _BOX, "score": SCORE, "label": LABEL})),
+        "truth": maybe(many(record({"box": _BOX, "label": LABEL, "ignore": flag}))),
+    }
+)
+
+FAILED = record({"reason": text}, {"picture": text})
+
+RUN = record(
+    {
+        "version": text,
+        "detector": record({"name": text, "detector": text, "options": mapping()}),
+        "data": record(
+            {
+                "source": text,
+                "marked": flag,
+                "classes": many(record({"label": LABEL, "name": text, "id": anything})),
+                "pictures": mapping(text, key=folder_name),
+                "missing": many(text),
+                "notes": many(text),
+            }
+        ),
+        "settings": record(
+            {
+                "min_score": SCORE,
+                "n_masks": masks_or_auto,
+                "fidelity": FIDELITY,
+                "seed": SEED,
+                "design": DESIGN,
+                "estimator": text,
+                "match_iou": SCORE,
+                "max_side": maybe(SIDE),
+            }
+        ),
+    }
+)
+
+# evaluation-PROTOCOL -----------------------------------------------------------------------------
+
+_SCORED = record(
+    {"picture": text, "target": whole(1), "map": text},
+    {"what": text, "score": maybe(SCORE), "fidelity": maybe(number(-1, 1))},
+)
+_CORRELATION = number(-1 - _TOLERANCE, 1 + _TOLERANCE)
+
+
+def _curve(needed: dict[str, Check], values: tuple[str, ...]) -> Check:
+    """A record of a curve, with as many values of every kind."""
+    check = record({**needed, **{name: many(number()) for name in values}})
+
+    def checked(name: str, value: Any) -> Any:
+        curve = check(name, value)
+        lengths = {key: len(curve[key]) for key in values}
+        if len(set(lengths.values())) > 1 or not lengths[values[0]]:
+            raise InputError(f"{name}: wanted as many values of each, got {lengths}")
+        return curve
+
+    return checked
+
+
+EVALUATED_PICTURE = record(
+    {
+        "key": text,
+        "scores": many(_SCORED),
+        "curves": many(
+            _curve(
+                {
+                    "picture": text,
+                    "target": whole(1),
+                    "map": text,
+                    "direction": one_of("insertion", "deletion"),
+                    "protocol": text,
+                },
+                ("fraction", "similarity", "iou", "score"),
+            )
+        ),
+        "stability": many(
+            record(
+                {"map": text, "variant": text},
+                {"linear": maybe(_CORRELATION), "rank": maybe(_CORRELATION)},
+            )
+        ),
+        "randomisation": many(record({"map": text, "stage": whole(1)})),
+        "costs": many(
+            record(
+                {
+                    "method": text,
+                    "passes": number(0),
+                    "seconds": number(0),
+                    "pass_seconds": number(0, ends=False),
+                }
+            )
+        ),
+        "left_out": many(record({"picture": text, "reason": text})),
+    }
+)
+
+EVALUATION = record(
+    {
+        "collection": many(
+            _curve(
+                {
+                    "direction": one_of("insertion", "deletion"),
+                    "protocol": record({"name": text}),
+                    "area": number(),
+                    "ap50_area": number(),
+                },
+                ("fraction", "ap", "ap50"),
+            )
+        )
+    }
+)
+
+KEPT_METHOD = record(
+    {
+        **_EXPLANATION,
+        "made": mapping(),
+        "cost": record(
+            {
+                "method": text,
+                "targets": whole(0),
+                "passes": whole(0),
+                "seconds": number(0),
+                "pass_seconds": number(0, ends=False),
+            }
+        ),
+    }
+)
