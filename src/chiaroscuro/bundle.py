@@ -22,6 +22,7 @@ from upath import UPath
 from chiaroscuro.checks import Array, Check, mapping, shown
 from chiaroscuro.errors import BundleError, InputError
 
+_OBJECT = mapping()
 _JSON_BYTES = 512 * 2**20
 _UNPACKED_BYTES, _UNPACKED_TIMES = 512 * 2**20, 100  # an array above both is a zip bomb
 
@@ -126,6 +127,18 @@ def read_arrays(
             raise InputError(f"no readable .npz of plain arrays ({error!r})") from error
 
 
+def read_bytes(path: AnyPath) -> bytes:
+    """All of a file.
+
+    Raises:
+        BundleError: if it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+
+
 def _unpacked(
     archive: zipfile.ZipFile,
     size: int,
@@ -176,7 +189,7 @@ def _members(archive: zipfile.ZipFile, table: Mapping[str, Array]) -> dict[str, 
     return members
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype of an array; the stream is at its first value afterwards."""
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
@@ -187,7 +200,7 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return tuple(map(operator.index, shape)), dtype
 
 
-def read_json(path: AnyPath, check: Check = mapping(), *, remedy: str = "") -> dict[str, Any]:
+def read_json(path: AnyPath, check: Check = _OBJECT, *, remedy: str = "") -> dict[str, Any]:
     """Read a JSON object.
 
     Args:

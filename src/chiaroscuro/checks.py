@@ -48,7 +48,7 @@ def number(low: Limit = None, high: Limit = None, *, ends: bool = True) -> Check
     def check(name: str, value: Any) -> float:
         if isinstance(value, Tensor) and value.ndim == 0:
             value = value.item()
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise _refused(name, wanted, value)
         try:
             plain = float(value)

@@ -18,12 +18,14 @@ from chiaroscuro.checks import (
     number,
     one_of,
     record,
+    shown,
     text,
     whole,
 )
 from chiaroscuro.errors import InputError
 
 LARGEST_LABEL = 2**31 - 1
+_FARTHEST = 3.4e38  # what float32 holds
 _TOLERANCE = 1e-4  # shares computed in float32 may exceed 1 by a hair
 
 AGAIN = "explain again into a new folder, or with --overwrite"
@@ -60,8 +62,14 @@ def folder_name(name: str, value: Any) -> str:
 
 
 _SHARE = number(-_TOLERANCE, 1 + _TOLERANCE)
-_BOX = many(number(), 4)
-_ROW = record({"box": _BOX, "label": LABEL})
+
+
+def _box(name: str, value: Any) -> list[float]:
+    box: list[float] = many(number(-_FARTHEST, _FARTHEST), 4)(name, value)
+    if box[2] < box[0] or box[3] < box[1]:
+        raise InputError(f"{name}: wanted x1 <= x2 and y1 <= y2, got {shown(value)}")
+    return box
+
 
 DESIGN = record(
     {
@@ -123,10 +131,10 @@ _SETTINGS: dict[str, Check] = {
     "image_sha256": text,
     "versions": mapping(text),
 }
-_PICTURE = record({"source": text, "width": SIDE, "height": SIDE, "scale": number(0, ends=False)})
+_PICTURE = record({"source": text, "width": SIDE, "height": SIDE, "scale": number(1e-6, 1)})
 _TARGET = record(
     {
-        "box": _BOX,
+        "box": _box,
         "label": maybe(LABEL),
         "score": maybe(SCORE),
         "origin": one_of("found", "drawn", "truth"),
@@ -152,11 +160,24 @@ _OF_A_COMMAND: dict[str, Check] = {
 
 MANIFEST = record(_EXPLANATION, _OF_A_COMMAND)
 
-# a result that ``evaluate`` reads: it has to say how it was made
-RESULT = record(
-    {**_EXPLANATION, "settings": record({"method": text, "detector": text}, _SETTINGS)},
-    _OF_A_COMMAND,
-)
+
+def _made_by_a_command(check: Check) -> Check:
+    """A manifest that says how its maps were made, as far as others rely on it."""
+
+    def checked(name: str, value: Any) -> Any:
+        manifest = check(name, value)
+        by_drise = manifest["settings"]["method"] == "drise"
+        needed = ("estimator", "n_masks") if by_drise else ("passes",)
+        absent = [key for key in needed if key not in manifest["settings"]]
+        if manifest["targets"] and absent:
+            raise InputError(f"settings.{absent[0]} is absent")
+        return manifest
+
+    return checked
+
+
+_MADE = {**_EXPLANATION, "settings": record({"method": text, "detector": text}, _SETTINGS)}
+RESULT = _made_by_a_command(record(_MADE, _OF_A_COMMAND))
 
 # run folders -------------------------------------------------------------------------------------
 
@@ -170,7 +191,12 @@ _MISS = record(
     },
 )
 _STUDIED = record(
-    {"kind": text, "in_box": maybe(_SHARE), "in_ring": maybe(_SHARE), "beyond": maybe(_SHARE)},
+    {
+        "kind": one_of("hit", "false alarm", "missed", "ignored", "found"),
+        "in_box": maybe(_SHARE),
+        "in_ring": maybe(_SHARE),
+        "beyond": maybe(_SHARE),
+    },
     {
         "match": maybe(text),
         "iou": maybe(_SHARE),
@@ -179,17 +205,36 @@ _STUDIED = record(
     },
 )
 
-STUDIED_PICTURE = record(
-    {
-        **_EXPLANATION,
-        **{key: _OF_A_COMMAND[key] for key in ("picture", "asked", "captions", "seconds")},
-        "settings": record({"method": text, "detector": text}, _SETTINGS),
-        "about": record({}, {"title": maybe(text)}),
-        "study": many(_STUDIED),
-        "detections": many(record({"box": _BOX, "score": SCORE, "label": LABEL})),
-        "truth": maybe(many(record({"box": _BOX, "label": LABEL, "ignore": flag}))),
-    }
+_STUDIED_PICTURE = _made_by_a_command(
+    record(
+        {
+            **_MADE,
+            **{key: _OF_A_COMMAND[key] for key in ("picture", "asked", "captions", "seconds")},
+            "about": record({}, {"title": maybe(text)}),
+            "study": many(_STUDIED),
+            "detections": many(record({"box": _box, "score": SCORE, "label": LABEL})),
+            "truth": maybe(many(record({"box": _box, "label": LABEL, "ignore": flag}))),
+        }
+    )
 )
+
+
+def STUDIED_PICTURE(name: str, value: Any) -> Any:  # noqa: N802  (a table like the others)
+    """The manifest of a studied picture, whose parts fit each other."""
+    manifest = _STUDIED_PICTURE(name, value)
+    targets, studied, truth = (manifest[key] for key in ("targets", "study", "truth"))
+    if len(studied) != len(targets):
+        raise InputError(
+            f"study: wanted {len(targets)} entries, one per target, got {len(studied)}"
+        )
+    if targets and "n_masks" not in manifest["settings"]:
+        raise InputError("settings.n_masks is absent")
+    for i, one in enumerate(studied):
+        matched = one.get("truth")
+        if (matched is None and one["kind"] == "hit") or (matched or 0) >= len(truth or [0]):
+            raise InputError(f"study[{i}].truth: wanted the number of a box, got {matched}")
+    return manifest
+
 
 FAILED = record({"reason": text}, {"picture": text})
 
@@ -311,5 +356,35 @@ KEPT_METHOD = record(
                 "pass_seconds": number(0, ends=False),
             }
         ),
+    }
+)
+
+# checkpoints: what the metadata of ours says of the weights ---------------------------------------
+
+_INPUT_SIDE = whole(1, 100_000)
+ABOUT_WEIGHTS = record(
+    {},
+    {
+        "detector": text,
+        "builder": text,
+        "class_names": many(text),
+        "epsilon": mapping(number(0, 1)),
+        "min_size": _INPUT_SIDE,
+        "max_size": _INPUT_SIDE,
+    },
+)
+
+# state.pt of a training --------------------------------------------------------------------------
+
+TRAINING_STATE = record(
+    {
+        "asked": record({"settings": mapping(), "starting weights": text, "pictures": many(text)}),
+        "diverged": flag,
+        "network": mapping(),
+        "optimiser": mapping(),
+        "step": whole(0),
+        "best": maybe(many(either(number(), mapping()), 2)),
+        "since_best": whole(0),
+        "rows": many(record({"step": whole(1)})),
     }
 )

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from chiaroscuro import bundle, metrics, plots, remaking
+from chiaroscuro import bundle, contents, metrics, plots, remaking
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.annotations import Annotations
@@ -193,7 +193,7 @@ def _evaluate_picture(
     )
     if file.is_file():
         try:
-            earlier = bundle.read_json(file)
+            earlier = bundle.read_json(file, contents.EVALUATED_PICTURE)
         except BundleError:
             earlier = {}
         if earlier.get("key") == key:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from chiaroscuro import contents
 from chiaroscuro.checks import flag, many, picture, shown
-from chiaroscuro.errors import ImageError, UnknownNameError
+from chiaroscuro.errors import ImageError, InputError, UnknownNameError
 
 FILLS = ("black", "mean", "blur")
 _WEIGHT_STEPS = 4096
@@ -130,7 +130,9 @@ class Masks:
 
     def __init__(self, design: MaskDesign, height: int, width: int, seed: int = 0) -> None:
         self.design, self.seed = design, contents.SEED("seed", seed)
-        self.height, self.width = contents.SIDE("height", height), contents.SIDE("width", width)
+        if height < 1 or width < 1:
+            raise InputError(f"picture size: wanted at least 1x1, got {width}x{height}")
+        self.height, self.width = height, width
         check_fill(design.fill, (self.height, self.width))
         rows, columns = design.grid
         self.cell = math.ceil(height / rows), math.ceil(width / columns)
@@ -301,8 +303,7 @@ def check_fill(fill: str | Tensor, size: tuple[int, int]) -> None:
     """
     if isinstance(fill, Tensor) and tuple(fill.shape[1:]) != size:
         raise ImageError(
-            f"fill: wanted an image of the picture's height and width {size}, "
-            f"got {tuple(fill.shape[1:])}"
+            f"fill: wanted an image of the picture's shape {(3, *size)}, got {tuple(fill.shape)}"
         )
 
 
