@@ -22,10 +22,12 @@ import traceback
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -38,7 +40,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import chiaroscuro as cs
-from chiaroscuro import evaluation
+from chiaroscuro import evaluation, plots
 from chiaroscuro.cli import app
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
@@ -366,7 +368,9 @@ def read_result(folder: Path) -> None:
     saved = SavedResult.load(place)
     saved.evidence()
     saved.image()
-    str((saved.file_name, saved.detector, [saved.caption(i) for i in range(3)][:0]))
+    named = [saved.file_name, saved.detector]
+    named += [saved.caption(index) for index in range(len(saved.explanation))]
+    " ".join(named).encode()
 
 
 def make_evaluated(folder: Path) -> None:
@@ -375,12 +379,13 @@ def make_evaluated(folder: Path) -> None:
 
 
 def read_evaluated(folder: Path) -> None:
-    evaluation.evaluate_folder(
-        folder / "out",
-        cs.load_detector(bright),
-        evaluation.EvaluationSettings(baselines=False),
-        folder / "evaluation",
-    )
+    with patch.object(plots, "save", lambda _, path: path):  # the figures are made, not rendered
+        evaluation.evaluate_folder(
+            folder / "out",
+            cs.load_detector(bright),
+            evaluation.EvaluationSettings(baselines=False),
+            folder / "evaluation",
+        )
 
 
 def make_coco(folder: Path) -> None:
@@ -635,6 +640,7 @@ class Fuzz:
 
     def __init__(self, seed: int, names: list[str], place: Path) -> None:
         self.seed, self._place = seed, place
+        self.counts: Counter[tuple[str, str]] = Counter()
         self._order = [n for name in names for n in [name] * READERS[name].weight]
         self._valid = place / "valid"
         for name in names:
@@ -659,8 +665,10 @@ class Fuzz:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 reader.read(file if reader.single else folder)
+                self.counts[reader.name, "read"] += 1
         except ChiaroscuroError as error:
             str(error).encode()
+            self.counts[reader.name, "refused"] += 1
         except Exception:
             where = file.relative_to(folder)
             return f"{reader.name}, {where}:\n{traceback.format_exc(limit=-6)}"
@@ -685,7 +693,8 @@ def main() -> int:
         used = int(re.search(r"VmData:\s*(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
         for number in range(asked.first, asked.first + asked.cases):
-            print(f"\rcase {number} ", end="", file=sys.stderr, flush=True)
+            if number % 100 == 0:
+                print(f"case {number}", file=sys.stderr, flush=True)
             problem = fuzz.case(number)
             if problem:
                 failed += 1
@@ -694,7 +703,10 @@ def main() -> int:
                     f"--first {number} --readers {' '.join(asked.readers)}): {problem}",
                     flush=True,
                 )
-    print(f"\n{asked.cases} cases, {failed} failed")
+        counts = fuzz.counts
+    for name in asked.readers:
+        print(f"{name:12} {counts[name, 'read']:6} read {counts[name, 'refused']:6} refused")
+    print(f"{asked.cases} cases of seed {asked.seed}, {failed} failed")
     return min(failed, 100)
 
 
