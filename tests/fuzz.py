@@ -262,11 +262,51 @@ def safetensors_mutated(content: bytes, draw: Random) -> bytes:
     return struct.pack("<Q", len(made)) + made + tensors
 
 
+def onnx_mutated(content: bytes, draw: Random) -> bytes:
+    """A model with another name, shape, type, constant, operator or metadata."""
+    model = onnx.load_from_string(content)
+    graph, words = model.graph, ["x", "", "a b", "boxes", "scores", "\u00e9"]
+    value = [*graph.input, *graph.output][int(draw.integers(0, 1 + len(graph.output)))]
+    kind = draw.integers(0, 9)
+    if kind == 0:
+        new = str(draw.choice(words))
+        for node in graph.node:
+            for names in (node.input, node.output):
+                for i, name in enumerate(names):
+                    names[i] = new if name == value.name else name
+        value.name = new
+    elif kind == 1:
+        dims = graph.input[0].type.tensor_type.shape.dim
+        dims[int(draw.integers(0, 4))].dim_value = int(draw.choice([0, 1, 3, 7, -1, 2**40]))
+    elif kind == 2:
+        value.type.tensor_type.elem_type = int(draw.integers(0, 17))
+    elif kind == 3:
+        rows = [[np.nan] * 4, [np.inf] * 4, [22, 18, 10, 6], [-1e30, 0, 1e30, 5], [0, 0, 1, 1]]
+        values = np.array([rows[int(draw.integers(0, len(rows)))]], dtype=np.float32)
+        if draw.random() < 0.3:
+            values = np.resize(values, tuple(draw.integers(0, 6, int(draw.integers(0, 4)))))
+        graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(values, "box"))
+    elif kind == 4:
+        del graph.output[int(draw.integers(0, 3))]
+    elif kind == 5:
+        del graph.node[int(draw.integers(0, len(graph.node)))]
+    elif kind == 6:
+        graph.node[-1].attribute[0].i = int(draw.integers(0, 17))
+    elif kind == 7:
+        helper.set_model_props(model, {"names": hostile_values(draw)[:2000], "task": "detect"})
+    else:
+        graph.initializer[2].CopyFrom(
+            helper.make_tensor("zero", TensorProto.FLOAT, [1], [float(draw.choice([-1, 7.5, 1e9]))])
+        )
+    return bytes(model.SerializeToString())
+
+
 def mutated(path: Path, content: bytes, draw: Random) -> bytes:
     """A file's content, damaged with knowledge of what it is, or without."""
     aware: dict[str, Callable[[bytes, Random], bytes]] = {
         ".json": json_mutated,
         ".npz": npz_mutated,
+        ".onnx": onnx_mutated,
         ".safetensors": safetensors_mutated,
         ".txt": text_mutated,
         ".xml": text_mutated,

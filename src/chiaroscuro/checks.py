@@ -157,6 +157,16 @@ def record(needed: Mapping[str, Check], known: Mapping[str, Check] | None = None
     return check
 
 
+def settle(settings: object, table: Mapping[str, Check]) -> None:
+    """Check fields of a frozen dataclass in its ``__post_init__``, and keep their plain values.
+
+    Raises:
+        InputError: naming the first field that is of another kind or out of range.
+    """
+    for name, check in table.items():
+        object.__setattr__(settings, name, check(name, getattr(settings, name)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array:
     """What an array may be.
@@ -197,7 +207,7 @@ class Array:
             for axis, length in zip(wanted, shape, strict=True)
         )
         if not fits or any(length < 0 for length in shape):
-            axes = ", ".join(map(str, wanted))
+            axes = ", ".join(map(str, wanted)) + "," * (len(wanted) == 1)
             raise InputError(f"{name}: wanted shape ({axes}), got {shape}")
         named = zip(self.axes, shape, strict=True)
         lengths.update({axis: length for axis, length in named if isinstance(axis, str)})

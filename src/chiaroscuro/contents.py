@@ -42,6 +42,14 @@ SCORE = number(0, 1)
 SIDE = whole(1)
 
 
+def MATCH_IOU(name: str, value: Any) -> float:  # noqa: N802  (a check like the others)
+    """A number above 0, up to 1."""
+    iou: float = SCORE(name, value)
+    if iou == 0:
+        raise InputError(f"{name}: wanted a number above 0, up to 1, got 0")
+    return iou
+
+
 def masks_or_auto(name: str, value: Any) -> Any:
     """A number of masks, or ``"auto"``."""
     if isinstance(value, str) and value == "auto":
@@ -260,7 +268,7 @@ RUN = record(
                 "seed": SEED,
                 "design": DESIGN,
                 "estimator": text,
-                "match_iou": SCORE,
+                "match_iou": MATCH_IOU,
                 "max_side": maybe(SIDE),
             }
         ),

@@ -20,6 +20,7 @@ from torch import Tensor
 from chiaroscuro import bundle, contents, metrics, plots, remaking
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import settle
 from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
@@ -51,6 +52,9 @@ class EvaluationSettings:
         methods: other methods whose maps of the same targets are made and scored beside.
         passes: of each of them for a picture's targets; its own default with ``"auto"``.
         batch_size: pictures a detector call.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     protocol: str = "chiaroscuro"
@@ -60,6 +64,9 @@ class EvaluationSettings:
     stability: bool = False
     randomisation: bool = False
     batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, {"passes": contents.masks_or_auto, "batch_size": contents.BATCH_SIZE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -28,7 +28,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from chiaroscuro import contents
-from chiaroscuro.checks import flag, many, picture, shown
+from chiaroscuro.checks import flag, many, picture, settle, shown
 from chiaroscuro.errors import ImageError, InputError, UnknownNameError
 
 FILLS = ("black", "mean", "blur")
@@ -62,16 +62,15 @@ class MaskDesign:
     fill: str | Tensor = "black"
 
     def __post_init__(self) -> None:
-        settings = {
-            "grid_size": _grid_size(self.grid_size),
-            "keep_probability": contents.KEEP_PROBABILITY(
-                "keep_probability", self.keep_probability
-            ),
-            "antithetic": flag("antithetic", self.antithetic),
-            "fill": _fill(self.fill),
-        }
-        for name, value in settings.items():
-            object.__setattr__(self, name, value)
+        settle(
+            self,
+            {
+                "grid_size": _grid_size,
+                "keep_probability": contents.KEEP_PROBABILITY,
+                "antithetic": flag,
+                "fill": _fill,
+            },
+        )
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -95,22 +94,22 @@ class MaskDesign:
         }
 
 
-def _grid_size(value: Any) -> int | tuple[int, int]:
+def _grid_size(name: str, value: Any) -> int | tuple[int, int]:
     if isinstance(value, np.ndarray) and value.ndim:
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
-        return int(contents.CELLS("grid_size", value))
-    rows, columns = many(contents.CELLS, 2)("grid_size", value)
+        return int(contents.CELLS(name, value))
+    rows, columns = many(contents.CELLS, 2)(name, value)
     return rows, columns
 
 
-def _fill(value: Any) -> str | Tensor:
+def _fill(name: str, value: Any) -> str | Tensor:
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value.copy())
     if isinstance(value, Tensor):
-        return picture("fill", value)
+        return picture(name, value)
     if not isinstance(value, str) or value not in FILLS:
-        raise UnknownNameError("fill", shown(value), [*FILLS, "an image"])
+        raise UnknownNameError(name, shown(value), [*FILLS, "an image"])
     return value
 
 

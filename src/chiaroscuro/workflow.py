@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from chiaroscuro import draw, estimators
+from chiaroscuro import contents, draw, estimators
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import settle
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.engine import detect_whole
@@ -66,6 +67,9 @@ class Settings:
 
     ``detector`` and ``detector_options`` are what ``load_detector`` was given: the manifest keeps
     them, so that ``evaluate`` can load the same detector again.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     detector: str = ""
@@ -81,6 +85,18 @@ class Settings:
     batch_size: int | None = None
     colours: str = draw.COLOURS
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            {
+                "min_score": contents.SCORE,
+                "n_masks": contents.masks_or_auto,
+                "fidelity": contents.FIDELITY,
+                "seed": contents.SEED,
+                "batch_size": contents.BATCH_SIZE,
+            },
+        )
 
     def asked(self, detector: Detector) -> dict[str, Any]:
         """What the detector was loaded with, as plain JSON values."""

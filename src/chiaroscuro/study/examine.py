@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import maybe, settle, whole
 from chiaroscuro.data.datasets import Entry
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector
@@ -38,12 +39,25 @@ class StudySettings:
         match_iou: from which a detection has a marked box.
         max_side: larger pictures are reduced to this longer side; None keeps them.
         max_pixels: pictures with more are refused.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     explain: Settings = Settings()  # noqa: RUF009  (frozen)
     match_iou: float = 0.5
     max_side: int | None = 1280
     max_pixels: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            {
+                "match_iou": contents.MATCH_IOU,
+                "max_side": maybe(contents.SIDE),
+                "max_pixels": whole(1),
+            },
+        )
 
     def describe(self) -> dict[str, Any]:
         """What two runs must share to belong together, as plain JSON values."""
