@@ -28,8 +28,11 @@ LARGEST_LABEL = 2**31 - 1
 _FARTHEST = 3.4e38  # what float32 holds
 _TOLERANCE = 1e-4  # shares computed in float32 may exceed 1 by a hair
 
-AGAIN = "explain again into a new folder, or with --overwrite"
-STUDY_AGAIN = "remove that picture's folder, and the same study command makes it again"
+AGAIN = (
+    "explain again into a new folder, or with --overwrite; in a run folder, remove the picture's "
+    "folder and study again"
+)
+STUDY_AGAIN = "remove the picture's folder and study again"
 
 SEED = whole(0, 2**64 - 1)
 N_MASKS = whole(1)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from chiaroscuro import contents
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 from chiaroscuro.errors import ChiaroscuroError, DetectorError, DetectorFailedError
 from chiaroscuro.masks import Masks, fill_image, hide
@@ -94,6 +95,7 @@ def detect_each(
         DetectorError: if one picture alone does not fit in memory, or the detector broke its
             promise.
     """
+    batch_size = contents.N_MASKS("batch_size", batch_size)
     device = torch.device(detector.info.device)
     while batch := list(islice(pictures, batch_size)):
         while batch:

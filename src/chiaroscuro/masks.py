@@ -28,7 +28,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from chiaroscuro import contents
-from chiaroscuro.checks import flag, many, picture, settle, shown
+from chiaroscuro.checks import flag, many, picture, settle
 from chiaroscuro.errors import ImageError, InputError, UnknownNameError
 
 FILLS = ("black", "mean", "blur")
@@ -109,7 +109,7 @@ def _fill(name: str, value: Any) -> str | Tensor:
     if isinstance(value, Tensor):
         return picture(name, value)
     if not isinstance(value, str) or value not in FILLS:
-        raise UnknownNameError(name, shown(value), [*FILLS, "an image"])
+        raise UnknownNameError(name, value, [*FILLS, "an image"])
     return value
 
 
