@@ -97,6 +97,24 @@ def one_of(*values: str) -> Check:
     return check
 
 
+def instance(kind: type, wanted: str) -> Check:
+    """An object of a class."""
+
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _refused(name, wanted, value)
+        return value
+
+    return check
+
+
+def function(name: str, value: Any) -> Any:
+    """Something that can be called."""
+    if not callable(value):
+        raise _refused(name, "a function", value)
+    return value
+
+
 def maybe(check: Check) -> Check:
     """None, or what another check lets pass."""
     return lambda name, value: None if value is None else check(name, value)

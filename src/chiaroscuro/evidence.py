@@ -19,6 +19,7 @@ from torch import Tensor
 from chiaroscuro import bundle, checks, contents, estimators
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import function, instance, maybe
 from chiaroscuro.data.images import image_hash, read_image
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
@@ -29,7 +30,7 @@ from chiaroscuro.errors import (
     InputError,
     ObservationInterrupted,
 )
-from chiaroscuro.masks import MaskDesign, Masks
+from chiaroscuro.masks import DESIGN, MaskDesign, Masks
 from chiaroscuro.records import Explanation, Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.similarity import mask_weights
 
@@ -386,6 +387,9 @@ class Evidence:
         ]
 
 
+EVIDENCE = instance(Evidence, "Evidence, as observe gives it")
+
+
 def observe(
     image: Any,
     detector: Any,
@@ -426,7 +430,9 @@ def observe(
     """
     picture = usable_image(image)
     detector = load_detector(detector)
-    design = design or MaskDesign()
+    design = DESIGN("design", design) or MaskDesign()
+    resume = maybe(EVIDENCE)("resume", resume)
+    progress = maybe(function)("progress", progress)
     n_masks = contents.masks_or_auto("n_masks", n_masks)
     fidelity = contents.FIDELITY("fidelity", fidelity)
     batch_size = contents.BATCH_SIZE("batch_size", batch_size)

@@ -28,7 +28,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from chiaroscuro import contents
-from chiaroscuro.checks import flag, many, picture, settle
+from chiaroscuro.checks import flag, instance, many, maybe, picture, settle
 from chiaroscuro.errors import ImageError, InputError, UnknownNameError
 
 FILLS = ("black", "mean", "blur")
@@ -111,6 +111,9 @@ def _fill(name: str, value: Any) -> str | Tensor:
     if not isinstance(value, str) or value not in FILLS:
         raise UnknownNameError(name, value, [*FILLS, "an image"])
     return value
+
+
+DESIGN = maybe(instance(MaskDesign, "a MaskDesign"))
 
 
 class Masks:

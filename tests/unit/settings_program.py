@@ -27,6 +27,11 @@ def observe(**settings: object) -> object:
     return evidence.explain([[6, 5, 20, 12]])
 
 
+def explain(**settings: object) -> object:
+    settings = {"n_masks": 6, "method": "occlusion", **settings}
+    return cs.explain(PIXELS, find, [[6, 5, 20, 12]], **settings)
+
+
 def design(**settings: object) -> object:
     return observe(design=cs.MaskDesign(**settings))
 
@@ -37,6 +42,7 @@ WORK = [
     (observe, {"n_masks": np.int32(6), "batch_size": np.int64(2)}),
     (observe, {"fidelity": np.float32(0.7)}),
     (observe, {"seed": torch.tensor(4)}),
+    (explain, {"seed": np.int64(3), "n_masks": np.int64(20)}),
     (design, {"keep_probability": np.float32(0.4)}),
     (design, {"keep_probability": np.float64(0.5), "antithetic": np.bool_(True)}),
     (design, {"grid_size": np.int64(4)}),
@@ -52,6 +58,10 @@ REFUSED = [
     *((observe, {"n_masks": value}) for value in (0, -1, 2.5, True, "many", None, NAN)),
     *((observe, {"fidelity": value}) for value in (2, 0, 1, NAN, "0.5", None, True)),
     *((observe, {"batch_size": value}) for value in (0, -2, 1.5, "4", True, NAN)),
+    *((observe, {name: 3}) for name in ("design", "resume", "progress", "estimator")),
+    *((explain, {name: 3}) for name in ("design", "evidence", "progress", "estimator", "method")),
+    *((explain, {"seed": value}) for value in (1.5, -1, True, "3")),
+    *((explain, {"n_masks": value}) for value in (0, 2.5, True, "x")),
     *((design, {"grid_size": value}) for value in (2.5, (3,), (3, 4, 5), 0, "4", (0, 4), None)),
     *((design, {"grid_size": value}) for value in ((2.5, 3), True, NAN, np.array([1.5, 2]))),
     *((design, {"keep_probability": value}) for value in (NAN, 0, 1, 1.5, -1, "0.5", None, True)),

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from chiaroscuro import contents, estimators
+from chiaroscuro.checks import function, maybe
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.evidence import (
+    EVIDENCE,
     Evidence,
     Progress,
     find_targets,
@@ -18,7 +20,7 @@ from chiaroscuro.evidence import (
     observe,
     usable_image,
 )
-from chiaroscuro.masks import MaskDesign
+from chiaroscuro.masks import DESIGN, MaskDesign
 from chiaroscuro.methods.catalogue import Method, method_named
 from chiaroscuro.methods.question import Answer, Question
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
@@ -70,7 +72,9 @@ def explain(
     detector = load_detector(detector)
     chosen = method_named(method)
     estimators.check_name(estimator)
-    design = design or MaskDesign()
+    design = DESIGN("design", design) or MaskDesign()
+    evidence = maybe(EVIDENCE)("evidence", evidence)
+    progress = maybe(function)("progress", progress)
     n_masks = contents.masks_or_auto("n_masks", n_masks)
     fidelity = contents.FIDELITY("fidelity", fidelity)
     seed = contents.SEED("seed", seed)
