@@ -204,7 +204,7 @@ def _evaluate_picture(
             earlier = bundle.read_json(file, contents.EVALUATED_PICTURE)
         except BundleError:
             earlier = {}
-        if earlier.get("key") == key:
+        if earlier.get("key") == key and earlier["rows_sha256"] == _rows_sha256(earlier):
             return earlier
     part: dict[str, Any] = {"key": key, **{rows: [] for rows in _PARTS}}
     try:
@@ -228,8 +228,13 @@ def _evaluate_picture(
         part["left_out"].append(left_out)
         return part
     _score(part, name, saved, explained, evidence, detector, settings, baselines=baselines)
-    bundle.write_json(file, part)
+    bundle.write_json(file, {**part, "rows_sha256": _rows_sha256(part)})
     return part
+
+
+def _rows_sha256(part: Mapping[str, Any]) -> str:
+    rows = {name: part[name] for name in _PARTS}
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def _score(
