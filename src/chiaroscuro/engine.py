@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from chiaroscuro import contents
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 from chiaroscuro.errors import ChiaroscuroError, DetectorError, DetectorFailedError
 from chiaroscuro.masks import Masks, fill_image, hide
@@ -57,8 +58,10 @@ def observe_masks(
         The proposals of one batch, one entry a mask, on the CPU, in mask order.
 
     Raises:
+        DetectorFailedError: if the detector raised.
         DetectorError: if one picture alone does not fit in memory, or the detector broke its
-            promise; whatever else the detector raises passes through.
+            promise.
+        ImageError: if the design's fill is of another size than the picture.
     """
     device = torch.device(detector.info.device)
     image = image.to(device)
@@ -68,8 +71,8 @@ def observe_masks(
         end = min(start + size, stop)
         try:
             hidden = hide(image, masks.render(start, end, device), fill)
-            found = checked_detect(detector, hidden)
-        except (RuntimeError, MemoryError) as error:
+            found = _detected(detector, hidden)
+        except Exception as error:  # out of memory, by any name; all else is raised again
             size = _smaller(size, error, detector, image)
             continue
         yield [_thinned(proposals, targets).to("cpu") for proposals in found]
@@ -109,24 +112,57 @@ def detect_each(
         DetectorError: if one picture alone does not fit in memory, or the detector broke its
             promise.
     """
+    batch_size = contents.N_MASKS("batch_size", batch_size)
     device = torch.device(detector.info.device)
     while batch := list(islice(pictures, batch_size)):
         while batch:
             images = torch.stack(batch[:batch_size]).to(device)
             try:
-                found = checked_detect(detector, images)
-            except ChiaroscuroError:
-                raise
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise DetectorFailedError(
-                        f"detector {detector.info.name} failed: {type(error).__name__}: {error}"
-                    ) from error
+                found = _detected(detector, images)
+            except Exception as error:  # out of memory, by any name; all else is raised again
                 batch_size = _smaller(batch_size, error, detector, images)
                 continue
             batch = batch[batch_size:]
             for proposals in found:
                 yield proposals.to("cpu")
+
+
+def detect_whole(detector: Detector, image: Tensor) -> Proposals:
+    """All that the detector reports in a whole picture, on the CPU.
+
+    Raises:
+        DetectorFailedError: if it raised.
+        DetectorOutputError: if it returned something else than detections.
+    """
+    try:
+        return checked_detect(detector, image[None])[0].to("cpu")
+    except ChiaroscuroError:
+        raise
+    except Exception as error:
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed on the whole picture: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _detected(detector: Detector, images: Tensor) -> list[Proposals]:
+    """What the detector reports; whatever it raises is its failure, except running out of memory.
+
+    Raises:
+        DetectorFailedError: if it raised, with what it raised as the cause.
+        DetectorError: if it broke its promise.
+        Exception: as it was raised, if memory ran out.
+    """
+    try:
+        return checked_detect(detector, images)
+    except DetectorError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def default_batch_size(height: int, width: int, device: torch.device) -> int:

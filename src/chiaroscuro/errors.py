@@ -67,7 +67,7 @@ class UndefinedMetricError(InputError):
 class UnknownNameError(InputError):
     """No detector, estimator or fill of that name; the message lists the names there are."""
 
-    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+    def __init__(self, kind: str, name: object, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
         super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
 

@@ -75,7 +75,7 @@ MEANINGS = {
 
 def check_name(estimator: str) -> None:
     """Raise UnknownNameError if there is no estimator of that name."""
-    if estimator not in MEANINGS:
+    if not isinstance(estimator, str) or estimator not in MEANINGS:
         raise UnknownNameError("estimator", estimator, list(MEANINGS))
 
 

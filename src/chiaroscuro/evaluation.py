@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from chiaroscuro import bundle, metrics, plots, remaking
+from chiaroscuro import bundle, contents, metrics, plots, remaking
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import settle
 from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.data.frame import Frame, place_all
 from chiaroscuro.data.reading import storable
@@ -59,6 +60,9 @@ class EvaluationSettings:
         methods: other methods whose maps of the same targets are made and scored beside.
         passes: of each of them for a picture's targets; its own default with ``"auto"``.
         batch_size: pictures a detector call.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     protocol: str = "chiaroscuro"
@@ -68,6 +72,9 @@ class EvaluationSettings:
     stability: bool = False
     randomisation: bool = False
     batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, {"passes": contents.masks_or_auto, "batch_size": contents.BATCH_SIZE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +86,8 @@ class Evaluation:
         scores: one row for every picture, target and map.
         curves: one row a picture, target, map and direction.
         summary: by map and metric: ``n``, ``mean``, ``median``, ``low`` and ``high`` (quartiles)
-            and ``undefined``, how many have no value.
+            and ``undefined``. All maps are averaged over the same ``n`` targets, those for which
+            every map has a value; ``undefined`` is the number of targets left out.
         stability: one row a picture, target and changed choice.
         randomisation: one row a picture, target and stage.
         costs: one row a picture and method: passes and seconds, of all targets together, and
@@ -179,7 +187,7 @@ def evaluate_folder(
         ]
     evaluation = Evaluation(
         folder=out,
-        summary=_summary(gathered["scores"]),
+        summary=_summary(gathered["scores"], gathered["left_out"]),
         collection=collection,
         notes=tuple(notes),
         **gathered,
@@ -208,10 +216,10 @@ def _evaluate_picture(
     )
     if file.is_file():
         try:
-            earlier = bundle.read_json(file)
+            earlier = bundle.read_json(file, contents.EVALUATED_PICTURE)
         except BundleError:
             earlier = {}
-        if earlier.get("key") == key:
+        if earlier.get("key") == key and earlier["rows_sha256"] == _rows_sha256(earlier):
             return earlier
     part: dict[str, Any] = {"key": key, **{rows: [] for rows in _PARTS}}
     try:
@@ -235,8 +243,13 @@ def _evaluate_picture(
         part["left_out"].append(left_out)
         return part
     _score(part, name, saved, explained, evidence, detector, settings, baselines=baselines)
-    bundle.write_json(file, part)
+    bundle.write_json(file, {**part, "rows_sha256": _rows_sha256(part)})
     return part
+
+
+def _rows_sha256(part: Mapping[str, Any]) -> str:
+    rows = {name: part[name] for name in _PARTS}
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def _score(
@@ -496,14 +509,42 @@ def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str
         return str(reason)
 
 
-def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for what in dict.fromkeys(row["map"] for row in scores):
-        rows = [row for row in scores if row["map"] == what]
-        summary[what] = {
-            name: _spread([row[name] for row in rows]) for name in METRICS if name in rows[0]
-        }
+def _summary(
+    scores: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Every metric of every map over the same targets: those for which all maps have a value."""
+    by_map: dict[str, dict[Any, Mapping[str, Any]]] = {}
+    for row in scores:
+        by_map.setdefault(row["map"], {})[_target(row)] = row
+    everyone = list(dict.fromkeys(map(_target, scores)))
+    everyone += {_target(one) for one in left_out if "target" in one} - set(everyone)
+    summary: dict[str, dict[str, dict[str, Any]]] = {what: {} for what in by_map}
+    for name in METRICS:
+        if not any(name in row for row in scores):
+            continue
+        paired = [
+            target
+            for target in everyone
+            if all(rows.get(target, {}).get(name) is not None for rows in by_map.values())
+        ]
+        for what, rows in by_map.items():
+            known = [rows[target][name] for target in paired]
+            nothing = [None] * (len(everyone) - len(paired))
+            summary[what][name] = _spread([*known, *nothing])
     return summary
+
+
+def _target(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["picture"], row["target"]
+
+
+def _paired(curves: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The curves of the targets that have one of every map."""
+    maps_of: dict[Any, set[str]] = {}
+    for row in curves:
+        maps_of.setdefault(_target(row), set()).add(row["map"])
+    maps = set().union(*maps_of.values())
+    return [row for row in curves if maps_of[_target(row)] == maps]
 
 
 def _spread(values: Sequence[float | int | None]) -> dict[str, Any]:
@@ -540,8 +581,8 @@ def _write(
             bundle.write_atomically(file, partial(pq.write_table, pa.Table.from_pylist(rows)))
             files.append(file.name)
     figures = {}
-    if evaluation.curves:
-        figures["curves"] = plots.curves_figure(evaluation.curves, MAP, protocol.name)
+    if curves := _paired(evaluation.curves):
+        figures["curves"] = plots.curves_figure(curves, MAP, protocol.name)
     if evaluation.collection:
         figures["collection"] = plots.collection_figure(*evaluation.collection)
     for name, figure in figures.items():

@@ -16,22 +16,22 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from chiaroscuro import bundle, estimators
+from chiaroscuro import bundle, checks, contents, estimators
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import function, instance, maybe
 from chiaroscuro.data.images import image_hash, read_image
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.detectors.protocol import as_unit_floats, checked_detect
-from chiaroscuro.engine import MAX_PROPOSALS, observe_masks
+from chiaroscuro.detectors.protocol import as_unit_floats
+from chiaroscuro.engine import MAX_PROPOSALS, detect_whole, observe_masks
 from chiaroscuro.errors import (
-    BundleError,
+    DetectorError,
     DetectorFailedError,
     DetectorOutputError,
-    ImageError,
     InputError,
     ObservationInterrupted,
 )
-from chiaroscuro.masks import MaskDesign, Masks
+from chiaroscuro.masks import DESIGN, MaskDesign, Masks
 from chiaroscuro.precision import single_precision
 from chiaroscuro.records import Explanation, Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.similarity import mask_weights
@@ -116,6 +116,7 @@ class Evidence:
     _last: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", contents.SEED("seed", self.seed))
         if int(self.counts.sum()) != len(self.boxes):
             raise InputError(
                 f"evidence: wanted {int(self.counts.sum())} proposals, as counts say, "
@@ -150,7 +151,9 @@ class Evidence:
             index = torch.repeat_interleave(torch.arange(len(counts)), counts)
             found = everything[stop - int(counts.sum()) : stop]
             parts.append(mask_weights(wanted, found, index, len(counts)))
-        return torch.cat(parts, dim=1) if parts else torch.zeros(len(wanted), 0)
+        return (
+            torch.cat(parts, dim=1) if parts else torch.zeros(len(wanted), 0, dtype=torch.float32)
+        )
 
     def first(self, n_masks: int) -> "Evidence":
         """The evidence of the first masks alone, as if no more had been asked for."""
@@ -208,7 +211,7 @@ class Evidence:
             saliency=_stack([e.saliency for e in estimates], size),
             standard_error=_stack([e.standard_error for e in estimates], size),
             fidelity=fidelity,
-            mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0),
+            mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0, dtype=torch.float32),
             settings={"method": "drise", "estimator": estimator, **self.describe()},
             meaning=estimators.MEANINGS[estimator],
             notes=tuple(notes),
@@ -230,7 +233,7 @@ class Evidence:
         return observe(
             self.image,
             detector,
-            n_masks=self.n_masks + n_masks,
+            n_masks=self.n_masks + contents.N_MASKS("n_masks", n_masks),
             targets=[Target(box=box, label=label) for box, label in self.kept_for],
             seed=self.seed,
             design=self.design,
@@ -296,40 +299,38 @@ class Evidence:
         Raises:
             BundleError: if the file is damaged or is no evidence.
         """
-        arrays = bundle.read_arrays(bundle.as_path(path))
-        try:
-            settings: Mapping[str, Any] = json.loads(str(arrays["settings"]))
+        path = bundle.as_path(path)
+        arrays = bundle.read_arrays(path, contents.EVIDENCE, remedy=contents.AGAIN)
+        with bundle.as_bundle_error(path, contents.AGAIN):
+            settings = _checked_settings(arrays)
+            counts = arrays["counts"]
+            if settings["n_masks"] != len(counts):
+                raise InputError(f"settings say {settings['n_masks']} masks, counts {len(counts)}")
             design = settings["design"]
-            rows, columns = design["grid_size"]
-            fill = torch.from_numpy(arrays["fill"]) if "fill" in arrays else design["fill"]
-            optional = {
-                name: torch.from_numpy(arrays[name])
-                for name in ("class_probabilities", "objectness")
-                if name in arrays
-            }
+            if (design["fill"] == "image") != ("fill" in arrays):
+                raise InputError(f"its fill is {design['fill']!r}, which does not fit its arrays")
+            found = Proposals(
+                **{name: arrays.get(name) for name in (*_COLUMNS, "class_probabilities")}
+            )
             return cls(
                 image=torch.from_numpy(arrays["image"]),
-                boxes=torch.from_numpy(arrays["boxes"]),
-                scores=torch.from_numpy(arrays["scores"]),
-                labels=torch.from_numpy(arrays["labels"]),
-                counts=torch.from_numpy(arrays["counts"]),
+                boxes=found.boxes,
+                scores=found.scores,
+                labels=found.labels,
+                class_probabilities=found.class_probabilities,
+                objectness=found.objectness,
+                counts=torch.from_numpy(counts),
                 seed=settings["seed"],
                 design=MaskDesign(
-                    grid_size=(rows, columns),
+                    grid_size=tuple(design["grid_size"]),
                     keep_probability=design["keep_probability"],
                     antithetic=design["antithetic"],
-                    fill=fill,
+                    fill=torch.from_numpy(arrays["fill"]) if "fill" in arrays else design["fill"],
                 ),
                 detector=settings["detector"],
                 before_nms=settings["before_nms"],
-                kept_for=tuple(
-                    (tuple(float(v) for v in box), None if label is None else int(label))
-                    for box, label in settings.get("kept_for", ())
-                ),
-                **optional,
+                kept_for=tuple(settings.get("kept_for", ())),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path} holds no evidence of chiaroscuro: {error!r}") from error
 
     @staticmethod
     def load_image(path: str | AnyPath) -> Tensor:
@@ -338,7 +339,13 @@ class Evidence:
         Raises:
             BundleError: if the file is damaged or is no evidence.
         """
-        return torch.from_numpy(bundle.read_array(bundle.as_path(path), "image"))
+        path = bundle.as_path(path)
+        arrays = bundle.read_arrays(
+            path, contents.EVIDENCE, only=("settings", "image"), remedy=contents.AGAIN
+        )
+        with bundle.as_bundle_error(path, contents.AGAIN):
+            _checked_settings(arrays)
+        return torch.from_numpy(arrays["image"])
 
     def _all(self) -> Proposals:
         return Proposals(
@@ -435,6 +442,9 @@ class Evidence:
         ]
 
 
+EVIDENCE = instance(Evidence, "Evidence, as observe gives it")
+
+
 @single_precision()
 def observe(
     image: Any,
@@ -477,20 +487,21 @@ def observe(
     """
     picture = usable_image(image)
     detector = load_detector(detector)
-    design = design or MaskDesign()
-    if n_masks != "auto" and (not isinstance(n_masks, int) or n_masks < 1):
-        raise InputError(f'n_masks: wanted a whole number of at least 1 or "auto", got {n_masks!r}')
-    if not 0 < fidelity < 1:
-        raise InputError(f"fidelity: wanted a number between 0 and 1, got {fidelity}")
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size: wanted at least 1, got {batch_size}")
+    design = DESIGN("design", design) or MaskDesign()
+    resume = maybe(EVIDENCE)("resume", resume)
+    progress = maybe(function)("progress", progress)
+    n_masks = contents.masks_or_auto("n_masks", n_masks)
+    fidelity = contents.FIDELITY("fidelity", fidelity)
+    batch_size = contents.BATCH_SIZE("batch_size", batch_size)
+    estimators.check_name(estimator)
+    masks = Masks(design, picture.shape[1], picture.shape[2], seed)
     if targets is None and n_masks == "auto":
         targets = find_targets(picture, detector)
     judged = tuple(
         t.inside(*picture.shape[1:]) for t in as_targets(() if targets is None else targets)
     )
     detector = observed_form(detector)
-    record = _Record(picture, detector, seed, design, judged)
+    record = _Record(picture, detector, masks.seed, design, judged)
     if resume is not None:
         record.resume(resume)
 
@@ -500,7 +511,6 @@ def observe(
     expected = look
     reached: tuple[float, ...] = ()
     pixels = as_unit_floats(picture[None])[0]
-    masks = Masks(design, picture.shape[1], picture.shape[2], seed)
     try:
         while True:
             for batch in observe_masks(
@@ -531,12 +541,13 @@ def observe(
     except DetectorOutputError as error:
         error.evidence = record.evidence() if record.n_masks else None
         raise
-    except Exception as error:
+    except DetectorError as error:
+        reason = error.__cause__ if isinstance(error, DetectorFailedError) else error
         raise DetectorFailedError(
             f"detector {detector.info.name} failed after {record.n_masks} masks: "
-            f"{type(error).__name__}: {error}",
+            f"{type(reason).__name__}: {reason}",
             record.evidence() if record.n_masks else None,
-        ) from error
+        ) from reason
 
 
 def no_evidence(
@@ -555,7 +566,7 @@ def observed_form(detector: Detector) -> Detector:
 
 def find(image: Tensor, detector: Detector, score: float = FOUND_SCORE) -> Proposals:
     """What the detector reports in the whole picture with at least that score, best first."""
-    return checked_detect(detector, image[None])[0].to("cpu").above(score)
+    return detect_whole(detector, image).above(score)
 
 
 def find_targets(
@@ -578,22 +589,10 @@ def usable_image(image: Any) -> Tensor:
     Raises:
         ImageError: if it cannot be used.
     """
-    if not isinstance(image, Tensor):
-        return read_image(image)
-    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
-        raise ImageError(f"image: wanted shape (3, height, width), got {tuple(image.shape)}")
-    picture: Tensor = image.detach().cpu()
-    if picture.dtype == torch.uint8:
-        return picture
-    if not picture.is_floating_point():
-        raise ImageError(f"image: wanted uint8 or float32 in [0, 1], got {picture.dtype}")
-    picture = picture.to(torch.float32)
-    if not bool(torch.isfinite(picture).all()) or picture.min() < 0 or picture.max() > 1:
-        raise ImageError(
-            f"image: wanted floats in [0, 1], got {float(picture.min()):g} to "
-            f"{float(picture.max()):g}; divide by 255 or pass uint8"
-        )
-    return picture
+    return checks.picture("image", image if isinstance(image, Tensor) else read_image(image))
+
+
+_COLUMNS = ("boxes", "scores", "labels", "objectness")
 
 
 class _Record:
@@ -701,6 +700,21 @@ def _kept(target: Target) -> Kept:
     return tuple(target.box.tolist()), target.label
 
 
+def _checked_settings(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an evidence file, whose picture is the one that was observed.
+
+    Raises:
+        InputError: if they are no settings, or of another picture.
+    """
+    settings: dict[str, Any] = contents.EVIDENCE_SETTINGS(
+        "settings", bundle.parse_json(str(arrays["settings"]))
+    )
+    image = checks.picture("image", torch.from_numpy(arrays["image"]))
+    if settings["image_sha256"] != image_hash(image):
+        raise InputError("its picture is not the one that was observed: another image_sha256")
+    return settings
+
+
 def _key(target: Target) -> tuple[Any, ...]:
     probabilities = target.class_probabilities
     return (
@@ -711,7 +725,7 @@ def _key(target: Target) -> tuple[Any, ...]:
 
 
 def _stack(maps: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:
-    return torch.stack(list(maps)) if maps else torch.zeros(empty)
+    return torch.stack(list(maps)) if maps else torch.zeros(empty, dtype=torch.float32)
 
 
 def _overlaps(target: Target, height: int, width: int) -> bool:

@@ -14,11 +14,13 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.errors import BundleError, ProposalsError, TargetError
+from chiaroscuro.checks import maybe, number
+from chiaroscuro.errors import InputError, ProposalsError, TargetError
 
 _TOLERANCE = 1e-4  # scores a hair above 1 come from float16 and are clamped, not refused
+_SCORE = number(-_TOLERANCE, 1 + _TOLERANCE)
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False)
@@ -35,8 +37,8 @@ class Proposals:
         objectness: ``n`` in [0, 1], or None where the detector has none apart from the score.
 
     Raises:
-        ProposalsError: on other shapes, non-finite values, inverted boxes, or values outside
-            [0, 1].
+        ProposalsError: on other shapes, non-finite values, inverted boxes, values outside [0, 1],
+            or negative labels.
     """
 
     boxes: Float32[Tensor, "n 4"]
@@ -90,6 +92,15 @@ class Proposals:
                 raise ProposalsError(f"{name}: wanted finite numbers, got NaN or infinity")
             if name in ("scores", "class_probabilities", "objectness"):
                 value = _unit_interval(name, value)
+            if (
+                name == "labels"
+                and n
+                and not (0 <= value.min() <= value.max() <= contents.LARGEST_LABEL)
+            ):
+                raise ProposalsError(
+                    f"labels: wanted class indices of at least 0, got {int(value.min())} to "
+                    f"{int(value.max())}"
+                )
             object.__setattr__(self, name, value)
         inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
         if bool(inverted.any()):
@@ -114,7 +125,7 @@ class Proposals:
     @classmethod
     def empty(cls) -> "Proposals":
         """No proposals at all."""
-        return cls(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
+        return cls(boxes=np.zeros((0, 4)), scores=np.zeros(0))
 
     def above(self, score: float) -> "Proposals":
         """The proposals whose score is at least ``score``, best first."""
@@ -159,7 +170,8 @@ class Target:
         origin: ``"found"``, ``"drawn"`` or ``"truth"``.
 
     Raises:
-        TargetError: on a box that is not four finite numbers or has no area.
+        TargetError: on a box that is not four finite numbers or has no area, a label that is no
+            class index, or a score outside [0, 1].
     """
 
     box: Float32[Tensor, "4"]
@@ -194,10 +206,15 @@ class Target:
             )
         if origin not in ("found", "drawn", "truth"):
             raise TargetError(f"origin: wanted found, drawn or truth, got {origin!r}")
+        try:
+            label = maybe(contents.LABEL)("label", label)
+            score = maybe(_SCORE)("score", score)
+        except InputError as error:
+            raise TargetError(f"target: {error}") from error
         fields = {
             "box": box,
             "label": label,
-            "score": score,
+            "score": None if score is None else min(1.0, max(0.0, score)),
             "class_probabilities": _optional("class_probabilities", class_probabilities),
             "origin": origin,
         }
@@ -261,7 +278,7 @@ class Truth:
         self, *, boxes: Any, labels: Any = None, ignore: Any = None, crowd: Any = None
     ) -> None:
         n = len(boxes)
-        as_if_found = Proposals(boxes=boxes, scores=torch.ones(n), labels=labels)
+        as_if_found = Proposals(boxes=boxes, scores=np.ones(n), labels=labels)
         crowds = _flags("crowd", crowd, n)
         object.__setattr__(self, "boxes", as_if_found.boxes)
         object.__setattr__(self, "labels", as_if_found.labels)
@@ -375,18 +392,14 @@ class Explanation:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.targets)
-        if self.saliency.ndim != 3 or len(self.saliency) != n:
-            raise TargetError(
-                f"saliency: wanted shape ({n}, height, width), one map a target, "
-                f"got {tuple(self.saliency.shape)}"
-            )
-        for name in ("saliency", "standard_error"):
-            if not bool(torch.isfinite(getattr(self, name)).all()):
-                raise TargetError(f"{name}: wanted finite numbers, got NaN or infinity")
-        for name in ("fidelity", "mean_weight"):
-            if bool(torch.isinf(getattr(self, name)).any()):
-                raise TargetError(f"{name}: wanted finite numbers or NaN, got infinity")
+        lengths = {"targets": len(self.targets)}
+        try:
+            for name in ("saliency", "standard_error", "fidelity", "mean_weight"):
+                values = getattr(self, name).detach().cpu().numpy()
+                contents.SALIENCY[name].check_header(name, values.dtype, values.shape, lengths)
+                contents.SALIENCY[name].check_values(name, values)
+        except InputError as error:
+            raise TargetError(f"explanation: {error}") from error
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -458,20 +471,24 @@ class Explanation:
             BundleError: if the folder is incomplete or its files do not belong together.
         """
         folder = bundle.as_path(folder)
-        manifest = bundle.read_json(folder / "manifest.json")
-        arrays = bundle.read_arrays(folder / "saliency.npz")
-        try:
-            targets = tuple(
-                Target(
-                    box=torch.from_numpy(arrays["boxes"][i]),
-                    label=entry["label"],
-                    score=entry["score"],
-                    origin=entry["origin"],
-                )
-                for i, entry in enumerate(manifest["targets"])
-            )
+        manifest = bundle.read_json(
+            folder / "manifest.json", contents.MANIFEST, remedy=contents.AGAIN
+        )
+        file = folder / "saliency.npz"
+        arrays = bundle.read_arrays(file, contents.SALIENCY, remedy=contents.AGAIN)
+        entries = manifest["targets"]
+        with bundle.as_bundle_error(folder, contents.AGAIN):
+            _check_same(manifest, arrays)
             return cls(
-                targets=targets,
+                targets=tuple(
+                    Target(
+                        box=arrays["boxes"][i],
+                        label=entry["label"],
+                        score=entry["score"],
+                        origin=entry["origin"],
+                    )
+                    for i, entry in enumerate(entries)
+                ),
                 saliency=torch.from_numpy(arrays["saliency"]),
                 standard_error=torch.from_numpy(arrays["standard_error"]),
                 fidelity=torch.from_numpy(arrays["fidelity"]),
@@ -480,11 +497,28 @@ class Explanation:
                 meaning=manifest["meaning"],
                 notes=tuple(manifest["notes"]),
             )
-        except (KeyError, IndexError, TypeError) as error:
-            raise BundleError(
-                f"{folder}: manifest.json and saliency.npz do not belong together ({error!r}); "
-                "explain again into a new folder"
-            ) from error
+
+
+_IN_BOTH = {  # by array: key of the manifest, what stands for None, and how far it is rounded
+    "boxes": ("box", np.nan, 1e-3),
+    "scores": ("score", np.nan, 1e-6),
+    "labels": ("label", -1, 0),
+    "fidelity": ("fidelity", np.nan, 1e-4),
+    "mean_weight": ("mean_weight", np.nan, 1e-6),
+}
+
+
+def _check_same(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Hold ``manifest.json`` and ``saliency.npz`` to say the same of the targets."""
+    unlike = "manifest.json and saliency.npz do not belong together"
+    size = (len(manifest["targets"]), manifest["height"], manifest["width"])
+    if arrays["saliency"].shape != size:
+        raise InputError(f"{unlike}: {size} maps, and {arrays['saliency'].shape}")
+    for name, (key, unknown, rounding) in _IN_BOTH.items():
+        stated = [unknown if t[key] is None else t[key] for t in manifest["targets"]]
+        wanted = np.asarray(stated, dtype=np.float64).reshape(arrays[name].shape)
+        if not np.allclose(arrays[name], wanted, rtol=0, atol=rounding, equal_nan=True):
+            raise InputError(f"{unlike}: the {name} differ")
 
 
 def plain_array(value: Any) -> npt.NDArray[Any]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro import bundle
+from torch import Tensor
+
+from chiaroscuro import bundle, contents
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data import paths
-from chiaroscuro.data.images import PictureSize, is_address, picture_size
+from chiaroscuro.data.images import PictureSize, image_hash, is_address, picture_size
 from chiaroscuro.errors import BundleError, InputError
 from chiaroscuro.evidence import Evidence
 from chiaroscuro.records import Explanation
@@ -36,9 +38,7 @@ class SavedResult:
             BundleError: if it is incomplete or damaged.
         """
         return cls(
-            folder=folder,
-            explanation=Explanation.load(folder),
-            manifest=bundle.read_json(folder / "manifest.json"),
+            folder=folder, explanation=Explanation.load(folder), manifest=manifest_of(folder)
         )
 
     @property
@@ -58,12 +58,27 @@ class SavedResult:
             BundleError: if it is absent or of another picture than the maps.
         """
         evidence = Evidence.load(self.folder / "evidence.npz")
-        if tuple(evidence.image.shape[1:]) != (self.explanation.height, self.explanation.width):
+        self._check_of_maps(evidence.image)
+        return evidence
+
+    def image(self) -> Tensor:
+        """The picture alone, ``3 height width``.
+
+        Raises:
+            BundleError: if it is absent or another than that of the maps.
+        """
+        image = Evidence.load_image(self.folder / "evidence.npz")
+        self._check_of_maps(image)
+        return image
+
+    def _check_of_maps(self, image: Tensor) -> None:
+        size = (self.explanation.height, self.explanation.width)
+        stated = self.explanation.settings.get("image_sha256")
+        if tuple(image.shape[1:]) != size or stated not in (None, image_hash(image)):
             raise BundleError(
                 f"{self.folder}: evidence.npz is of another picture than saliency.npz; "
                 "explain again with --overwrite"
             )
-        return evidence
 
     def caption(self, index: int) -> str:
         """The word for a target, such as "false alarm", or what it is."""
@@ -114,6 +129,15 @@ def explained_picture(folder: AnyPath) -> ExplainedPicture:
     return ExplainedPicture(paths.file_name(source), size, across / size.width)
 
 
+def manifest_of(folder: AnyPath) -> dict[str, Any]:
+    """The manifest of a result, which says by which method and of which detector it is.
+
+    Raises:
+        BundleError: if it is absent or damaged.
+    """
+    return bundle.read_json(folder / "manifest.json", contents.RESULT, remedy=contents.AGAIN)
+
+
 def saved_results(folder: AnyPath) -> list[AnyPath]:
     """The complete result folders in a folder or run, or the folder itself, by name.
 
@@ -157,8 +181,8 @@ def explained_detector(folders: Sequence[AnyPath]) -> ExplainedDetector:
     """
     found: dict[str, ExplainedDetector] = {}
     for folder in folders:
-        manifest = bundle.read_json(folder / "manifest.json")
-        name = str(manifest.get("settings", {}).get("detector", ""))
+        manifest = manifest_of(folder)
+        name = manifest["settings"]["detector"]
         asked = manifest.get("asked", {})
         found[name] = ExplainedDetector(
             name, str(asked.get("detector", name)), dict(asked.get("options", {}))

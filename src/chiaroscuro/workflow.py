@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from chiaroscuro import bundle, draw, estimators
+from chiaroscuro import bundle, contents, draw, estimators
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import settle
 from chiaroscuro.data.images import image_hash, read_image, shrink
 from chiaroscuro.data.paths import folder_name
-from chiaroscuro.detectors.protocol import Detector, checked_detect
+from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.engine import detect_whole
 from chiaroscuro.errors import (
     BundleError,
-    ChiaroscuroError,
     DetectorFailedError,
     InputError,
     ObservationInterrupted,
@@ -70,6 +71,9 @@ class Settings:
 
     ``detector`` and ``detector_options`` are what ``load_detector`` was given: the manifest keeps
     them, so that ``evaluate`` can load the same detector again.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     detector: str = ""
@@ -86,6 +90,18 @@ class Settings:
     batch_size: int | None = None
     colours: str = draw.COLOURS
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            {
+                "min_score": contents.SCORE,
+                "n_masks": contents.masks_or_auto,
+                "fidelity": contents.FIDELITY,
+                "seed": contents.SEED,
+                "batch_size": contents.BATCH_SIZE,
+            },
+        )
 
     def asked(self, detector: Detector) -> dict[str, Any]:
         """What the detector was loaded with, as plain JSON values."""
@@ -145,24 +161,6 @@ def open_picture(
 def detect_picture(picture: Picture, detector: Detector, min_score: float) -> Proposals:
     """What the detector reports in the whole picture with at least that score, best first."""
     return detect_whole(detector, picture.image).above(min_score)
-
-
-def detect_whole(detector: Detector, image: Tensor) -> Proposals:
-    """All that the detector reports in a whole picture, on the CPU.
-
-    Raises:
-        DetectorFailedError: if it raised.
-        DetectorOutputError: if it returned something else than detections.
-    """
-    try:
-        return checked_detect(detector, image[None])[0].to("cpu")
-    except ChiaroscuroError:
-        raise
-    except Exception as error:
-        raise DetectorFailedError(
-            f"detector {detector.info.name} failed on the whole picture: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def explain_picture(

@@ -213,6 +213,24 @@ def test_what_has_no_figure_is_counted_and_told(results: Path) -> None:
     assert told["summary"]["box"]["insertion"]["mean"] == 0  # the detector never fires
 
 
+def test_all_maps_are_averaged_over_the_same_targets(results: Path) -> None:
+    boxes = ("--target", "20,10,44,30", "--target", "2,32,12,39")  # nothing is reported in one
+    explain("painting.png", *boxes, "--overwrite")
+    run("evaluate", "out")
+    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    counts = {
+        what: (figures["insertion"]["n"], figures["insertion"]["undefined"])
+        for what, figures in told["summary"].items()
+    }
+    assert counts == dict.fromkeys(("map", "box", "centre", "edges", "random"), (1, 1))
+    rows = pq.read_table("out/evaluation-chiaroscuro/scores.parquet").to_pylist()
+    (first,) = [r["insertion"] for r in rows if r["map"] == "box" and r["target"] == 1]
+    assert told["summary"]["box"]["insertion"]["mean"] == pytest.approx(first)
+    table = run("evaluate", "out").stdout
+    lines = {line.split()[0]: line.split() for line in table.splitlines() if line}
+    assert all(lines[what][1:3] == ["1", "1"] for what in counts)
+
+
 def test_pictures_without_targets_or_marks_are_told(results: Path) -> None:
     Image.new("RGB", (64, 40)).save("black.png")
     explain("black.png", "--target", "all")

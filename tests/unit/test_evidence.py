@@ -181,11 +181,8 @@ def test_damaged_evidence_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(BundleError, match="no readable"):
         cs.Evidence.load(path)
-    np.savez(path, settings=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(BundleError, match="plain arrays"):
-        cs.Evidence.load(path)
     np.savez(path, settings=np.array("{}"))
-    with pytest.raises(BundleError, match="no evidence"):
+    with pytest.raises(BundleError, match="holds no image, boxes"):
         cs.Evidence.load(path)
 
 

@@ -220,13 +220,20 @@ def _as_json(evaluation: "Evaluation") -> dict[str, Any]:
 
 
 def _print(evaluation: "Evaluation", protocol: str) -> None:
-    """The table: medians over targets, the middle half after them."""
+    """The table: medians over targets, the middle half after them.
+
+    A cell says how many targets are left out where it is not as many as in the column.
+    """
     print(f"protocol {protocol}; median over targets (middle half); pointing_game: share of hits\n")
-    header = ["map", "targets", *SHOWN]
+    header = ["map", "targets", "left out", *SHOWN]
     lines = [header]
     for what, figures in evaluation.summary.items():
         lines.append(
-            [what, str(figures["insertion"]["n"]), *(_cell(figures[name], name) for name in SHOWN)]
+            [
+                what,
+                *(str(figures["insertion"][count]) for count in ("n", "undefined")),
+                *(_cell(figures[name], name, figures["insertion"]["undefined"]) for name in SHOWN),
+            ]
         )
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for line in lines:
@@ -253,8 +260,10 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
     print(f"\n{evaluation.folder / 'scores.parquet'}")
 
 
-def _cell(figures: dict[str, Any], name: str = "") -> str:
-    undefined = f" [{figures['undefined']} undefined]" if figures["undefined"] else ""
+def _cell(figures: dict[str, Any], name: str = "", told: int = 0) -> str:
+    undefined = ""
+    if figures["undefined"] != told:
+        undefined = f" [{figures['undefined']} left out]"
     if not figures["n"]:
         return f"-{undefined}"
     if name.startswith("pointing_game"):  # hits: a share says more than a median

@@ -273,7 +273,7 @@ def _from_checkpoint(path: Path) -> RetinaFaceNetwork:
     stated = checkpoint.about.get("detector")
     if stated not in (None, "retinaface"):
         raise CheckpointError(f"{path} holds weights of {stated}, not of retinaface")
-    network = RetinaFaceNetwork()
+    network = RetinaFaceNetwork().float()
     try:
         network.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:

@@ -404,7 +404,8 @@ def save_checkpoint(
 def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, Any], str]:
     """A model with the weights of a file, the detector's options that it states, the builder."""
     checkpoint = read_checkpoint(path)
-    stated = _check_stated(path, checkpoint.about)
+    used = ("builder", "class_names", "epsilon", "min_size", "max_size")
+    stated = {key: checkpoint.about[key] for key in used if key in checkpoint.about}
     epsilon = stated.pop("epsilon", {})
     stated_builder = stated.pop("builder", None)
     weights = checkpoint.state_dict
@@ -431,23 +432,6 @@ def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, An
     if len(categories) > 2 and len(categories) == count_outputs(weights):  # one of torchvision's
         stated.setdefault("class_names", categories[1:])
     return model, stated, builder
-
-
-def _check_stated(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint of ours says of its model, as far as it is used here."""
-    wanted = {
-        "builder": lambda v: isinstance(v, str),
-        "class_names": lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v),
-        "epsilon": lambda v: (
-            isinstance(v, dict) and all(isinstance(e, (int, float)) for e in v.values())
-        ),
-        "min_size": lambda v: isinstance(v, int),
-        "max_size": lambda v: isinstance(v, int),
-    }
-    for key in wanted.keys() & about.keys():
-        if not wanted[key](about[key]):
-            raise CheckpointError(f"{path}: its metadata says {key} = {about[key]!r}, unusable")
-    return {key: about[key] for key in wanted if key in about}
 
 
 def _is_detector(module: nn.Module) -> bool:

@@ -55,7 +55,7 @@ def build(builder: str, n_outputs: int) -> nn.Module:
     model: nn.Module = get_model(
         builder, weights=None, weights_backbone=None, num_classes=n_outputs
     )
-    return model
+    return model.float()
 
 
 def replace_head(model: Any, other: Any) -> None:

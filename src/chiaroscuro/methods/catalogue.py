@@ -306,6 +306,6 @@ def method_named(name: str) -> Method:
     Raises:
         UnknownNameError: if there is none.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise UnknownNameError("method", name, list(METHODS))
     return METHODS[name]

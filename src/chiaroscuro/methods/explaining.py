@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from chiaroscuro import estimators
+from chiaroscuro import contents, estimators
+from chiaroscuro.checks import function, maybe
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.errors import InputError
 from chiaroscuro.evidence import (
+    EVIDENCE,
     Evidence,
     Progress,
     find,
@@ -20,7 +21,7 @@ from chiaroscuro.evidence import (
     observe,
     usable_image,
 )
-from chiaroscuro.masks import MaskDesign
+from chiaroscuro.masks import DESIGN, MaskDesign
 from chiaroscuro.methods.catalogue import Method, method_named
 from chiaroscuro.methods.question import Answer, Question
 from chiaroscuro.precision import single_precision
@@ -79,7 +80,13 @@ def explain(
     detector = load_detector(detector)
     chosen = method_named(method)
     estimators.check_name(estimator)
-    design = design or MaskDesign()
+    design = DESIGN("design", design) or MaskDesign()
+    evidence = maybe(EVIDENCE)("evidence", evidence)
+    progress = maybe(function)("progress", progress)
+    n_masks = contents.masks_or_auto("n_masks", n_masks)
+    fidelity = contents.FIDELITY("fidelity", fidelity)
+    seed = contents.SEED("seed", seed)
+    batch_size = contents.BATCH_SIZE("batch_size", batch_size)
     wanted = find_targets(picture, detector) if targets is None else as_targets(targets)
     wanted = tuple(target.inside(*picture.shape[1:]) for target in wanted)
     wanted, notes = with_classes(
@@ -87,8 +94,6 @@ def explain(
     )
     if not wanted:
         return _nothing(picture, detector, chosen, estimator, seed, design)
-    if n_masks != "auto" and n_masks < 1:
-        raise InputError(f'n_masks: wanted a whole number of at least 1 or "auto", got {n_masks!r}')
     to_observe = masks_to_observe(chosen, n_masks)
     if to_observe:
         evidence = observe(
@@ -152,7 +157,7 @@ def _budget(method: Method, n_masks: int | Literal["auto"], n_targets: int) -> i
 def _explanation(
     answer: Answer, method: Method, targets: tuple[Any, ...], nothing: Evidence
 ) -> Explanation:
-    unknown = torch.full((len(targets),), float("nan"))
+    unknown = torch.full((len(targets),), float("nan"), dtype=torch.float32)
     error = answer.standard_error
     described = nothing.describe()
     del described["n_masks"]

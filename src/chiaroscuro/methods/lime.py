@@ -69,14 +69,14 @@ def _fitted(
         why = "has one colour" if one_colour(question.pixels) else "has no edges to follow"
         notes.append(f"the picture {why}, so its {n} regions are a grid, not superpixels")
     sets = _Sets(question, regions)
-    (whole,) = sets.weights(torch.ones(1, n))
-    coefficients = torch.zeros(len(question.targets), n)
+    (whole,) = sets.weights(torch.ones(1, n, dtype=torch.float32))
+    coefficients = torch.zeros(len(question.targets), n, dtype=torch.float32)
     for i, weight in enumerate(whole.tolist()):
         scale = weight or 1.0
         with _drawing(question.seed):
             values = make(sets.answers(i, scale)).attribute(
-                torch.ones(1, n),
-                baselines=torch.zeros(1, n),
+                torch.ones(1, n, dtype=torch.float32),
+                baselines=torch.zeros(1, n, dtype=torch.float32),
                 n_samples=question.budget - 1,
                 perturbations_per_eval=_BATCH,
             )

@@ -171,7 +171,7 @@ def repeatability(
     image = usable_image(image)
     pixels = as_unit_floats(image[None])[0]
     generator = torch.Generator().manual_seed(seed)
-    noise = (2 * torch.rand(pixels.shape, generator=generator) - 1) * _NOISE
+    noise = (2 * torch.rand(pixels.shape, generator=generator, dtype=torch.float32) - 1) * _NOISE
     others = {
         "another seed": explain(image, seed + 1),
         "slight noise": explain((pixels + noise).clamp(0, 1), seed),

@@ -66,11 +66,13 @@ def _edges(image: Tensor, _target: Target, seed: int) -> Tensor:
         if brightness.shape[axis] > 1:
             (slope,) = torch.gradient(brightness, dim=axis)
             strength += slope**2
-    return strength.sqrt() + 1e-6 * torch.rand(brightness.shape, generator=_generator(seed))
+    return strength.sqrt() + 1e-6 * torch.rand(
+        brightness.shape, generator=_generator(seed), dtype=torch.float32
+    )
 
 
 def _random(image: Tensor, _target: Target, seed: int) -> Tensor:
-    cells = torch.rand(1, 1, _CELLS, _CELLS, generator=_generator(seed))
+    cells = torch.rand(1, 1, _CELLS, _CELLS, generator=_generator(seed), dtype=torch.float32)
     smooth = torch.nn.functional.interpolate(
         cells, tuple(image.shape[1:]), mode="bicubic", align_corners=False
     )
@@ -79,7 +81,8 @@ def _random(image: Tensor, _target: Target, seed: int) -> Tensor:
 
 def _pixel_centres(image: Tensor) -> tuple[Tensor, Tensor]:
     height, width = image.shape[1:]
-    return torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    x, y = (torch.arange(n, dtype=torch.float32) + 0.5 for n in (width, height))
+    return x, y
 
 
 def _generator(seed: int) -> torch.Generator:

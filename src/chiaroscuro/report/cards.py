@@ -74,7 +74,9 @@ def compared(
 def average(of: AverageMap) -> dict[str, Any]:
     """An average map and average face as data addresses, with their counts."""
     side = of.saliency.shape[0]
-    tint = draw.overlay(torch.full((3, side, side), 0.5), of.saliency, opacity=1.0)
+    tint = draw.overlay(
+        torch.full((3, side, side), 0.5, dtype=torch.float32), of.saliency, opacity=1.0
+    )
     pictures = {}
     for name, pixels in (("face", draw.pixels(of.face.clamp(0, 1))), ("map", tint)):
         framed = Image.fromarray(pixels).resize((3 * side, 3 * side))

@@ -156,7 +156,11 @@ def _indented(fields: Mapping[str, Any]) -> list[str]:
 def _design(described: Mapping[str, Any]) -> list[str]:
     """The mask design as an argument, saying what differs from the default; none if nothing."""
     default = MaskDesign().describe()
-    changed = {name: value for name, value in described.items() if value != default[name]}
+    changed = {
+        name: described[name]
+        for name in default
+        if described.get(name, default[name]) != default[name]
+    }
     if not changed:
         return []
     typed = []

@@ -21,6 +21,7 @@ from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.metrics.resampling import interval
 from chiaroscuro.records import Explanation, Proposals, Target, Truth
+from chiaroscuro.results import SavedResult
 from chiaroscuro.study.averages import AverageMap, Averager
 from chiaroscuro.study.examine import FALSE_ALARM, HIT, UNMARKED, detections_of, truth_of
 from chiaroscuro.study.run import Run
@@ -233,13 +234,13 @@ class _Side:
     """One run's view of a picture."""
 
     def __init__(self, run: Run, name: str) -> None:
-        self.folder = run.picture(name)
-        self.explanation = Explanation.load(self.folder)
+        self._saved = SavedResult.load(run.picture(name))
+        self.explanation = self._saved.explanation
         self.manifest = run.manifest(name)
 
     def evidence(self) -> Evidence | None:
-        file = self.folder / "evidence.npz"
-        return Evidence.load(file) if file.is_file() else None
+        there = (self._saved.folder / "evidence.npz").is_file()
+        return self._saved.evidence() if there else None
 
     def found(self, kinds: tuple[str, ...]) -> list[tuple[Target, Mapping[str, Any]]]:
         return [

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import maybe, settle, whole
 from chiaroscuro.data.datasets import Entry
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.engine import detect_whole
 from chiaroscuro.errors import ChiaroscuroError, UndefinedMetricError
 from chiaroscuro.evidence import Evidence, Progress
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
@@ -24,7 +26,7 @@ from chiaroscuro.metrics.context import context_share
 from chiaroscuro.records import Explanation, Proposals, Target, Truth, as_targets
 from chiaroscuro.study.matching import FALSE_ALARMS, Match, Matches, match
 from chiaroscuro.study.misses import read_miss
-from chiaroscuro.workflow import Picture, Settings, detect_whole, explain_into
+from chiaroscuro.workflow import Picture, Settings, explain_into
 
 HIT, FALSE_ALARM, MISSED, UNMARKED = "hit", "false alarm", "missed", "found"
 
@@ -38,12 +40,25 @@ class StudySettings:
         match_iou: from which a detection has a marked box.
         max_side: larger pictures are reduced to this longer side; None keeps them.
         max_pixels: pictures with more are refused.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     explain: Settings = Settings()  # noqa: RUF009  (frozen)
     match_iou: float = 0.5
     max_side: int | None = 1280
     max_pixels: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            {
+                "match_iou": contents.MATCH_IOU,
+                "max_side": maybe(contents.SIDE),
+                "max_pixels": whole(1),
+            },
+        )
 
     def describe(self) -> dict[str, Any]:
         """What two runs must share to belong together, as plain JSON values."""
@@ -220,7 +235,7 @@ def detections_of(manifest: Mapping[str, Any]) -> Proposals:
     """The detections of a picture, as ``examine`` wrote them."""
     rows: Sequence[Mapping[str, Any]] = manifest["detections"]
     return Proposals(
-        boxes=torch.tensor([row["box"] for row in rows]).reshape(-1, 4),
+        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
         scores=[row["score"] for row in rows],
         labels=[row["label"] for row in rows],
     )
@@ -232,7 +247,7 @@ def truth_of(manifest: Mapping[str, Any]) -> Truth | None:
     if rows is None:
         return None
     return Truth(
-        boxes=torch.tensor([row["box"] for row in rows]).reshape(-1, 4),
+        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
         labels=[row["label"] for row in rows],
         ignore=[row["ignore"] for row in rows],
         crowd=[row.get("crowd", False) for row in rows],

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import DataSet, Entry
@@ -52,7 +52,12 @@ class Run:
         folder = bundle.as_path(folder)
         if not (folder / "run.json").is_file():
             raise BundleError(f"{folder} is no run folder: wanted the --out of chiaroscuro study")
-        return cls(folder=folder, asked=bundle.read_json(folder / "run.json"))
+        asked = bundle.read_json(
+            folder / "run.json",
+            contents.RUN,
+            remedy="study again with another --out, or copy the run folder again",
+        )
+        return cls(folder=folder, asked=asked)
 
     @property
     def names(self) -> list[str]:
@@ -73,16 +78,18 @@ class Run:
         for name in self.names:
             file = self.picture(name) / "failed.json"
             if file.is_file() and not self.done(name):
-                reasons[name] = str(bundle.read_json(file)["reason"])
+                failed = bundle.read_json(file, contents.FAILED, remedy=contents.STUDY_AGAIN)
+                reasons[name] = failed["reason"]
         return reasons
 
     def manifest(self, name: str) -> dict[str, Any]:
         """What is known of one complete picture.
 
         Raises:
-            BundleError: if it is not complete.
+            BundleError: if it is not complete, or damaged.
         """
-        return bundle.read_json(self.picture(name) / "manifest.json")
+        file = self.picture(name) / "manifest.json"
+        return bundle.read_json(file, contents.STUDIED_PICTURE, remedy=contents.STUDY_AGAIN)
 
     def manifests(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Names and manifests of the complete pictures, in the data set's order."""

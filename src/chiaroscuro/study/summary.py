@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from chiaroscuro.errors import BundleError, UndefinedMetricError
-from chiaroscuro.evidence import Evidence
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.resampling import interval
-from chiaroscuro.records import Explanation
+from chiaroscuro.results import SavedResult
 from chiaroscuro.study.averages import AverageMap, Averager
 from chiaroscuro.study.examine import FALSE_ALARM, HIT, MISSED, UNMARKED, detections_of, truth_of
 from chiaroscuro.study.run import Run
@@ -58,11 +57,8 @@ def summarise(run: Run) -> Summary:
             found.append(detections_of(manifest))
             truth.append(marked)
         if rows:
-            folder = run.picture(name)
-            explanation, image = (
-                Explanation.load(folder),
-                Evidence.load_image(folder / "evidence.npz"),
-            )
+            saved = SavedResult.load(run.picture(name))
+            explanation, image = saved.explanation, saved.image()
             for i, row in enumerate(rows):
                 if row["kind"] in KINDS:
                     averagers[row["kind"]].add(

@@ -337,6 +337,6 @@ def read_target(value: Mapping[str, Any]) -> Target:
             None if score is None else float(score),
         )
         origin = "drawn" if value.get("origin") == "drawn" else "found"
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError("target: wanted {box: [x1, y1, x2, y2], label, score, origin}") from error
     return Target(box=box, label=label, score=score, origin=origin)
