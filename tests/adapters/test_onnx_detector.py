@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.frames import Frame
 from chiaroscuro.detectors.onnx import OnnxDetector, make_session
-from chiaroscuro.detectors.onnx_layouts import Output, recognise
+from chiaroscuro.detectors.onnx_layouts.choosing import recognise
+from chiaroscuro.detectors.onnx_layouts.layout import File, Output
 from chiaroscuro.errors import (
     CheckpointError,
     DetectorOutputError,
@@ -505,7 +506,7 @@ def table(*shape, dtype="tensor(float)", name="output0"):
     ],
 )
 def test_layouts_that_names_and_shapes_tell(outputs, n_classes, hint, layout):
-    assert recognise(outputs, n_classes, hint) == layout
+    assert recognise(File(outputs=outputs, n_classes=n_classes, hint=hint)) == layout
 
 
 @pytest.mark.parametrize(
@@ -519,7 +520,7 @@ def test_layouts_that_names_and_shapes_tell(outputs, n_classes, hint, layout):
 )
 def test_doubtful_outputs_are_listed_with_the_layouts_to_choose_from(outputs, match):
     with pytest.raises(InputError, match=match) as caught:
-        recognise(outputs)
+        recognise(File(outputs=outputs))
     text = str(caught.value)
     assert all(o.name in text for o in outputs)
     assert "tensor(float)" in text
