@@ -127,10 +127,13 @@ def _roles_boxes(file: File) -> Roles | None:
 
 
 def _roles_selected(file: File) -> Roles | None:
-    tables = [o for o in file.outputs if len(o.shape) in (2, 3)]
-    selected = only(tables, lambda o: not o.is_float and o.shape[-1] == 3)
-    boxes = only(tables, lambda o: o.is_float and o.shape[-1] == 4)
-    scores = only(tables, lambda o: o.is_float and o is not boxes)
+    tables = [o for o in file.outputs if o.is_float and len(o.shape) == 3]
+    selected = only(
+        file.outputs,
+        lambda o: not o.is_float and o.shape[-1:] == (3,) and len(o.shape) in (2, 3),
+    )
+    boxes = only(tables, lambda o: "box" in o.key) or only(tables, lambda o: o.shape[2] == 4)
+    scores = only(tables, lambda o: o is not boxes)
     if not (selected and boxes and scores):
         return None
     return {"boxes": boxes, "scores": scores, "selected": selected}
