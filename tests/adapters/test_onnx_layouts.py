@@ -4,7 +4,8 @@ Each graph undoes the scaling that its family expects before it looks for red, w
 as that family does, and must give back the box that was drawn, to a pixel, and its class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,8 @@ from onnx_graphs import (
 
 from chiaroscuro.detectors.onnx import OnnxDetector
 from chiaroscuro.detectors.onnx_layouts import LAYOUTS
-from chiaroscuro.detectors.onnx_layouts.layout import centres
+from chiaroscuro.detectors.onnx_layouts.choosing import recognise
+from chiaroscuro.detectors.onnx_layouts.layout import File, Output, centres
 from chiaroscuro.errors import DetectorOutputError, InputError
 
 SIZE = HEIGHT, WIDTH = 64, 96
@@ -366,7 +368,7 @@ MIDDLE = 96 + 7  # the cell of the middle stride in all cells
 
 
 def scrfd(g, x):
-    """Distances from a cell's corner to the sides; no batch axis, as in the files of InsightFace."""
+    """Distances from a cell's corner to the sides; no batch axis, as InsightFace writes it."""
     (x1, y1, x2, y2), _, _, (_, green, _) = find_red(g, x)
     cx, cy = (float(v) for v in centres(SIZE, (8, 16, 32))[MIDDLE][:2])
     sides = [g("Sub", cx, x1), g("Sub", cy, y1), g("Sub", x2, cx), g("Sub", y2, cy)]
@@ -394,7 +396,7 @@ class Case(NamedTuple):
     layout: str
     before: Callable[..., Any] = unit
     label: int = 0
-    options: dict[str, Any] = {}
+    options: Mapping[str, Any] = MappingProxyType({})
     n_images: int | str = "n"
     extras: tuple[str, ...] = ()
     input_shape: tuple[Any, ...] | None = None
@@ -521,3 +523,102 @@ def test_a_tall_picture_is_found_too(name):
 
 def assert_finds_roughly(proposals, box):
     assert abs(proposals.boxes[0] - torch.tensor(box)).max() < 1.6  # a pixel of the network's input
+
+
+# Variants of the same files: right, or refused with a question; never a wrong box.
+
+
+def renamed(case):
+    """The same outputs, numbered."""
+
+    def head(g, x):
+        found = case.head(g, x).values()
+        return {str(1200 + i): output for i, output in enumerate(found)}
+
+    return case._replace(head=head)
+
+
+def halved(case):
+    """The same outputs, floats as float16."""
+
+    def head(g, x):
+        return {
+            name: (g("Cast", value, to=HALF), shape, HALF)
+            if kind == FLOAT
+            else (value, shape, kind)
+            for name, (value, shape, kind) in case.head(g, x).items()
+        }
+
+    return case._replace(head=head)
+
+
+def batch_of_one(case):
+    shape = case.input_shape or ("n", 3, HEIGHT, WIDTH)
+    return case._replace(input_shape=tuple(1 if side == "n" else side for side in shape))
+
+
+def open_outputs(case):
+    def head(g, x):
+        found = case.head(g, x).items()
+        return {
+            name: (value, [f"{name}_{i}" for i in range(len(shape))], kind)
+            for name, (value, shape, kind) in found
+        }
+
+    return case._replace(head=head)
+
+
+VARIANTS = {
+    "float16": halved,
+    "batch of one": batch_of_one,
+    "open outputs": open_outputs,
+    "unnamed": renamed,
+}
+
+# Where names are all that tells: these are refused without them.
+NEED_NAMES = {"YOLO-NAS flat", "PINTO", "RF-DETR", "TensorFlow SSD", "SSD of the ONNX zoo"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", CASES)
+def test_variants_are_right_or_refused(name, variant):
+    case = VARIANTS[variant](CASES[name])
+    if variant == "unnamed" and name in NEED_NAMES:
+        with pytest.raises((InputError, DetectorOutputError)):
+            open_case(case).detect(IMAGE[None])
+        return
+    (proposals,) = open_case(case).detect(IMAGE[None])
+    assert_finds(proposals, BOX, case.label, GREEN)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "hint", "layouts"),
+    [
+        ([(1, 50, 7)], "", "yolov5 or yolox or yolov7 or flat7"),
+        ([(1, CELLS, 84)], "", "yolox or transposed"),
+        ([(1, 1200, 85)], "", "yolov5 or yolox"),
+        ([(1, 20, 4), (1, 20, 9)], "", "detr or rtdetr or deformable"),
+    ],
+)
+def test_what_shapes_leave_open_is_asked(outputs, hint, layouts):
+    found = [Output(f"o{i}", shape, "tensor(float)") for i, shape in enumerate(outputs)]
+    with pytest.raises(InputError, match=f"may be {layouts}"):
+        recognise(File(outputs=found, size=SIZE, hint=hint))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "why"),
+    [
+        ([("scores", (1, 20, 2)), ("boxes", (1, 20, 4))], "no grid of anchors"),
+        ([("loc", (1, 320, 14)), ("conf", (1, 320, 2)), ("iou", (1, 320, 1))], "YuNet of 2022"),
+        ([("a", (1, 252, 4)), ("b", (1, 252, 2)), ("c", (1, 252, 10))], "raw RetinaFace"),
+        ([("a", (1, 3, 4)), ("b", (1, 3)), ("c", (1, 3)), ("d", (1,))], "TensorFlow Lite"),
+        ([("a", (1, 3, 8, 12, 85)), ("b", (1, 3, 4, 6, 85))], "YOLOv5 in training"),
+        ([("o", (1, 1, 100, 7))], "DetectionOutput of OpenVINO"),
+        ([("o", (1, 5, 5))], "too few columns"),
+    ],
+)
+def test_layouts_that_are_not_known_are_refused(outputs, why):
+    found = [Output(name, shape, "tensor(float)") for name, shape in outputs]
+    with pytest.raises(InputError, match="these fit no layout"):
+        recognise(File(outputs=found, size=SIZE))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from chiaroscuro.detectors.checkpoint import named_by_content
 from chiaroscuro.detectors.frames import Frame, pair
-from chiaroscuro.detectors.onnx_inputs import PictureInput, Preparation, sides
+from chiaroscuro.detectors.onnx_inputs import PictureInput, Preparation, flag, sides
 from chiaroscuro.detectors.onnx_inputs import input_size as read_size
 from chiaroscuro.detectors.onnx_layouts.choosing import Said, choose, is_settled, read_classes
 from chiaroscuro.detectors.onnx_layouts.layout import File, Layout, Output, Roles, Scene
@@ -134,11 +134,11 @@ class OnnxDetector:
         model: str | bytes,
         *,
         layout: str | None = None,
-        outputs: str | Mapping[str, str] | None = None,
+        outputs: Any = None,
         box_format: str | None = None,
-        normalised: bool | None = None,
+        normalised: bool | str | None = None,
         scores: str | None = None,
-        grid_offsets: bool | None = None,
+        grid_offsets: bool | str | None = None,
         first_label: int | None = None,
         class_names: str | Sequence[str] | None = None,
         input_size: int | Sequence[int] | None = None,
@@ -146,8 +146,8 @@ class OnnxDetector:
         mean: Any = None,
         std: Any = None,
         channel_order: str | None = None,
-        channels_last: bool | None = None,
-        letterbox: bool | None = None,
+        channels_last: bool | str | None = None,
+        letterbox: bool | str | None = None,
         padding: str | None = None,
         padding_colour: Any = None,
         nms_iou: float | None = None,
@@ -159,7 +159,9 @@ class OnnxDetector:
         metadata = self._session.get_modelmeta()
         facts = metadata.custom_metadata_map
         _refuse_task(facts)
-        self._input = PictureInput.of(self._session.get_inputs(), channels_last)
+        self._input = PictureInput.of(
+            self._session.get_inputs(), flag("channels_last", channels_last)
+        )
         if input_size is None:
             input_size = _imgsz(facts) if 0 in self._input.size else 0
         size = read_size(input_size, self._input.size)
@@ -167,9 +169,9 @@ class OnnxDetector:
         names = [given] if isinstance(given, str) else given
         said = Said(
             box_format=box_format,
-            normalised=normalised,
+            normalised=flag("normalised", normalised),
             scores=scores,
-            grid_offsets=grid_offsets,
+            grid_offsets=flag("grid_offsets", grid_offsets),
             first_label=first_label,
         )
         hint = " ".join([name, metadata.graph_name, metadata.description])
@@ -182,7 +184,7 @@ class OnnxDetector:
         habits = {
             "normalise": habit if normalise is None else str(normalise),
             "channel_order": channel_order,
-            "letterbox": letterbox,
+            "letterbox": flag("letterbox", letterbox),
             "padding": padding,
             "padding_colour": padding_colour,
         }

@@ -11,6 +11,11 @@ from chiaroscuro.errors import DetectorOutputError
 _STRONG = 0.5  # of the best score: weaker boxes of a sound network may lie anywhere
 _PIXEL = 2.0  # a side no longer than this is no object, in pixels of the network's input
 _SEVERAL = 5  # equal boxes: fewer may be one object
+_MANY = 20  # boxes, over which their format shows
+_INVERTED = (
+    "inverted (x2 < x1 or y2 < y1): they look like x y width height, centre and size, or y x y x",
+    "box_format='xywh', 'cxcywh' or 'yxyx'",
+)
 
 
 def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
@@ -27,24 +32,10 @@ def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
     boxes = _strongest(rows, info.min_score)
     if not len(boxes):
         return
-    inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
-    upright = boxes[~inverted]
-    if bool((boxes.abs() <= 1.5).all()) and min(frame.size) > 4:
-        what, remedy = "in [0, 1]", "normalised=True"
-    elif _most(inverted):
-        what = "inverted (x2 < x1 or y2 < y1): they look like x y width height, centre and size, or"
-        what += " y x y x"
-        remedy = "box_format='xywh', 'cxcywh' or 'yxyx'"
-    elif _most((upright[:, 2:] - upright[:, :2] <= _PIXEL).all(dim=1)):
-        what = "of about one pixel: they look like offsets of a grid, or fractions of the picture"
-        remedy = "grid_offsets=True or normalised=True"
-    elif _most(_share_inside(upright, frame) < 0.5):
-        what, remedy = _why_outside(upright, frame)
-    elif len(boxes) >= _SEVERAL and bool(((boxes - boxes[0]).abs() < 1e-3).all()):
-        what = f"all the same, {len(boxes)} times: another output may hold the boxes"
-        remedy = "outputs={'boxes': 'NAME', ...}"
-    else:
+    fault = _fault_of_strongest(boxes, frame) or _fault_of_all(rows.boxes)
+    if fault is None:
         return
+    what, remedy = fault
     shown = ", ".join(f"{float(side):.4g}" for side in boxes[0])
     height, width = frame.size
     raise DetectorOutputError(
@@ -52,6 +43,39 @@ def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
         f"{height} high, got boxes {what}; the strongest: {shown}. Give "
         f"{remedy}, or another layout="
     )
+
+
+def _fault_of_strongest(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
+    """What is wrong with the boxes that count, and what would put it right."""
+    inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
+    upright = boxes[~inverted]
+    if bool((boxes.abs() <= 1.5).all()) and min(frame.size) > 4:
+        return "in [0, 1]", "normalised=True, or grid_offsets=True for offsets of a grid,"
+    if _most(inverted):
+        return _INVERTED
+    if _most((upright[:, 2:] - upright[:, :2] <= _PIXEL).all(dim=1)):
+        what = "of about one pixel: they look like offsets of a grid, or fractions of the picture"
+        return what, "grid_offsets=True or normalised=True"
+    if _most(_share_inside(upright, frame) < 0.5):
+        return _why_outside(upright, frame)
+    if len(boxes) >= _SEVERAL and bool(((boxes - boxes[0]).abs() < 1e-3).all()):
+        what = f"all the same, {len(boxes)} times: another output may hold the boxes"
+        return what, "outputs={'boxes': 'NAME', ...}"
+    return None
+
+
+def _fault_of_all(boxes: Tensor) -> tuple[str, str] | None:
+    """What many boxes, weak ones too, have in common if their format is another."""
+    boxes = boxes[torch.isfinite(boxes).all(dim=1) & (boxes != 0).any(dim=1)]
+    if len(boxes) < _MANY:
+        return None
+    if float((boxes[:, 2:] < boxes[:, :2]).any(dim=1).float().mean()) > 0.2:
+        return _INVERTED
+    size = boxes[:, 2:] - boxes[:, :2]
+    if float((size >= boxes[:, :2]).all(dim=1).float().mean()) > 0.95:
+        what = "that nearly all begin at the top left: they look like corners, read as a place"
+        return f"{what} and a size", "box_format='xyxy' or 'yxyx'"
+    return None
 
 
 def refuse_labels(rows: Rows, info: DetectorInfo, first_label: int) -> None:

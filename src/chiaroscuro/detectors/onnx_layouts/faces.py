@@ -138,7 +138,7 @@ FACES = {
         roles=_pyramid(1, (_THREE, 2), (_THREE, 1), ((8, 16, 32, 64, 128), 1)),
         knows=_known,
         decode=_decode_scrfd,
-        feeding=Feeding(normalise="127.5", padding="top-left", padding_colour=0.0),
+        feeding=Feeding(normalise="127.5", padding="top-left", padding_colour=0),
         before_nms=True,
         columns=lambda _: 1,
         class_names=_CLASS_NAMES,
@@ -149,9 +149,7 @@ FACES = {
         roles=_pyramid(2, (_THREE, 1)),
         knows=_known,
         decode=_decode_yunet,
-        feeding=Feeding(
-            normalise="255", channel_order="bgr", padding="top-left", padding_colour=0.0
-        ),
+        feeding=Feeding(normalise="255", channel_order="bgr", padding="top-left", padding_colour=0),
         before_nms=True,
         columns=lambda _: 1,
         class_names=_CLASS_NAMES,

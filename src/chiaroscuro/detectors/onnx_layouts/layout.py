@@ -102,7 +102,8 @@ class Feeding:
         channel_order: ``"rgb"`` or ``"bgr"``.
         letterbox: whether pictures get bars or are stretched.
         padding: where a picture lies between its bars: ``"centre"`` or ``"top-left"``.
-        padding_colour: of the bars: a grey in [0, 255], or ``"mean"`` for what becomes 0.
+        padding_colour: of the bars: a grey or red, green and blue in [0, 255], or ``"mean"`` for
+            what becomes 0.
         multiple: what sides must be a multiple of, where a file leaves them open.
     """
 
@@ -110,7 +111,7 @@ class Feeding:
     channel_order: str = "rgb"
     letterbox: bool = True
     padding: str = "centre"
-    padding_colour: float | str = 114.0
+    padding_colour: Any = 114
     multiple: int = 32
 
 

@@ -262,7 +262,7 @@ LISTS = {
         summary="as selected, y1 x1 y2 x2, with an input image_shape (YOLOv3 of the ONNX zoo)",
         knows=lambda file, roles: "image_shape" in file.inputs,
         reading=Reading(box_format="yxyx"),
-        feeding=Feeding(padding_colour=128.0),
+        feeding=Feeding(padding_colour=128),
         ask_format=False,
     ),
     "yolonas": _VECTORS,

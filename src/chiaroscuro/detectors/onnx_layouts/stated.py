@@ -1,6 +1,7 @@
 """Outputs whose part the user says: ``outputs={"boxes": ..., "scores": ..., "labels": ...}``."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from chiaroscuro.errors import DetectorOutputError, InputError, UnknownNameError
 ROLES = ("boxes", "scores", "labels", "objectness", "count")
 
 
-def read_roles(outputs: str | Mapping[str, str]) -> dict[str, str]:
+def read_roles(outputs: Any) -> dict[str, str]:
     """Names of outputs by role; from ``"boxes:NAME,scores:NAME"`` too.
 
     Raises:

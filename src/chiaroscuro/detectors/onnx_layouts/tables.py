@@ -91,6 +91,8 @@ def likely(file: File, table: Output) -> list[str]:
         return {6: ["nms6"], 7: [_with_seven(table.key)]}.get(columns, [])
     if columns == 0:
         return []
+    if "yolox" in file.words and columns >= 5 + least:
+        return ["yolox"]
     if is_grid(rows, file):
         return _likely_on_grid(file, table)
     if is_grid(rows, file, per_cell=3):
@@ -99,21 +101,23 @@ def likely(file: File, table: Output) -> list[str]:
         return ["yolov8"] if rows >= 4 + least else []
     if "rtdetr" in file.words.replace("-", "") or (n_classes and columns == 4 + n_classes != 6):
         return ["rtdetr-table"] if columns >= 4 + least else []
-    return _likely_rows(rows, columns, n_classes)
+    return _likely_rows(file, rows, columns)
 
 
-def _likely_rows(rows: int, columns: int, n_classes: int | None) -> list[str]:
+def _likely_rows(file: File, rows: int, columns: int) -> list[str]:
     """Layouts of a table of more rows than columns that no grid explains."""
-    least = n_classes or 1
+    least = file.n_classes or 1
+    # with anchors or without: shapes of an unknown input say neither
+    before_nms = ["yolov5"] if 0 in file.size or "yolov" in file.words else ["yolov5", "yolox"]
     if columns == 6:  # x1 y1 x2 y2 score label, or cx cy w h objectness and a single class
         if rows <= _MOST_FOUND or least > 1:
             return ["nms6"]
-        return ["yolov5"] if rows > 1000 else ["nms6", "yolov5"]
+        return before_nms if rows > 1000 else ["nms6", *before_nms]
     if columns < 5 + least:
         return []
-    if rows <= _MOST_FOUND and columns == 7 and n_classes != 2:
-        return ["yolov5", "yolov7", "flat7"]
-    return ["yolov5"]
+    if rows <= _MOST_FOUND and columns == 7 and file.n_classes != 2:
+        return ["yolov7", "flat7", *before_nms]
+    return before_nms
 
 
 def _with_seven(key: str) -> str:
