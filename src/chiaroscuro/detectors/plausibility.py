@@ -32,7 +32,7 @@ def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
     boxes = _strongest(rows, info.min_score)
     if not len(boxes):
         return
-    fault = _fault_of_strongest(boxes, frame) or _fault_of_all(rows.boxes)
+    fault = _fault_of_strongest(boxes, frame) or _fault_of_all(rows.boxes, frame)
     if fault is None:
         return
     what, remedy = fault
@@ -64,15 +64,17 @@ def _fault_of_strongest(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
     return None
 
 
-def _fault_of_all(boxes: Tensor) -> tuple[str, str] | None:
+def _fault_of_all(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
     """What many boxes, weak ones too, have in common if their format is another."""
     boxes = boxes[torch.isfinite(boxes).all(dim=1) & (boxes != 0).any(dim=1)]
     if len(boxes) < _MANY:
         return None
     if float((boxes[:, 2:] < boxes[:, :2]).any(dim=1).float().mean()) > 0.2:
         return _INVERTED
-    size = boxes[:, 2:] - boxes[:, :2]
-    if float((size >= boxes[:, :2]).all(dim=1).float().mean()) > 0.95:
+    start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+    spread = start.amax(dim=0) - start.amin(dim=0)
+    near = (size >= start).all(dim=1).float().mean()
+    if float(near) > 0.95 and bool((spread > 0.1 * min(frame.size)).all()):
         what = "that nearly all begin at the top left: they look like corners, read as a place"
         return f"{what} and a size", "box_format='xyxy' or 'yxyx'"
     return None
