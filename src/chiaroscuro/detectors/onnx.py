@@ -4,6 +4,7 @@ import ast
 import copy
 import functools
 import importlib.util
+import inspect
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from chiaroscuro.detectors.checkpoint import named_by_content
+from chiaroscuro.detectors.foreign import refusal
 from chiaroscuro.detectors.frames import Frame, pair
 from chiaroscuro.detectors.onnx_inputs import PictureInput, Preparation, flag, sides
 from chiaroscuro.detectors.onnx_inputs import input_size as read_size
@@ -71,6 +73,8 @@ def make_session(model: str | bytes, device: str = "auto") -> "onnxruntime.Infer
     what = "the ONNX model" if isinstance(model, bytes) else model
     if isinstance(model, str) and not Path(model).is_file():
         raise CheckpointError(f"{what} does not exist; wanted an ONNX file")
+    if isinstance(model, str) and (problem := refusal(Path(model))):
+        raise CheckpointError(problem)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only
@@ -400,6 +404,9 @@ def _load(path: str, **options: Any) -> OnnxDetector:
     return detector
 
 
+_load.__signature__ = inspect.signature(OnnxDetector)  # type: ignore[attr-defined]
+
+
 def _missing() -> str | None:
     if importlib.util.find_spec("onnxruntime") is None:
         return "needs ONNX Runtime: pip install onnxruntime"
@@ -412,5 +419,5 @@ source = DetectorSource(
     load=_load,
     missing=_missing,
     examples=("model.onnx",),
-    suffixes=(".onnx",),
+    suffixes=(".onnx", ".ort"),
 )

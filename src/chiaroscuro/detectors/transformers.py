@@ -39,6 +39,7 @@ from chiaroscuro.errors import (
 from chiaroscuro.records import Proposals
 
 _INSTALL = "pip install 'chiaroscuro[transformers]'"
+_HUB_TIMEOUT = 5  # seconds until a hub that does not answer counts as out of reach
 
 
 class TransformersDetector:
@@ -304,17 +305,39 @@ def _from_pretrained(
 def _pretrained(kind: str, name: str, **options: Any) -> Any:
     import transformers
 
+    away = "" if Path(name).is_dir() else _away_from_the_hub()
     try:
         # code that a repository brings along is never run
-        return getattr(transformers, kind).from_pretrained(name, trust_remote_code=False, **options)
+        return getattr(transformers, kind).from_pretrained(
+            name, trust_remote_code=False, local_files_only=bool(away), **options
+        )
     except ImportError as error:
         raise MissingDependencyError(f"{name} needs another package: {error}") from error
     except Exception as error:  # offline, absent, damaged, no detector: all errors of their own
+        if away:
+            raise CheckpointError(
+                f"transformers/{name} is no folder here, was not downloaded before, and the hub "
+                f"cannot be reached ({away}): a model of the hub needs a network the first time"
+            ) from error
         raise CheckpointError(
             f"{name} cannot be loaded as an object detector; wanted a model of the hub "
             f"(https://huggingface.co, which needs a network the first time) or a folder that "
-            f"save_pretrained wrote, got: {error}"
+            f"save_pretrained of the model and of its image processor wrote, got: {error}"
         ) from error
+
+
+def _away_from_the_hub() -> str:
+    """Why the hub cannot be reached, without the hub's own retries; empty where it can."""
+    from huggingface_hub import constants, utils
+
+    hub: Any = utils
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        hub.get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT)
+    except Exception as error:  # of whichever client the hub's package uses
+        return f"{constants.ENDPOINT}: {error or type(error).__name__}"
+    return ""
 
 
 def _wraps(module: nn.Module) -> bool:
