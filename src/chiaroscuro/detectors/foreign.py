@@ -62,7 +62,7 @@ _KINDS = {
     ),
     "coreml": ("a Core ML model", _EXPORT),
     "tensorrt": (
-        "a TensorRT engine, made for one kind of GPU",
+        "a TensorRT engine (made for one kind of GPU)",
         "give the ONNX file that it was built from",
     ),
     "pt2": (
@@ -79,24 +79,24 @@ _KINDS = {
         "save it as a SavedModel and convert it: python -m tf2onnx.convert --saved-model FOLDER "
         "--output model.onnx",
     ),
-    "caffe": ("a Caffe model (.prototxt and .caffemodel)", "convert it to ONNX (caffe2onnx),"),
+    "caffe": ("a Caffe model (.prototxt and .caffemodel)", "convert it to ONNX (caffe2onnx)"),
     "paddle": (
         "a PaddlePaddle model",
         "convert it: paddle2onnx --model_dir FOLDER --model_filename STEM.pdmodel "
         "--params_filename STEM.pdiparams --save_file model.onnx",
     ),
-    "darknet": ("a Darknet network (.cfg and .weights)", "convert it to ONNX,"),
+    "darknet": ("a Darknet network (.cfg and .weights)", "convert it to ONNX"),
     "ncnn": ("an ncnn network (.param and .bin)", _EXPORT),
     "mnn": ("an MNN network", _EXPORT),
     "chip": ("a network compiled for one kind of chip", _EXPORT),
-    "gguf": ("a GGUF model, of no detector", "give an ONNX file or a checkpoint,"),
+    "gguf": ("a GGUF model, of no detector", "give an ONNX file or a checkpoint"),
     "checkpoint": (
         "a training checkpoint",
         "save its weights alone: torch.save(checkpoint['state_dict'], 'weights.pth'), and give "
         "that",
     ),
     "pickle": (
-        "a pickle, which can run any code when opened",
+        "a pickle (it can run any code when opened)",
         "where it was made, save the weights as .safetensors or export the network to ONNX",
     ),
     "transformers": (

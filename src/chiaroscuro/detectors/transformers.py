@@ -1,4 +1,4 @@
-"""Object detectors of Hugging Face Transformers: the DETR family, YOLOS, RT-DETR, D-FINE.
+"""Object detectors of Hugging Face Transformers: the DETR family, YOLOS, RT-DETR, D-FINE, LW-DETR.
 
 By the name of a model on the hub, by a folder that ``save_pretrained`` wrote, or a model that the
 caller already holds. Pictures are prepared by the model's own image processor.
@@ -165,6 +165,7 @@ class TransformersDetector:
             return_tensors="pt",
             input_data_format="channels_first",  # a picture may be 1 or 3 pixels wide
         )
+        encoded = _in_windows(dict(encoded), _window(self.network.config))
         return {
             name: value.to(
                 self.network.device, self.network.dtype if value.is_floating_point() else None
@@ -201,6 +202,26 @@ class TransformersDetector:
 def _frame(pictures: Tensor) -> Frame:
     size = pair(pictures.shape[2:])
     return Frame.stretch(size, size)
+
+
+def _window(config: Any) -> int:
+    """What sides must be a multiple of, where a backbone cuts pictures into windows (LW-DETR)."""
+    backbone = getattr(config, "backbone_config", None)
+    side = getattr(backbone, "num_windows_side", None) or getattr(backbone, "num_windows", None)
+    patch = getattr(backbone, "patch_size", None)
+    return side * patch if isinstance(side, int) and isinstance(patch, int) else 1
+
+
+def _in_windows(encoded: dict[str, Tensor], multiple: int) -> dict[str, Tensor]:
+    """The inputs, enlarged until whole windows fit; boxes are fractions and stay what they are."""
+    pixels = encoded["pixel_values"]
+    size = [math.ceil(side / multiple) * multiple for side in pixels.shape[2:]]
+    if size == list(pixels.shape[2:]):
+        return encoded
+    enlarged = {"pixel_values": nn.functional.interpolate(pixels, size, mode="bilinear")}
+    if (mask := encoded.get("pixel_mask")) is not None:
+        enlarged["pixel_mask"] = nn.functional.interpolate(mask[:, None].float(), size)[:, 0].long()
+    return encoded | enlarged
 
 
 @contextmanager
@@ -355,7 +376,7 @@ def _missing() -> str | None:
 
 source = DetectorSource(
     name="transformers",
-    summary="object detectors of Hugging Face Transformers: DETR, RT-DETR, YOLOS, D-FINE",
+    summary="object detectors of Hugging Face Transformers: DETR, RT-DETR, YOLOS, D-FINE, LW-DETR",
     load=_load,
     missing=_missing,
     examples=("transformers/facebook/detr-resnet-50", "transformers/PekingU/rtdetr_r50vd"),
