@@ -520,6 +520,14 @@ def test_by_path_and_by_name(tmp_path):
         load_detector("onnx")
 
 
+def test_the_format_of_onnx_runtime_itself(tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "faces.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(build(yolov8), options, providers=["CPUExecutionProvider"])
+    assert_finds_box(load_detector(tmp_path / "faces.ort"))
+
+
 sides = st.integers(1, 300)
 
 

@@ -124,7 +124,7 @@ def _load_by_text(spec: str, options: dict[str, Any]) -> Detector:
     stated = read_about(path).get("detector")
     if stated in known:
         return _load(known[stated], spec, options)
-    if problem := refusal(path):
+    if spec and (problem := refusal(path)):
         raise CheckpointError(problem)
     for source in known.values():
         if path.suffix and path.suffix.lower() in source.suffixes:
