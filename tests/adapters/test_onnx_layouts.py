@@ -4,7 +4,9 @@ Each graph undoes the scaling that its family expects before it looks for red, w
 as that family does, and must give back the box that was drawn, to a pixel, and its class.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -511,6 +513,13 @@ def test_layout_is_recognised_and_its_box_found(name):
 
 def test_every_layout_has_a_case():
     assert {case.layout for case in CASES.values()} == set(LAYOUTS)
+
+
+def test_every_layout_is_on_its_page():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "onnx.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+)` \| .* \| .* \| .* \|$", page, re.MULTILINE)) == set(
+        LAYOUTS
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
