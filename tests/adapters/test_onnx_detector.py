@@ -417,6 +417,17 @@ def test_a_file_that_does_not_run_on_a_blank_picture():
         OnnxDetector(model, input_size=(64, 96), layout="detr")
 
 
+def test_a_file_that_does_not_run_on_so_many_pictures():
+    """Exports may leave the batch axis open and still hold its size in a constant."""
+    g = Graph()
+    rows = g("Add", nms6(g, "images")["output0"][0], np.zeros((2, 3, 6)))
+    model = g.model([("images", ["n", 3, 64, 96], FLOAT)], {"o": (rows, ["m", 3, 6], FLOAT)})
+    detector = OnnxDetector(model)
+    detector._batch_size = 0
+    with pytest.raises(DetectorOutputError, match=r"3 pictures of \(64, 96\).*batch size of 1"):
+        detector.detect(torch.stack([IMAGE, OTHER, IMAGE]))
+
+
 def table(*shape, dtype="tensor(float)", name="output0"):
     return Output(name, shape, dtype)
 

@@ -233,7 +233,12 @@ class OnnxDetector:
 
     def _file(self, size: tuple[int, int], names: Sequence[str] | None, hint: str) -> File:
         """What the file declares."""
-        values = functools.cache(lambda: self._on_blank(size)[1])
+
+        @functools.cache
+        def values() -> dict[str, Any]:
+            found = self._on_blank(size)[1]
+            return {} if isinstance(found, Exception) else found
+
         declared = self._session.get_outputs()
         return File(
             outputs=[Output(o.name, sides(o.shape), o.type) for o in declared],
@@ -266,11 +271,11 @@ class OnnxDetector:
         Exporters often name sides that never change, the number of classes among them.
         """
         size, values = self._on_blank(file.size)
-        if not values:
+        if isinstance(values, Exception):
             raise InputError(
                 f"ONNX detector: the file does not run on a picture of {size} (height, width), "
-                "which would tell the sizes of its outputs; give the input_size that it was made "
-                "for"
+                f"which would tell the sizes of its outputs: {values}; give the input_size that it "
+                "was made for"
             )
         outputs = [
             o._replace(shape=_measured_shape(o.shape, np.shape(values[o.name])))
@@ -279,16 +284,18 @@ class OnnxDetector:
         ]
         return replace(file, outputs=outputs, size=size, on_blank=values.get)
 
-    def _on_blank(self, size: tuple[int, int]) -> tuple[tuple[int, int], dict[str, Any]]:
-        """Height and width of a blank picture, and the outputs for it; none if it does not run."""
+    def _on_blank(
+        self, size: tuple[int, int]
+    ) -> tuple[tuple[int, int], dict[str, Any] | Exception]:
+        """Height and width of a blank picture, and the outputs for it, or why there are none."""
         height, width = size
         frame = Frame.stretch(_BLANK, (height or _BLANK[0], width or _BLANK[1]))
         blank = torch.zeros(self._input.batch_size or 1, 3, *frame.size)
         names = [output.name for output in self._session.get_outputs()]
         try:
             results = self._session.run(names, self._input.feed(blank, frame))
-        except Exception:  # ONNX Runtime's errors share no base class
-            return frame.size, {}
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            return frame.size, error
         return frame.size, dict(zip(names, results, strict=True))
 
     def _pictures_at_once(self) -> int:
@@ -314,7 +321,14 @@ class OnnxDetector:
         if self._batch_size and n < self._batch_size:  # fill up with the last picture
             chunk = torch.cat([chunk, chunk[-1:].expand(self._batch_size - n, -1, -1, -1)])
         wanted = [output.name for output in self._roles.values()]
-        results = self._session.run(wanted, self._input.feed(chunk, frame))
+        try:
+            results = self._session.run(wanted, self._input.feed(chunk, frame))
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise DetectorOutputError(
+                f"detector {self.info.name}: the file does not run on {len(chunk)} pictures of "
+                f"{frame.size} (height, width): {error}; give the input_size that it was made for, "
+                "or export it with a batch size of 1"
+            ) from error
         tensors = {
             role: torch.from_numpy(np.asarray(result)).float()
             for role, result in zip(self._roles, results, strict=True)

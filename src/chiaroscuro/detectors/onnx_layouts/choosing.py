@@ -93,11 +93,9 @@ def choose(
         raise UnknownNameError("layout", name, list(LAYOUTS))
     layout = LAYOUTS[name]
     roles = layout.roles(file) or {}
-    if stated is not None:
-        roles |= pick(stated, file.outputs, list(roles))
     if not roles:
         raise InputError(choose_layout(f"these cannot be {name}", file.outputs))
-    return layout, roles
+    return layout, roles | (pick(stated, file.outputs, list(roles)) if stated else {})
 
 
 def is_settled(layout: Layout, roles: Roles) -> bool:
