@@ -424,7 +424,7 @@ def test_a_file_that_does_not_run_on_so_many_pictures():
     model = g.model([("images", ["n", 3, 64, 96], FLOAT)], {"o": (rows, ["m", 3, 6], FLOAT)})
     detector = OnnxDetector(model)
     detector._batch_size = 0
-    with pytest.raises(DetectorOutputError, match=r"3 pictures of \(64, 96\).*batch size of 1"):
+    with pytest.raises(DetectorOutputError, match=r"(?s)3 pictures of \(64, 96\).*batch size of 1"):
         detector.detect(torch.stack([IMAGE, OTHER, IMAGE]))
 
 

@@ -50,7 +50,7 @@ def _fault_of_strongest(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
     inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
     upright = boxes[~inverted]
     if bool((boxes.abs() <= 1.5).all()) and min(frame.size) > 4:
-        return "in [0, 1]", "normalised=True, or grid_offsets=True for offsets of a grid,"
+        return "in [0, 1]", "normalised=True (or grid_offsets=True, for offsets of a grid)"
     if _most(inverted):
         return _INVERTED
     if _most((upright[:, 2:] - upright[:, :2] <= _PIXEL).all(dim=1)):
