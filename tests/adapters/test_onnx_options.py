@@ -148,6 +148,15 @@ def test_weak_boxes_may_lie_anywhere():
     assert len(OnnxDetector(constant_table(table), layout="nms6").detect(WIDE[None])[0]) == 3
 
 
+def test_many_boxes_of_one_large_face_are_sound():
+    """A portrait: every box begins near the top left and is larger than what is left of it."""
+    generator = np.random.default_rng(1)
+    jitter = generator.normal(0, 4, size=(60, 4))
+    boxes = np.array([20, 8, 84, 60]) + jitter
+    table = np.column_stack([boxes, np.linspace(0.9, 0.02, 60), np.zeros(60)])
+    assert len(OnnxDetector(constant_table(table), layout="nms6").detect(WIDE[None])[0]) == 60
+
+
 def test_a_file_that_has_passed_is_not_judged_again():
     """Under masks a sound detector may report odd boxes; a run must not end there."""
 

@@ -29,10 +29,11 @@ def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
     Raises:
         DetectorOutputError: if the boxes cannot be meant as they were read.
     """
-    boxes = _strongest(rows, info.min_score)
+    boxes, scores = _reported(rows, info.min_score)
     if not len(boxes):
         return
-    fault = _fault_of_strongest(boxes, frame) or _fault_of_all(rows.boxes, frame)
+    strongest = boxes[scores >= _STRONG * scores[0]]
+    fault = _fault_of_strongest(strongest, frame) or _fault_of_all(boxes, frame)
     if fault is None:
         return
     what, remedy = fault
@@ -66,15 +67,15 @@ def _fault_of_strongest(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
 
 def _fault_of_all(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
     """What many boxes, weak ones too, have in common if their format is another."""
-    boxes = boxes[torch.isfinite(boxes).all(dim=1) & (boxes != 0).any(dim=1)]
     if len(boxes) < _MANY:
         return None
     if float((boxes[:, 2:] < boxes[:, :2]).any(dim=1).float().mean()) > 0.2:
         return _INVERTED
-    start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    spread = start.amax(dim=0) - start.amin(dim=0)
-    near = (size >= start).all(dim=1).float().mean()
-    if float(near) > 0.95 and bool((spread > 0.1 * min(frame.size)).all()):
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    height, width = frame.size
+    spread = (centre.amax(dim=0) - centre.amin(dim=0)) / boxes.new_tensor([width, height])
+    near = (size >= boxes[:, :2]).all(dim=1).float().mean()
+    if float(near) > 0.95 and bool((spread > 0.4).all()):  # not all of one large object
         what = "that nearly all begin at the top left: they look like corners, read as a place"
         return f"{what} and a size", "box_format='xyxy' or 'yxyx'"
     return None
@@ -102,14 +103,14 @@ def refuse_labels(rows: Rows, info: DetectorInfo, first_label: int) -> None:
         )
 
 
-def _strongest(rows: Rows, min_score: float) -> Tensor:
-    """Finite boxes with at least half of the best score."""
+def _reported(rows: Rows, min_score: float) -> tuple[Tensor, Tensor]:
+    """Finite boxes that reach the lowest score, and their scores, best first."""
     boxes, scores = rows.boxes, rows.scores
     usable = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores)
     usable &= (scores >= min_score) & (scores > 0)
     boxes, scores = boxes[usable], scores[usable]
     order = scores.argsort(descending=True, stable=True)
-    return boxes[order[scores[order] >= _STRONG * scores.max()]] if len(scores) else boxes
+    return boxes[order], scores[order]
 
 
 def _most(flags: Tensor) -> bool:
