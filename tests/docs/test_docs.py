@@ -21,6 +21,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -98,6 +99,8 @@ def bring_what_the_reader_has(page: Path, folder: Path) -> None:
     """Files that a page takes for granted."""
     if page.stem == "onnx":
         (folder / "model.onnx").write_bytes(small_onnx_model())
+        (folder / "two-outputs.onnx").write_bytes(onnx_model_of_two_outputs())
+        (folder / "yolox_faces.onnx").write_bytes(raw_yolox_model())
         Image.new("RGB", (90, 60), "grey").save(folder / "painting.png")
     if page.stem == "face-detectors":
         from chiaroscuro.data.samples import sample_painting
@@ -128,6 +131,43 @@ def small_onnx_model() -> bytes:
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 96])],
         [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 5, 8])],
         [numpy_helper.from_array(table, "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def onnx_model_of_two_outputs() -> bytes:
+    """One box, centre and size in [0, 1], and its score."""
+    boxes = np.array([[[0.5, 0.5, 0.25, 0.5]]], dtype=np.float32)
+    return steady_onnx_model(where=boxes, how_sure=np.full((1, 1, 1), 0.8, dtype=np.float32))
+
+
+def raw_yolox_model() -> bytes:
+    """One box at 32, 16, 64, 48 of 96 x 64 pixels, as offsets from its cell of 8 pixels."""
+    table = np.zeros((1, 126, 6), dtype=np.float32)
+    table[0, 4 * 12 + 6] = (0, 0, np.log(4), np.log(4), 1, 0.9)
+    return steady_onnx_model(output=table)
+
+
+def steady_onnx_model(**outputs: npt.NDArray[np.float32]) -> bytes:
+    """The same outputs for every picture."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["brightness"], keepdims=0),
+        helper.make_node("Sub", ["brightness", "brightness"], ["nothing"]),
+        *(helper.make_node("Add", [f"{name} here", "nothing"], [name]) for name in outputs),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "steady",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 96])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
+            for name, value in outputs.items()
+        ],
+        [numpy_helper.from_array(value, f"{name} here") for name, value in outputs.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     content: bytes = model.SerializeToString()
