@@ -95,9 +95,9 @@ def picture_size(source: ImageSource) -> PictureSize:
         ImageError: if there is no such file, or it is empty or no picture.
     """
     with _opened(source) as (stream, name):
-        picture = _identify(stream, name, sys.maxsize)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # reading the picture says it again
+            picture = _identify(stream, name, sys.maxsize)
             orientation = _orientation(picture, name)
         width, height = picture.size
         if picture.format == "TIFF":  # whose size Pillow gives upright, unlike that of others
