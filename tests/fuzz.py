@@ -720,7 +720,7 @@ class Fuzz:
 def main() -> int:
     """Run cases and print those that fail; their number, at most 100."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=700)
+    parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--readers", nargs="*", default=list(READERS), choices=list(READERS))

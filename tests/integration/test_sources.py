@@ -352,3 +352,15 @@ def test_a_closed_stdout_ends_with_a_sentence_and_a_gone_reader_without(folder: 
     status, said = ended("detect", "a.png", "-d", "seen:find", stdout=writer)
     os.close(writer)
     assert (status, said) == (1, "")
+
+
+@FULL
+def test_a_full_stderr_stops_nothing(folder: Path) -> None:
+    paint("a.png")
+    with Path("/dev/full").open("w") as full:
+        running = process(
+            "explain", "a.png", *FIND, "-o", "out", stdout=subprocess.PIPE, stderr=full
+        )
+        printed, _ = running.communicate()
+    assert running.returncode == 0
+    assert "a.png  1 targets" in printed

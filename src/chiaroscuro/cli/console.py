@@ -1,13 +1,15 @@
 """What every command shares: options, notes on stderr, progress, errors as exit status."""
 
+import io
 import json
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -23,7 +25,33 @@ if TYPE_CHECKING:
 NOTES_SHOWN = 5
 _OUR_FOLDER = str(Path(__file__).parents[1])
 
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Stderr(io.TextIOBase):
+    """stderr as it is at the moment; what it does not take is lost, for the results matter more."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, AttributeError):  # full, or None where it is closed
+            self._given.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, AttributeError):
+            self._given.flush()
+
+    def isatty(self) -> bool:
+        return self._given is not None and bool(self._given.isatty())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._given, "encoding", None) or "utf-8"
+
+    @property
+    def _given(self) -> Any:
+        """The stream itself, not what a progress bar of Rich puts before it meanwhile."""
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
+
+notes = Console(file=cast("IO[str]", _Stderr()), highlight=False, soft_wrap=True)
 
 PICTURES = Annotated[
     list[str],
@@ -92,8 +120,7 @@ AS_JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.
 
 def note(text: str) -> None:
     """A sentence for the person, on stderr."""
-    with suppress(OSError):  # of a stderr that cannot be written; the results matter more
-        notes.print(text, markup=False)
+    notes.print(text, markup=False)
 
 
 def print_json(value: Any) -> None:
@@ -159,8 +186,7 @@ def _warnings_as_notes() -> Iterator[None]:
 
 def report(error: Exception) -> None:
     """An error as one line on stderr."""
-    with suppress(OSError):
-        notes.print(f"[bold red]error[/] {_escaped(str(error))}")
+    notes.print(f"[bold red]error[/] {_escaped(str(error))}")
 
 
 def open_detector(name: str, options: Mapping[str, Any], device: str) -> "Detector":
