@@ -77,7 +77,7 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: object, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
-        self.near = _near(name, known)
+        self.near = _near(name, known) if isinstance(name, str) else []
         meant = f" (did you mean {' or '.join(map(repr, self.near))}?)" if self.near else ""
         super().__init__(f"unknown {kind} {name!r}{meant}; known: {', '.join(sorted(known))}")
 
