@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import chiaroscuro as cs
 from chiaroscuro.data.samples import met_faces
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import Differentiable
