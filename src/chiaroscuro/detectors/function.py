@@ -112,14 +112,15 @@ class FunctionDetector:
             raise DetectorOutputError(f"detector {self.info.name}: {error}") from error
 
     def _proposals(self, found: "Reported") -> Proposals:
-        name = self.info.name
+        name, labels = self.info.name, found.labels
+        if labels is not None and torch.equal(labels, labels.round()):  # else refused below
+            check_labels(labels, self.info)
         try:
             proposals = found.proposals or drop_unusable(name, *found[:3])
         except DetectorOutputError:
             raise
         except ChiaroscuroError as error:
             raise DetectorOutputError(f"detector {name}: {error}") from error
-        check_labels(proposals, self.info)
         if self.info.min_score > 0 and len(proposals):
             proposals = proposals[proposals.scores >= self.info.min_score]
         return proposals

@@ -180,19 +180,19 @@ def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
             raise DetectorOutputError(
                 f"detector {name}: wanted Proposals for every image, got {type(result).__name__}"
             )
-        check_labels(result, detector.info)
+        check_labels(result.labels, detector.info)
     return list(results)
 
 
-def check_labels(proposals: Proposals, info: DetectorInfo) -> None:
-    """Hold labels to be numbers of class names.
+def check_labels(labels: Tensor, info: DetectorInfo) -> None:
+    """Hold labels, whole numbers ``n``, to be numbers of class names.
 
     Raises:
         DetectorOutputError: if one has no name.
     """
-    if not len(proposals):
+    if not len(labels):
         return
-    lowest, highest = int(proposals.labels.min()), int(proposals.labels.max())
+    lowest, highest = int(labels.min()), int(labels.max())
     n_names = len(info.class_names)
     if lowest >= 0 and highest < n_names:
         return

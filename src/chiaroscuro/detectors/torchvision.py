@@ -268,7 +268,7 @@ class TorchvisionDetector:
             result["scores"][kept].float(),
             labels[kept],
         )
-        check_labels(proposals, self.info)
+        check_labels(proposals.labels, self.info)
         return proposals
 
 
