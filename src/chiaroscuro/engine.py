@@ -4,6 +4,7 @@ Streaming: masks are made on the detector's device a batch at a time and thrown 
 not grow with their number.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -130,12 +131,14 @@ def detect_each(
 def detect_whole(detector: Detector, image: Tensor) -> Proposals:
     """All that the detector reports in a whole picture, on the CPU.
 
+    Boxes without area, and boxes wholly outside the picture, are left out; a warning counts them.
+
     Raises:
         DetectorFailedError: if it raised.
         DetectorOutputError: if it returned something else than detections.
     """
     try:
-        return checked_detect(detector, image[None])[0].to("cpu")
+        found = checked_detect(detector, image[None])[0].to("cpu")
     except ChiaroscuroError:
         raise
     except Exception as error:
@@ -143,6 +146,15 @@ def detect_whole(detector: Detector, image: Tensor) -> Proposals:
             f"detector {detector.info.name} failed on the whole picture: "
             f"{type(error).__name__}: {error}"
         ) from error
+    usable = found.within(*image.shape[1:])
+    if len(usable) < len(found):
+        warnings.warn(
+            f"detector {detector.info.name}: left out {len(found) - len(usable)} of {len(found)} "
+            "detections without area or wholly outside the picture",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return usable
 
 
 def _detected(detector: Detector, images: Tensor) -> list[Proposals]:

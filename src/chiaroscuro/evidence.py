@@ -573,8 +573,7 @@ def find_targets(
     image: Tensor, detector: Detector, score: float = FOUND_SCORE
 ) -> tuple[Target, ...]:
     """What the detector finds in the whole picture with at least that score, best first."""
-    found = find(image, detector, score)
-    return tuple(target for target in as_targets(found) if _overlaps(target, *image.shape[1:]))
+    return as_targets(find(image, detector, score))
 
 
 def _expected_masks(n_masks: int, reached: float, wanted: float) -> int:
@@ -726,11 +725,6 @@ def _key(target: Target) -> tuple[Any, ...]:
 
 def _stack(maps: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:
     return torch.stack(list(maps)) if maps else torch.zeros(empty, dtype=torch.float32)
-
-
-def _overlaps(target: Target, height: int, width: int) -> bool:
-    x1, y1, x2, y2 = target.box.tolist()
-    return bool(x1 < width and y1 < height and x2 > 0 and y2 > 0)
 
 
 def _versions() -> dict[str, str]:

@@ -138,6 +138,12 @@ class Proposals:
             return self
         return self[torch.argsort(self.scores, descending=True, stable=True)[:n]]
 
+    def within(self, height: int, width: int) -> "Proposals":
+        """The proposals that have an area, some of it inside a picture of that size."""
+        x1, y1, x2, y2 = self.boxes.unbind(dim=1)
+        inside = (x2 > x1) & (y2 > y1) & (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
+        return self if bool(inside.all()) else self[inside]
+
     def to(self, device: torch.device | str) -> "Proposals":
         """The same proposals on another device."""
         if self.boxes.device == torch.device(device):

@@ -192,3 +192,14 @@ def test_a_folder_that_cannot_be_read_is_told(
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(AnnotationError, match="cannot be searched for pictures: Permission denied"):
         open_data_set(tmp_path)
+
+
+def test_pictures_given_without_the_labels_beside_them_are_studied_with_a_note(
+    tmp_path: Path,
+) -> None:
+    picture(tmp_path / "train" / "images" / "a.png")
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "labels" / "a.txt").write_text("0 .5 .5 .2 .2\n")
+    data = open_data_set(tmp_path / "train" / "images")
+    assert data.annotations is None
+    assert "train/labels" in data.notes[0]

@@ -259,8 +259,16 @@ def _without_annotations(spec: str | Path) -> DataSet:
                 + ", ".join(sorted(picture_suffixes()))
             )
     names = _names([_within(path, picture) for picture in pictures])
+    beside = yolo.labels_beside(path)
+    notes = []
+    if beside is not None:
+        notes.append(
+            f"{path}: studied without annotations; the label files in {beside} are read where the "
+            f"data set is given as {beside.parent} or its data.yaml"
+        )
     return DataSet(
         source=str(spec),
+        notes=tuple(notes),
         class_names=(),
         entries=tuple(
             Entry(name=name, path=picture) for name, picture in zip(names, pictures, strict=True)

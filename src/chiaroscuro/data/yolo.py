@@ -94,6 +94,13 @@ def label_folders(folder: Path) -> list[Path]:
     return [*_called(folder, "labels"), *_called(folder, "Labels"), *_of_cvat(folder)]
 
 
+def labels_beside(images: Path) -> Path | None:
+    """The folder of label files beside a folder of pictures, None where there is none."""
+    labels = _PICTURES_TO_LABELS.get(images.absolute().name)
+    folder = None if labels is None else images.absolute().parent / labels
+    return folder if folder is not None and folder.is_dir() else None
+
+
 def label_files(folder: Path) -> list[Path]:
     """The text files in such folders, in the order of their paths."""
     return sorted(
