@@ -46,7 +46,12 @@ from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
 from chiaroscuro.detectors.retinaface import RetinaFaceNetwork, save_checkpoint
 from chiaroscuro.errors import ChiaroscuroError
-from chiaroscuro.results import SavedResult, explained_detector, saved_results
+from chiaroscuro.results import (
+    SavedResult,
+    explained_detector,
+    explained_picture,
+    saved_results,
+)
 from chiaroscuro.study.compare import compare
 from chiaroscuro.study.examine import StudySettings
 from chiaroscuro.study.export import coco_results
@@ -408,8 +413,8 @@ def read_result(folder: Path) -> None:
     saved = SavedResult.load(place)
     saved.evidence()
     saved.image()
-    named = [saved.file_name, saved.detector]
-    named += [saved.caption(index) for index in range(len(saved.explanation))]
+    explained_picture(place).file_name.encode(errors="surrogateescape")
+    named = [saved.detector, *map(saved.caption, range(len(saved.explanation)))]
     " ".join(named).encode()
 
 

@@ -74,6 +74,17 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def path_text(name: str, value: Any) -> str:
+    """A path or address: text, with bytes that are no UTF-8 as Python has them in file names."""
+    if not isinstance(value, str):
+        raise _refused(name, "a path", value)
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise _refused(name, "a path without lone surrogates", ascii(value)) from error
+    return value
+
+
 def flag(name: str, value: Any) -> bool:
     """True or false."""
     if not isinstance(value, (bool, np.bool_)):

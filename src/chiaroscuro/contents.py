@@ -17,6 +17,7 @@ from chiaroscuro.checks import (
     maybe,
     number,
     one_of,
+    path_text,
     record,
     shown,
     text,
@@ -149,7 +150,7 @@ _SETTINGS: dict[str, Check] = {
     "image_sha256": text,
     "versions": mapping(text),
 }
-_PICTURE = record({"source": text, "width": SIDE, "height": SIDE, "scale": number(1e-6, 1)})
+_PICTURE = record({"source": path_text, "width": SIDE, "height": SIDE, "scale": number(1e-6, 1)})
 _TARGET = record(
     {
         "box": _box,
@@ -231,7 +232,9 @@ _STUDIED_PICTURE = _made_by_a_command(
             "about": record({}, {"title": maybe(either(number(), text))}),
             "study": many(_STUDIED),
             "detections": many(record({"box": _box, "score": SCORE, "label": LABEL})),
-            "truth": maybe(many(record({"box": _box, "label": LABEL, "ignore": flag}))),
+            "truth": maybe(
+                many(record({"box": _box, "label": LABEL, "ignore": flag}, {"crowd": flag}))
+            ),
         }
     )
 )
@@ -254,7 +257,7 @@ def STUDIED_PICTURE(name: str, value: Any) -> Any:  # noqa: N802  (a table like 
     return manifest
 
 
-FAILED = record({"reason": text}, {"picture": text})
+FAILED = record({"reason": text}, {"picture": path_text})
 
 RUN = record(
     {
@@ -262,13 +265,14 @@ RUN = record(
         "detector": record({"name": text, "detector": text, "options": mapping()}),
         "data": record(
             {
-                "source": text,
+                "source": path_text,
                 "marked": flag,
                 "classes": many(record({"label": LABEL, "name": text, "id": anything})),
                 "pictures": mapping(text, key=folder_name),
-                "missing": many(text),
+                "missing": many(path_text),
                 "notes": many(text),
-            }
+            },
+            {"class_map": mapping(text)},
         ),
         "settings": record(
             {
