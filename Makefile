@@ -40,6 +40,11 @@ $(VENV)/ready-for-demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/ready-for-test: pyproject.toml | $(VENV)/bin/python
 	$(PIP_INSTALL) -e '.[all,ultralytics,docs,test]'
+# Face detectors of others, for tests: MTCNN pins an old torch that it does not need; dlib's wheel is
+# not built for every machine.
+	$(PIP_INSTALL) --no-deps facenet-pytorch==2.6.0
+	@$(PIP_INSTALL) --no-deps --only-binary :all: dlib-bin==20.0.1.post1 || \
+		echo "no wheel of dlib for this machine: its tests will be skipped"
 # Ultralytics imports OpenCV, whose desktop build wants libGL, which a bare machine lacks.
 	$(BIN)/python -m pip uninstall --quiet --yes opencv-python
 	$(PIP_INSTALL) --force-reinstall --no-deps opencv-python-headless

@@ -287,7 +287,7 @@ def averages(of: Sequence[AverageMap]) -> Figure:
     made = [("average face", draw.pixels(of[0].face.clamp(0, 1)))]
     for name, one in zip(NAMES, of, strict=True):
         scaled = one.saliency / top
-        made.append((f"{name}, {one.n_targets} faces", draw.overlay(grey, scaled, opacity=1.0)))
+        made.append((f"{name}, {one.n_targets} faces", draw.overlay(grey, scaled)))
     edge = side * MARGIN / (1 + 2 * MARGIN)
     for axes, (title, pixels) in zip(figure.subplots(1, 3), made, strict=True):
         axes.imshow(pixels)

@@ -22,12 +22,24 @@ def iou(first: Float[Tensor, "n 4"], second: Float[Tensor, "m 4"]) -> Float[Tens
     There is no smoothing term: two equal boxes score exactly 1 whatever their size. Where the union
     is empty the value is 0.
     """
+    shared = intersection(first, second)
+    union = area(first)[:, None] + area(second)[None, :] - shared
+    return torch.where(union > 0, shared / union.clamp(min=1e-30), union.new_zeros(()))
+
+
+def intersection(first: Float[Tensor, "n 4"], second: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """Area that every pair of boxes shares, in square pixels."""
     low = torch.maximum(first[:, None, :2], second[None, :, :2])
     high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
     extent = (high - low).clamp(min=0)
-    intersection = extent[..., 0] * extent[..., 1]
-    union = area(first)[:, None] + area(second)[None, :] - intersection
-    return torch.where(union > 0, intersection / union.clamp(min=1e-30), union.new_zeros(()))
+    return extent[..., 0] * extent[..., 1]
+
+
+def share_inside(first: Float[Tensor, "n 4"], second: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """Share of each first box's area that lies in each second one, in [0, 1]; 0 without area."""
+    own = area(first)[:, None]
+    shared = intersection(first, second)
+    return torch.where(own > 0, shared / own.clamp(min=1e-30), shared.new_zeros(()))
 
 
 def distance_map(box: Float[Tensor, "4"], height: int, width: int) -> Float[Tensor, "height width"]:

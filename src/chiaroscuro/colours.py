@@ -1,13 +1,13 @@
 """From values to colours: the only place where a map is scaled.
 
-The scale in use is ``signed``: blue for evidence against, vermilion for evidence in favour, zero in the
-middle, so that a colour never means the other sign. Both colours keep one lightness, and the opacity,
-not the colour, says how much: from clear at zero to strong at the largest value that stands out from
-its standard error. Values that do not stand out are clear. The two hues are told apart with every
-common form of colour blindness (Okabe and Ito, 2008).
+The scale in use is ``signed``: blue for evidence against, vermilion for evidence in favour, zero in
+the middle, so that a colour never means the other sign. Both colours are of one lightness, and the
+opacity, not the colour, says how much: from clear at zero to strong at the largest value that
+stands out from its standard error. Values that do not stand out are clear. The two hues are told
+apart with every common form of colour blindness (Okabe and Ito, 2008).
 
-``paper`` is the blue to red of Bengamra et al. 2023, and any colour map of matplotlib may be named. Their
-colours are full, and zero is marked on the legend.
+``paper`` is the blue to red of Bengamra et al. 2023, and any colour map of matplotlib may be named.
+Their colours are full, and zero is marked on the legend.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from typing import Literal
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-import torch
 from jaxtyping import Float
 from matplotlib.colors import Colormap, ListedColormap
 from torch import Tensor
@@ -68,8 +67,8 @@ class Scale:
         """The scale of a map.
 
         Zero is on every scale; on ``signed`` and diverging colour maps it is in the middle. On any
-        other the high end is the highest value, and the low end reaches no further below zero than a
-        quarter of it. The ends are those of the values that stand out, where any do.
+        other the high end is the highest value, and the low end reaches no further below zero than
+        a quarter of it. The ends are those of the values that stand out, where any do.
 
         Args:
             values: of the map, raw.

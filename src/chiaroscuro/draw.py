@@ -1,11 +1,12 @@
 """Maps over their pictures, and figures with boxes, titles and legends.
 
-What a colour means is decided in ``colours``. Figures are drawn with matplotlib's object interface, so nothing global changes and no display is
-needed.
+What a colour means is decided in ``colours``. Figures are drawn with matplotlib's object interface,
+so nothing global changes and no display is needed.
 """
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float32
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -24,8 +24,11 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from chiaroscuro import boxes, bundle
+from chiaroscuro.bundle import printable
 from chiaroscuro.colours import SIGNED, SUPPORTED, Scale, check_colours, greyed, laid_over
 from chiaroscuro.errors import UnknownNameError
+from chiaroscuro.evidence import usable_image
+from chiaroscuro.metrics.maps import usable_map
 from chiaroscuro.records import Explanation, Proposals, Target
 
 TARGET_COLOUR = "#39ff14"
@@ -56,8 +59,8 @@ class Look:
     """How figures look.
 
     Attributes:
-        colours: ``"signed"`` (blue against, vermilion in favour), ``"paper"`` (the seed paper's blue
-            to red), or a colour map of matplotlib.
+        colours: ``"signed"`` (blue against, vermilion in favour), ``"paper"`` (the seed paper's
+            blue to red), or a colour map of matplotlib.
         ground: ``"dark"``, or ``"light"`` for papers.
         contours: lines at a quarter, half and three quarters of the scale in place of colours, for
             print: solid in favour, dashed against.
@@ -77,21 +80,21 @@ class Look:
 
 
 def overlay(
-    image: Tensor,
-    saliency: Float32[Tensor, "height width"],
-    standard_error: Float32[Tensor, "height width"] | None = None,
+    image: Any,
+    saliency: Any,
+    standard_error: Any = None,
     colours: str = SIGNED,
     *,
     scale: Scale | None = None,
 ) -> npt.NDArray[np.uint8]:
     """A map in colour over its picture, which is shown in grey.
 
-    A dark picture is lifted first, so that its forms stay readable under the colours. Values that do
-    not stand out from their standard error are clear.
+    A dark picture is lifted first, so that its forms stay readable under the colours. Values that
+    do not stand out from their standard error are clear.
 
     Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1].
-        saliency: raw values.
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
+        saliency: ``height width``, raw values: a tensor, a NumPy array or lists.
         standard_error: of the values; None, or 0 everywhere, for a method that knows none.
         colours: as of ``Look``.
         scale: in place of the map's own.
@@ -101,15 +104,20 @@ def overlay(
 
     Raises:
         UnknownNameError: on colours that matplotlib does not have.
+        InputError: on a map of another size than the picture.
     """
-    scale = scale or Scale.of(saliency, standard_error, colours)
+    image = usable_image(image)
+    size = (image.shape[1], image.shape[2])
+    saliency = usable_map(saliency, size)
+    errors = None if standard_error is None else usable_map(standard_error, size)
+    scale = scale or Scale.of(saliency, errors, colours)
     ground = greyed(_lifted(_pixels(image)))
-    blend = laid_over(ground, scale.of_map(saliency, standard_error))
+    blend = laid_over(ground, scale.of_map(saliency, errors))
     return (blend.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def target_figure(
-    image: Tensor,
+    image: Any,
     result: Explanation,
     index: int,
     proposals: Proposals | None = None,
@@ -117,6 +125,7 @@ def target_figure(
     captions: Sequence[str] = (),
 ) -> Figure:
     """One target's map over the picture, with the boxes and a colour bar of the real values."""
+    image = usable_image(image)
     height, width = image.shape[1:]
     figure, (axes,) = _figure(1, 1, height / width, look)
     _draw_map(axes, image, result, index, proposals, look)
@@ -126,7 +135,7 @@ def target_figure(
 
 
 def contact_sheet(
-    image: Tensor,
+    image: Any,
     result: Explanation,
     proposals: Proposals | None = None,
     heading: str = "",
@@ -134,13 +143,21 @@ def contact_sheet(
     captions: Sequence[str] = (),
 ) -> Figure:
     """The picture with every box, then every target's map, on one sheet."""
+    image = usable_image(image)
     height, width = image.shape[1:]
     n_panels = 1 + len(result)
     columns = min(n_panels, 4 if height > width else 3)
     rows = math.ceil(n_panels / columns)
     figure, panels = _figure(rows, columns, height / width, look, heading=bool(heading))
     if heading:
-        figure.suptitle(heading, color=GROUNDS[look.ground].ink, fontsize=13, x=0.01, ha="left")
+        figure.suptitle(
+            printable(heading),
+            color=GROUNDS[look.ground].ink,
+            fontsize=13,
+            x=0.01,
+            ha="left",
+            parse_math=False,
+        )
     first = panels[0]
     first.imshow(_pixels(image))
     _draw_proposals(first, proposals, result.targets)
@@ -162,7 +179,9 @@ def contact_sheet(
 def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
     """Write a PNG, whole or not at all."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
     bundle.write_atomically(path, lambda file: file.write(stream.getvalue()))
     return path
 
@@ -203,15 +222,18 @@ def _draw_map(
         axes.imshow(overlay(image, saliency, error, scale=scale))
     _draw_proposals(axes, proposals, [target])
     _draw_box(axes, target)
-    _draw_legend(axes, scale, look)
+    if not look.contours:
+        _draw_legend(axes, scale, look)
 
 
 def _draw_contours(axes: Axes, scale: Scale, saliency: Tensor, error: Tensor) -> None:
     most = max(scale.high, -scale.low)
     levels = [share * most for share in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)]
     shown = np.where(scale.of_map(saliency, error)[..., 3] > 0, saliency.numpy(), 0.0)
-    for style in ({"colors": "black", "linewidths": 2.4}, {"colors": "white", "linewidths": 1.0}):
-        axes.contour(shown, levels=levels, **style)  # negative levels are dashed
+    for colour, width in (("black", 2.4), ("white", 1.0)):
+        lines = axes.contour(shown, levels=levels, colors=colour, linewidths=width)
+        lines.set_linestyle(["dashed" if level < 0 else "solid" for level in levels])
+    axes.clabel(lines, fontsize=6, fmt="%.2g")
 
 
 def _draw_legend(axes: Axes, scale: Scale, look: Look) -> None:
@@ -246,7 +268,9 @@ def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
 
 
 def _entitle(axes: Axes, title: str, look: Look) -> None:
-    axes.set_title(title, color=GROUNDS[look.ground].ink, fontsize=10, loc="left")
+    """Names of files and captions as they are: no formulas between dollar signs."""
+    ink = GROUNDS[look.ground].ink
+    axes.set_title(printable(title), color=ink, fontsize=10, loc="left", parse_math=False)
 
 
 def _draw_box(axes: Axes, target: Target, label: str = "") -> None:
@@ -294,14 +318,13 @@ def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
     method = result.settings.get("method", "drise")
     if method != "drise":
         named += f", {method}"
-    if bool(result.fidelity[index].isnan()):
-        return named
-    fidelity = math.floor(100 * float(result.fidelity[index])) / 100  # .997 is not 1.00
-    return f"{named}, fidelity {fidelity:.2f}"
+    fidelity = result.fidelity_text(index)
+    return f"{named}, {fidelity}" if fidelity else named
 
 
-def pixels(image: Tensor) -> npt.NDArray[np.uint8]:
-    """A picture ``3 height width``, uint8 or float32 in [0, 1], as uint8 ``height width 3``."""
+def pixels(image: Any) -> npt.NDArray[np.uint8]:
+    """A picture, in any form that ``cs.explain`` takes, as uint8 ``height width 3``."""
+    image = usable_image(image)
     levels = image if image.dtype == torch.uint8 else (image * 255).round().byte()
     array: npt.NDArray[np.uint8] = np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
     return array

@@ -4,19 +4,22 @@ Streaming: masks are made on the detector's device a batch at a time and thrown 
 not grow with their number.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from chiaroscuro import contents
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 from chiaroscuro.errors import ChiaroscuroError, DetectorError, DetectorFailedError
 from chiaroscuro.masks import Masks, fill_image, hide
-from chiaroscuro.records import Proposals
+from chiaroscuro.records import Proposals, Target
+from chiaroscuro.similarity import similarity
 
-MAX_PROPOSALS = 300  # a mask; the best are kept
+MAX_PROPOSALS = 300  # per mask; the best are kept, and those most like the targets
 _PIXELS_A_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -34,8 +37,12 @@ def observe_masks(
     start: int,
     stop: int,
     batch_size: int | None = None,
+    targets: Sequence[Target] = (),
 ) -> Iterator[list[Proposals]]:
     """Run the detector on the picture under masks ``start`` to ``stop - 1``.
+
+    Of more than ``MAX_PROPOSALS`` under one mask the best by score are kept, and for every target
+    the one most similar to it: its weight is then that of all proposals.
 
     When memory runs out the batch is halved and tried again.
 
@@ -46,13 +53,16 @@ def observe_masks(
         start: first mask.
         stop: one past the last mask.
         batch_size: pictures a detector call; chosen from the picture's size when not given.
+        targets: whose best proposals are never dropped.
 
     Yields:
         The proposals of one batch, one entry a mask, on the CPU, in mask order.
 
     Raises:
+        DetectorFailedError: if the detector raised.
         DetectorError: if one picture alone does not fit in memory, or the detector broke its
-            promise; whatever else the detector raises passes through.
+            promise.
+        ImageError: if the design's fill is of another size than the picture.
     """
     device = torch.device(detector.info.device)
     image = image.to(device)
@@ -62,12 +72,23 @@ def observe_masks(
         end = min(start + size, stop)
         try:
             hidden = hide(image, masks.render(start, end, device), fill)
-            found = checked_detect(detector, hidden)
-        except (RuntimeError, MemoryError) as error:
+            found = _detected(detector, hidden)
+        except Exception as error:  # out of memory, by any name; all else is raised again
             size = _smaller(size, error, detector, image)
             continue
-        yield [proposals.best(MAX_PROPOSALS).to("cpu") for proposals in found]
+        yield [_thinned(proposals, targets).to("cpu") for proposals in found]
         start = end
+
+
+def _thinned(proposals: Proposals, targets: Sequence[Target]) -> Proposals:
+    """The best by score, best first, and for every target the one most similar to it."""
+    if len(proposals) <= MAX_PROPOSALS:
+        return proposals
+    best = torch.argsort(proposals.scores, descending=True, stable=True)[:MAX_PROPOSALS]
+    if not targets:
+        return proposals[best]
+    alike = torch.unique(similarity(targets, proposals).argmax(dim=1))
+    return proposals[torch.cat([best, alike[~torch.isin(alike, best)]])]
 
 
 def detect_each(
@@ -92,24 +113,68 @@ def detect_each(
         DetectorError: if one picture alone does not fit in memory, or the detector broke its
             promise.
     """
+    batch_size = contents.N_MASKS("batch_size", batch_size)
     device = torch.device(detector.info.device)
     while batch := list(islice(pictures, batch_size)):
         while batch:
             images = torch.stack(batch[:batch_size]).to(device)
             try:
-                found = checked_detect(detector, images)
-            except ChiaroscuroError:
-                raise
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise DetectorFailedError(
-                        f"detector {detector.info.name} failed: {type(error).__name__}: {error}"
-                    ) from error
+                found = _detected(detector, images)
+            except Exception as error:  # out of memory, by any name; all else is raised again
                 batch_size = _smaller(batch_size, error, detector, images)
                 continue
             batch = batch[batch_size:]
             for proposals in found:
                 yield proposals.to("cpu")
+
+
+def detect_whole(detector: Detector, image: Tensor) -> Proposals:
+    """All that the detector reports in a whole picture, on the CPU.
+
+    Boxes without area, and boxes wholly outside the picture, are left out; a warning counts them.
+
+    Raises:
+        DetectorFailedError: if it raised.
+        DetectorOutputError: if it returned something else than detections.
+    """
+    try:
+        found = checked_detect(detector, image[None])[0].to("cpu")
+    except ChiaroscuroError:
+        raise
+    except Exception as error:
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed on the whole picture: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    usable = found.within(*image.shape[1:])
+    if len(usable) < len(found):
+        warnings.warn(
+            f"detector {detector.info.name}: left out {len(found) - len(usable)} of {len(found)} "
+            "detections without area or wholly outside the picture",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return usable
+
+
+def _detected(detector: Detector, images: Tensor) -> list[Proposals]:
+    """What the detector reports; whatever it raises is its failure, except running out of memory.
+
+    Raises:
+        DetectorFailedError: if it raised, with what it raised as the cause.
+        DetectorError: if it broke its promise.
+        Exception: as it was raised, if memory ran out.
+    """
+    try:
+        return checked_detect(detector, images)
+    except DetectorError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def default_batch_size(height: int, width: int, device: torch.device) -> int:

@@ -17,14 +17,15 @@
     │   └── DivergedError             a loss or its gradient became NaN or infinite
     ├── CheckpointError               weights that cannot be loaded, safely or at all
     └── DetectorError                 a detector broke its promise
-        ├── DetectorOutputError       it returned something that is no detection
-        └── DetectorFailedError       it raised while being observed; keeps the evidence
+        └── DetectorFailedError       it failed; keeps the evidence observed so far
+            └── DetectorOutputError   it returned something that is no detection
 
     ObservationInterrupted (KeyboardInterrupt)  Ctrl-C during ``observe``; keeps the evidence
 
-Messages have one form: what was wanted, what came, how to mend it.
+Messages have one form: what was wanted, what came, how to fix it.
 """
 
+import difflib
 import math
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,33 @@ class UndefinedMetricError(InputError):
 
 
 class UnknownNameError(InputError):
-    """No detector, estimator or fill of that name; the message lists the names there are."""
+    """No detector, estimator or fill of that name; the message lists the names there are.
 
-    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+    Attributes:
+        kind: what was asked for.
+        name: that does not exist.
+        known: those that do.
+        near: of these, the ones that may have been meant, nearest first.
+    """
+
+    def __init__(self, kind: str, name: object, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
-        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+        self.near = _near(name, known) if isinstance(name, str) else []
+        meant = f" (did you mean {' or '.join(map(repr, self.near))}?)" if self.near else ""
+        super().__init__(f"unknown {kind} {name!r}{meant}; known: {', '.join(sorted(known))}")
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    """Names that differ by a slip of the hand, by case, or by a separator."""
+    by_sound: dict[str, str] = {}
+    for candidate in known:
+        by_sound.setdefault(_sound(candidate), candidate)
+    found = difflib.get_close_matches(_sound(name), list(by_sound), n=3, cutoff=0.75)
+    return [by_sound[sound] for sound in found]
+
+
+def _sound(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
 
 
 class UnsupportedMethodError(InputError):
@@ -122,12 +145,8 @@ class DetectorError(ChiaroscuroError):
     """A detector broke the promise of its protocol."""
 
 
-class DetectorOutputError(DetectorError):
-    """A detector returned something that cannot be read as detections."""
-
-
 class DetectorFailedError(DetectorError):
-    """A detector raised while it was observed.
+    """A detector raised, or returned what cannot be used.
 
     Attributes:
         evidence: what was observed before, or None if nothing was; it can be explained,
@@ -137,6 +156,10 @@ class DetectorFailedError(DetectorError):
     def __init__(self, message: str, evidence: "Evidence | None" = None) -> None:
         self.evidence = evidence
         super().__init__(message)
+
+
+class DetectorOutputError(DetectorFailedError):
+    """A detector returned something that cannot be read as detections."""
 
 
 class ObservationInterrupted(KeyboardInterrupt):

@@ -35,11 +35,10 @@ from torch import Tensor
 from chiaroscuro import boxes
 from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.masks import Masks
-from chiaroscuro.records import Target
+from chiaroscuro.records import MIN_MASKS, Target
 from chiaroscuro.surrogate import OUTSIDE, Posterior, Surrogate, probability
 
 N_GROUPS = 12
-MIN_MASKS = 100
 MIN_ANSWERS = 10
 _DOUBT = 3.0  # log odds against there being anything to see in a sum, before a pass
 _JUDGED_POINTS = 32  # each way, where a map is judged over the whole picture
@@ -88,7 +87,7 @@ MEANINGS = {
 
 def check_name(estimator: str) -> None:
     """Raise UnknownNameError if there is no estimator of that name."""
-    if estimator not in MEANINGS:
+    if not isinstance(estimator, str) or estimator not in MEANINGS:
         raise UnknownNameError("estimator", estimator, list(MEANINGS))
 
 

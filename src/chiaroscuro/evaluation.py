@@ -17,10 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from chiaroscuro import bundle, metrics, plots, remaking
+from chiaroscuro import bundle, contents, metrics, plots, remaking
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import settle
 from chiaroscuro.data.annotations import Annotations
+from chiaroscuro.data.frame import Frame, place_all
+from chiaroscuro.data.reading import storable
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
 from chiaroscuro.errors import BundleError, InputError, UndefinedMetricError
@@ -30,8 +33,14 @@ from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.collection import protocol_of_sets
 from chiaroscuro.metrics.maps import ordered_map
 from chiaroscuro.metrics.protocols import protocol_named
-from chiaroscuro.records import Explanation, Target
-from chiaroscuro.results import SavedResult, explained_detector, saved_results
+from chiaroscuro.records import Explanation, Target, Truth
+from chiaroscuro.results import (
+    ExplainedPicture,
+    SavedResult,
+    explained_detector,
+    explained_picture,
+    saved_results,
+)
 
 _PARTS = ("scores", "curves", "stability", "randomisation", "costs", "left_out")
 MAP = "map"  # what the explanation's own map is called beside the baselines
@@ -51,6 +60,9 @@ class EvaluationSettings:
         methods: other methods whose maps of the same targets are made and scored beside.
         passes: of each of them for a picture's targets; its own default with ``"auto"``.
         batch_size: pictures a detector call.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     protocol: str = "chiaroscuro"
@@ -60,6 +72,9 @@ class EvaluationSettings:
     stability: bool = False
     randomisation: bool = False
     batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, {"passes": contents.masks_or_auto, "batch_size": contents.BATCH_SIZE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,13 +86,15 @@ class Evaluation:
         scores: one row for every picture, target and map.
         curves: one row a picture, target, map and direction.
         summary: by map and metric: ``n``, ``mean``, ``median``, ``low`` and ``high`` (quartiles)
-            and ``undefined``, how many have no value.
+            and ``undefined``. All maps are averaged over the same ``n`` targets, those for which
+            every map has a value; ``undefined`` is the number of targets left out.
         stability: one row a picture, target and changed choice.
         randomisation: one row a picture, target and stage.
         costs: one row a picture and method: passes and seconds, of all targets together, and
             ``pass_seconds``, what one pass of the detector alone took at that time.
         collection: the insertion and the deletion curve of the whole set, or none.
         left_out: pictures, targets and maps without figures, with the reason.
+        notes: what was left out of the annotations, or had to be decided, in sentences.
     """
 
     folder: AnyPath
@@ -89,6 +106,7 @@ class Evaluation:
     costs: list[dict[str, Any]]
     collection: tuple[metrics.CollectionCurve, ...]
     left_out: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_folder(
@@ -98,6 +116,7 @@ def evaluate_folder(
     out: AnyPath,
     *,
     annotations: Annotations | None = None,
+    frame: Frame | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Score every map under ``folder`` and write tables and figures to ``out``.
@@ -108,7 +127,8 @@ def evaluate_folder(
         settings: what is measured.
         out: gets ``scores.parquet``, ``curves.parquet``, ``curves.png`` and ``.svg``, with
             annotations ``collection.png`` and ``.svg``, and last ``evaluation.json``.
-        annotations: the marked boxes, for the curves of the whole set.
+        annotations: the annotated boxes, for the curves of the whole set.
+        frame: what they are drawn on, as for ``open_data_set``.
         progress: called with what is done, how much is done, and how much there is.
 
     Raises:
@@ -131,7 +151,7 @@ def evaluate_folder(
     if annotations:
         protocol_of_sets(protocol)
         labels = annotations.labels_for(detector.info.class_names)
-        if not any(bool((~p.truth.ignore).any()) for p in annotations.pictures):
+        if all(box.ignore for picture in annotations.pictures for box in picture.boxes):
             raise UndefinedMetricError(
                 f"{annotations.source}: no picture has a marked box that is to be scored"
             )
@@ -144,14 +164,16 @@ def evaluate_folder(
         parts.append(_evaluate_picture(path, name, detector, settings, out))
     gathered = {name: [row for part in parts for row in part[name]] for name in _PARTS}
     collection: tuple[metrics.CollectionCurve, ...] = ()
+    notes: list[str] = []
     if annotations:
+        marked, notes = _annotated(folders, annotations, labels, detector, frame)
         seen = iter(range(len(work), steps + 1))
 
         def mapped() -> Iterator[metrics.MappedPicture]:
             for path in folders:
                 if progress is not None:
                     progress(f"{path.name}, whole set", next(seen), steps)
-                picture = _mapped(path, annotations, labels)
+                picture = _mapped(path, marked[path])
                 if isinstance(picture, str):
                     gathered["left_out"].append({"picture": path.name, "reason": picture})
                 else:
@@ -165,11 +187,12 @@ def evaluate_folder(
         ]
     evaluation = Evaluation(
         folder=out,
-        summary=_summary(gathered["scores"]),
+        summary=_summary(gathered["scores"], gathered["left_out"]),
         collection=collection,
+        notes=tuple(notes),
         **gathered,
     )
-    _write(evaluation, settings, detector, folder)
+    _write(evaluation, settings, detector, folder, annotations)
     if progress is not None:
         progress("done", steps, steps)
     return evaluation
@@ -193,10 +216,10 @@ def _evaluate_picture(
     )
     if file.is_file():
         try:
-            earlier = bundle.read_json(file)
+            earlier = bundle.read_json(file, contents.EVALUATED_PICTURE)
         except BundleError:
             earlier = {}
-        if earlier.get("key") == key:
+        if earlier.get("key") == key and earlier["rows_sha256"] == _rows_sha256(earlier):
             return earlier
     part: dict[str, Any] = {"key": key, **{rows: [] for rows in _PARTS}}
     try:
@@ -220,8 +243,13 @@ def _evaluate_picture(
         part["left_out"].append(left_out)
         return part
     _score(part, name, saved, explained, evidence, detector, settings, baselines=baselines)
-    bundle.write_json(file, part)
+    bundle.write_json(file, {**part, "rows_sha256": _rows_sha256(part)})
     return part
+
+
+def _rows_sha256(part: Mapping[str, Any]) -> str:
+    rows = {name: part[name] for name in _PARTS}
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def _score(
@@ -423,15 +451,51 @@ def _correlations(agreement: metrics.Agreement | None) -> dict[str, float | None
     }
 
 
-def _mapped(
-    folder: AnyPath, annotations: Annotations, labels: Mapping[int, int]
-) -> metrics.MappedPicture | str:
-    """A picture of the set with its maps and marks, or why it has none."""
+def _annotated(
+    folders: Sequence[AnyPath],
+    annotations: Annotations,
+    labels: Mapping[int, int],
+    detector: Detector,
+    frame: Frame | None,
+) -> tuple[dict[AnyPath, Truth | str], list[str]]:
+    """Annotations of every result, in its pixels and with the detector's labels, or why none.
+
+    Returns:
+        Those, and what was left out or had to be decided, in sentences.
+    """
+    named = annotations.named()
+    marked: dict[AnyPath, Truth | str] = {}
+    matched: list[tuple[AnyPath, ExplainedPicture]] = []
+    for path in folders:
+        try:
+            explained = explained_picture(path)
+        except InputError as reason:
+            marked[path] = str(reason)
+            continue
+        if explained.file_name in named:
+            matched.append((path, explained))
+        else:
+            marked[path] = f"{annotations.source} has no picture {explained.file_name}"
+    placed, decisions = place_all(
+        [(named[explained.file_name], explained.size) for _, explained in matched], frame
+    )
+    for (path, explained), one in zip(matched, placed, strict=True):
+        marked[path] = one.refused or one.truth.relabelled(labels).scaled(explained.scale)
+    notes = [
+        *annotations.notes,
+        *decisions,
+        *(note for one in placed for note in one.notes),
+        *annotations.notes_on(labels, detector.info.class_names),
+    ]
+    return marked, list(map(storable, notes))
+
+
+def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str:
+    """A picture of the set with its maps and annotations, or why it has none."""
+    if isinstance(marked, str):
+        return marked
     try:
         saved = SavedResult.load(folder)
-        marked = annotations.named().get(saved.file_name)
-        if marked is None:
-            return f"{annotations.source} has no picture {saved.file_name}"
         if not len(saved.explanation):
             return "nothing was explained in it"
         return metrics.MappedPicture(
@@ -439,20 +503,48 @@ def _mapped(
             image=saved.evidence().image,
             targets=saved.explanation.targets,
             saliency=saved.explanation.saliency,
-            truth=saved.truth(marked, labels),
+            truth=marked,
         )
     except InputError as reason:
         return str(reason)
 
 
-def _summary(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for what in dict.fromkeys(row["map"] for row in scores):
-        rows = [row for row in scores if row["map"] == what]
-        summary[what] = {
-            name: _spread([row[name] for row in rows]) for name in METRICS if name in rows[0]
-        }
+def _summary(
+    scores: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Every metric of every map over the same targets: those for which all maps have a value."""
+    by_map: dict[str, dict[Any, Mapping[str, Any]]] = {}
+    for row in scores:
+        by_map.setdefault(row["map"], {})[_target(row)] = row
+    everyone = list(dict.fromkeys(map(_target, scores)))
+    everyone += {_target(one) for one in left_out if "target" in one} - set(everyone)
+    summary: dict[str, dict[str, dict[str, Any]]] = {what: {} for what in by_map}
+    for name in METRICS:
+        if not any(name in row for row in scores):
+            continue
+        paired = [
+            target
+            for target in everyone
+            if all(rows.get(target, {}).get(name) is not None for rows in by_map.values())
+        ]
+        for what, rows in by_map.items():
+            known = [rows[target][name] for target in paired]
+            nothing = [None] * (len(everyone) - len(paired))
+            summary[what][name] = _spread([*known, *nothing])
     return summary
+
+
+def _target(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["picture"], row["target"]
+
+
+def _paired(curves: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The curves of the targets that have one of every map."""
+    maps_of: dict[Any, set[str]] = {}
+    for row in curves:
+        maps_of.setdefault(_target(row), set()).add(row["map"])
+    maps = set().union(*maps_of.values())
+    return [row for row in curves if maps_of[_target(row)] == maps]
 
 
 def _spread(values: Sequence[float | int | None]) -> dict[str, Any]:
@@ -465,7 +557,11 @@ def _spread(values: Sequence[float | int | None]) -> dict[str, Any]:
 
 
 def _write(
-    evaluation: Evaluation, settings: EvaluationSettings, detector: Detector, folder: AnyPath
+    evaluation: Evaluation,
+    settings: EvaluationSettings,
+    detector: Detector,
+    folder: AnyPath,
+    annotations: Annotations | None,
 ) -> None:
     out = evaluation.folder
     protocol = protocol_named(settings.protocol)
@@ -485,8 +581,8 @@ def _write(
             bundle.write_atomically(file, partial(pq.write_table, pa.Table.from_pylist(rows)))
             files.append(file.name)
     figures = {}
-    if evaluation.curves:
-        figures["curves"] = plots.curves_figure(evaluation.curves, MAP, protocol.name)
+    if curves := _paired(evaluation.curves):
+        figures["curves"] = plots.curves_figure(curves, MAP, protocol.name)
     if evaluation.collection:
         figures["collection"] = plots.collection_figure(*evaluation.collection)
     for name, figure in figures.items():
@@ -505,6 +601,12 @@ def _write(
             "randomisation": _by(_of(MAP, evaluation.randomisation), "stage"),
             "methods": _methods(evaluation),
             "collection": [curve.describe() for curve in evaluation.collection],
+            "annotations": annotations
+            and {
+                "source": annotations.source,
+                "class_map": dict(annotations.class_map),
+                "notes": list(evaluation.notes),
+            },
             "left_out": evaluation.left_out,
             "files": files,
         },

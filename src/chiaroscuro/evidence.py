@@ -13,30 +13,43 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from chiaroscuro import bundle, estimators
+from chiaroscuro import bundle, checks, contents, estimators
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import function, instance, maybe
 from chiaroscuro.data.images import image_hash, read_image
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.detectors.protocol import as_unit_floats, checked_detect
-from chiaroscuro.engine import observe_masks
+from chiaroscuro.detectors.protocol import as_unit_floats
+from chiaroscuro.engine import MAX_PROPOSALS, detect_whole, observe_masks
 from chiaroscuro.errors import (
-    BundleError,
+    DetectorError,
     DetectorFailedError,
-    ImageError,
+    DetectorOutputError,
     InputError,
     ObservationInterrupted,
 )
-from chiaroscuro.masks import MaskDesign, Masks
-from chiaroscuro.records import Explanation, Proposals, Target, TargetsLike, as_targets
+from chiaroscuro.masks import DESIGN, MaskDesign, Masks
+from chiaroscuro.precision import single_precision
+from chiaroscuro.records import (
+    MIN_MASKS,
+    Explanation,
+    Proposals,
+    Target,
+    TargetsLike,
+    as_targets,
+)
 from chiaroscuro.similarity import mask_weights
 
 MAX_AUTO_MASKS = 5000
-FIRST_LOOK = 100
+FIRST_LOOK = MIN_MASKS
 FOUND_SCORE = 0.3
+WEAK_SCORE = 0.2  # a detector that reports nothing below it has a threshold of its own
+Kept = tuple[tuple[float, ...], int | None]
+"""A target as evidence remembers it: box and label."""
+
 _TRACES = 1e-3  # a mean weight that is next to nothing; faces barely seen have some .05
 _DRAWN_IN_ONE_GO = 512  # masks whose similarities are in memory at once
 
@@ -90,6 +103,9 @@ class Evidence:
         design: of the masks.
         detector: name of the detector that was observed.
         before_nms: whether these are its proposals before non-maximum suppression.
+        kept_for: boxes and labels of the targets whose most similar proposal is here under every
+            mask. It matters where the detector reported more than ``engine.MAX_PROPOSALS``, of
+            which the others are the best by score.
     """
 
     image: Tensor
@@ -103,9 +119,11 @@ class Evidence:
     design: MaskDesign = field(default_factory=MaskDesign)
     detector: str = ""
     before_nms: bool = False
+    kept_for: tuple[Kept, ...] = ()
     _last: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", contents.SEED("seed", self.seed))
         if int(self.counts.sum()) != len(self.boxes):
             raise InputError(
                 f"evidence: wanted {int(self.counts.sum())} proposals, as counts say, "
@@ -128,6 +146,7 @@ class Evidence:
         start = int(self.counts[:mask].sum())
         return self._all()[start : start + int(self.counts[mask])]
 
+    @single_precision()
     def weights(self, targets: TargetsLike) -> Float32[Tensor, "targets n_masks"]:
         """Weight of every mask for every target, in [0, 1]; see ``similarity.mask_weights``."""
         wanted = self._targets(targets)
@@ -139,7 +158,9 @@ class Evidence:
             index = torch.repeat_interleave(torch.arange(len(counts)), counts)
             found = everything[stop - int(counts.sum()) : stop]
             parts.append(mask_weights(wanted, found, index, len(counts)))
-        return torch.cat(parts, dim=1) if parts else torch.zeros(len(wanted), 0)
+        return (
+            torch.cat(parts, dim=1) if parts else torch.zeros(len(wanted), 0, dtype=torch.float32)
+        )
 
     def first(self, n_masks: int) -> "Evidence":
         """The evidence of the first masks alone, as if no more had been asked for."""
@@ -155,6 +176,7 @@ class Evidence:
             counts=counts,
         )
 
+    @single_precision()
     def explain(
         self,
         targets: TargetsLike,
@@ -196,7 +218,7 @@ class Evidence:
             saliency=_stack([e.saliency for e in estimates], size),
             standard_error=_stack([e.standard_error for e in estimates], size),
             fidelity=fidelity,
-            mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0),
+            mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0, dtype=torch.float32),
             settings={"method": "drise", "estimator": estimator, **self.describe()},
             meaning=estimators.MEANINGS[estimator],
             notes=tuple(notes),
@@ -218,7 +240,8 @@ class Evidence:
         return observe(
             self.image,
             detector,
-            n_masks=self.n_masks + n_masks,
+            n_masks=self.n_masks + contents.N_MASKS("n_masks", n_masks),
+            targets=[Target(box=box, label=label) for box, label in self.kept_for],
             seed=self.seed,
             design=self.design,
             batch_size=batch_size,
@@ -253,6 +276,7 @@ class Evidence:
             "design": self.design.describe(),
             "image_sha256": image_hash(self.image),
             "versions": _versions(),
+            **({"kept_for": self.kept_for} if bool(self._capped.any()) else {}),
         }
 
     def save(self, path: str | AnyPath) -> AnyPath:
@@ -282,36 +306,38 @@ class Evidence:
         Raises:
             BundleError: if the file is damaged or is no evidence.
         """
-        arrays = bundle.read_arrays(bundle.as_path(path))
-        try:
-            settings: Mapping[str, Any] = json.loads(str(arrays["settings"]))
+        path = bundle.as_path(path)
+        arrays = bundle.read_arrays(path, contents.EVIDENCE, remedy=contents.AGAIN)
+        with bundle.as_bundle_error(path, contents.AGAIN):
+            settings = _checked_settings(arrays)
+            counts = arrays["counts"]
+            if settings["n_masks"] != len(counts):
+                raise InputError(f"settings say {settings['n_masks']} masks, counts {len(counts)}")
             design = settings["design"]
-            rows, columns = design["grid_size"]
-            fill = torch.from_numpy(arrays["fill"]) if "fill" in arrays else design["fill"]
-            optional = {
-                name: torch.from_numpy(arrays[name])
-                for name in ("class_probabilities", "objectness")
-                if name in arrays
-            }
+            if (design["fill"] == "image") != ("fill" in arrays):
+                raise InputError(f"its fill is {design['fill']!r}, which does not fit its arrays")
+            found = Proposals(
+                **{name: arrays.get(name) for name in (*_COLUMNS, "class_probabilities")}
+            )
             return cls(
                 image=torch.from_numpy(arrays["image"]),
-                boxes=torch.from_numpy(arrays["boxes"]),
-                scores=torch.from_numpy(arrays["scores"]),
-                labels=torch.from_numpy(arrays["labels"]),
-                counts=torch.from_numpy(arrays["counts"]),
+                boxes=found.boxes,
+                scores=found.scores,
+                labels=found.labels,
+                class_probabilities=found.class_probabilities,
+                objectness=found.objectness,
+                counts=torch.from_numpy(counts),
                 seed=settings["seed"],
                 design=MaskDesign(
-                    grid_size=(rows, columns),
+                    grid_size=tuple(design["grid_size"]),
                     keep_probability=design["keep_probability"],
                     antithetic=design["antithetic"],
-                    fill=fill,
+                    fill=torch.from_numpy(arrays["fill"]) if "fill" in arrays else design["fill"],
                 ),
                 detector=settings["detector"],
                 before_nms=settings["before_nms"],
-                **optional,
+                kept_for=tuple(settings.get("kept_for", ())),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path} holds no evidence of chiaroscuro: {error!r}") from error
 
     @staticmethod
     def load_image(path: str | AnyPath) -> Tensor:
@@ -320,7 +346,13 @@ class Evidence:
         Raises:
             BundleError: if the file is damaged or is no evidence.
         """
-        return torch.from_numpy(bundle.read_array(bundle.as_path(path), "image"))
+        path = bundle.as_path(path)
+        arrays = bundle.read_arrays(
+            path, contents.EVIDENCE, only=("settings", "image"), remedy=contents.AGAIN
+        )
+        with bundle.as_bundle_error(path, contents.AGAIN):
+            _checked_settings(arrays)
+        return torch.from_numpy(arrays["image"])
 
     def _all(self) -> Proposals:
         return Proposals(
@@ -334,6 +366,11 @@ class Evidence:
     def _targets(self, targets: TargetsLike) -> tuple[Target, ...]:
         height, width = self.image.shape[1:]
         return tuple(target.inside(height, width) for target in as_targets(targets))
+
+    @property
+    def _capped(self) -> Bool[Tensor, " n_masks"]:
+        """Whether so many proposals came under a mask that some may have been dropped."""
+        return torch.ge(self.counts, MAX_PROPOSALS)
 
     def _notes(self, targets: Sequence[Target], weights: Tensor) -> list[str]:
         notes = []
@@ -363,7 +400,42 @@ class Evidence:
                 f"with {self.n_masks} masks, fewer than {FIRST_LOOK}, the fidelity of a target "
                 "that is barely seen may be too high by a tenth"
             )
+        return notes + self._notes_on_dropped(targets) + self._notes_on_threshold(weights)
+
+    def _notes_on_dropped(self, targets: Sequence[Target]) -> list[str]:
+        n_capped = int(self._capped.sum())
+        if not n_capped or not targets:
+            return []
+        others = [
+            str(i)
+            for i, target in enumerate(targets, start=1)
+            if _kept(target) not in self.kept_for
+        ]
+        notes = [
+            f"under {n_capped} of the {self.n_masks} masks the detector reported {MAX_PROPOSALS} "
+            f"proposals or more; the {MAX_PROPOSALS} of highest score were kept, and those most "
+            "like the targets of that run"
+        ]
+        if others:
+            notes.append(
+                f"target {', '.join(others)} was no target of that run, so proposals of it may "
+                "have been dropped and its map may be too weak; observe anew with it among the "
+                "targets (observe(..., targets=...), or explain --overwrite --target)"
+            )
         return notes
+
+    def _notes_on_threshold(self, weights: Tensor) -> list[str]:
+        n = min(self.n_masks, FIRST_LOOK)
+        scores = self.scores[: int(self.counts[:n].sum())]
+        lowest = float(scores.min()) if len(scores) else 0.0
+        if lowest <= WEAK_SCORE or bool((weights[:, :n] > 0).all()):  # or nothing was lost
+            return []
+        return [
+            f"the lowest score that the detector reported under the first {n} masks is "
+            f"{lowest:.2f}: it seems to have a threshold, and what falls below it is lost as "
+            "evidence; lower the detector's threshold to 0.02 or so, in the function itself or by "
+            "its option (-O min_score=0.02)"
+        ]
 
     def _unreached(self, fidelity: Tensor, wanted: float) -> list[str]:
         short = [str(i + 1) for i, value in enumerate(fidelity.tolist()) if value < wanted]
@@ -377,6 +449,10 @@ class Evidence:
         ]
 
 
+EVIDENCE = instance(Evidence, "Evidence, as observe gives it")
+
+
+@single_precision()
 def observe(
     image: Any,
     detector: Any,
@@ -399,7 +475,8 @@ def observe(
         n_masks: how many, or ``"auto"``: until every target has reached ``fidelity``, at most
             5000.
         fidelity: wanted by ``"auto"``, in (0, 1).
-        targets: what ``"auto"`` judges; the detections of score 0.3 and more when not given.
+        targets: what ``"auto"`` judges, the detections of score 0.3 and more when not given; and
+            whose proposals are kept however many others the detector reports.
         estimator: by which ``"auto"`` judges.
         seed: whole number; the same seed gives the same masks.
         design: grid size, keep probability and fill of the masks.
@@ -417,20 +494,21 @@ def observe(
     """
     picture = usable_image(image)
     detector = load_detector(detector)
-    design = design or MaskDesign()
-    if n_masks != "auto" and (not isinstance(n_masks, int) or n_masks < 1):
-        raise InputError(f'n_masks: wanted a whole number of at least 1 or "auto", got {n_masks!r}')
-    if not 0 < fidelity < 1:
-        raise InputError(f"fidelity: wanted a number between 0 and 1, got {fidelity}")
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size: wanted at least 1, got {batch_size}")
-    judged: tuple[Target, ...] = ()
-    if n_masks == "auto":
-        if targets is None:
-            targets = find_targets(picture, detector)
-        judged = tuple(t.inside(*picture.shape[1:]) for t in as_targets(targets))
+    design = DESIGN("design", design) or MaskDesign()
+    resume = maybe(EVIDENCE)("resume", resume)
+    progress = maybe(function)("progress", progress)
+    n_masks = contents.masks_or_auto("n_masks", n_masks)
+    fidelity = contents.FIDELITY("fidelity", fidelity)
+    batch_size = contents.BATCH_SIZE("batch_size", batch_size)
+    estimators.check_name(estimator)
+    masks = Masks(design, picture.shape[1], picture.shape[2], seed)
+    if targets is None and n_masks == "auto":
+        targets = find_targets(picture, detector)
+    judged = tuple(
+        t.inside(*picture.shape[1:]) for t in as_targets(() if targets is None else targets)
+    )
     detector = observed_form(detector)
-    record = _Record(picture, detector, seed, design)
+    record = _Record(picture, detector, masks.seed, design, judged)
     if resume is not None:
         record.resume(resume)
 
@@ -440,10 +518,11 @@ def observe(
     expected = look
     reached: tuple[float, ...] = ()
     pixels = as_unit_floats(picture[None])[0]
-    masks = Masks(design, picture.shape[1], picture.shape[2], seed)
     try:
         while True:
-            for batch in observe_masks(pixels, detector, masks, record.n_masks, look, batch_size):
+            for batch in observe_masks(
+                pixels, detector, masks, record.n_masks, look, batch_size, judged
+            ):
                 record.add(batch)
                 if progress is not None:
                     seconds = time.perf_counter() - began
@@ -466,12 +545,16 @@ def observe(
             look = min(total, look + max(FIRST_LOOK, look // 8 * 2))  # even: whole pairs
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
-    except Exception as error:
+    except DetectorOutputError as error:
+        error.evidence = record.evidence() if record.n_masks else None
+        raise
+    except DetectorError as error:
+        reason = error.__cause__ if isinstance(error, DetectorFailedError) else error
         raise DetectorFailedError(
             f"detector {detector.info.name} failed after {record.n_masks} masks: "
-            f"{type(error).__name__}: {error}",
+            f"{type(reason).__name__}: {reason}",
             record.evidence() if record.n_masks else None,
-        ) from error
+        ) from reason
 
 
 def no_evidence(
@@ -488,12 +571,16 @@ def observed_form(detector: Detector) -> Detector:
     return observed
 
 
+def find(image: Tensor, detector: Detector, score: float = FOUND_SCORE) -> Proposals:
+    """What the detector reports in the whole picture with at least that score, best first."""
+    return detect_whole(detector, image).above(score)
+
+
 def find_targets(
     image: Tensor, detector: Detector, score: float = FOUND_SCORE
 ) -> tuple[Target, ...]:
     """What the detector finds in the whole picture with at least that score, best first."""
-    found = checked_detect(detector, image[None])[0].above(score)
-    return tuple(target for target in as_targets(found) if _overlaps(target, *image.shape[1:]))
+    return as_targets(find(image, detector, score))
 
 
 def _expected_masks(n_masks: int, reached: float, wanted: float) -> int:
@@ -508,29 +595,25 @@ def usable_image(image: Any) -> Tensor:
     Raises:
         ImageError: if it cannot be used.
     """
-    if not isinstance(image, Tensor):
-        return read_image(image)
-    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
-        raise ImageError(f"image: wanted shape (3, height, width), got {tuple(image.shape)}")
-    picture: Tensor = image.detach().cpu()
-    if picture.dtype == torch.uint8:
-        return picture
-    if not picture.is_floating_point():
-        raise ImageError(f"image: wanted uint8 or float32 in [0, 1], got {picture.dtype}")
-    picture = picture.to(torch.float32)
-    if not bool(torch.isfinite(picture).all()) or picture.min() < 0 or picture.max() > 1:
-        raise ImageError(
-            f"image: wanted floats in [0, 1], got {float(picture.min()):g} to "
-            f"{float(picture.max()):g}; divide by 255 or pass uint8"
-        )
-    return picture
+    return checks.picture("image", image if isinstance(image, Tensor) else read_image(image))
+
+
+_COLUMNS = ("boxes", "scores", "labels", "objectness")
 
 
 class _Record:
     """Proposals as they come in; the one mutable thing of an observation."""
 
-    def __init__(self, image: Tensor, detector: Detector, seed: int, design: MaskDesign) -> None:
+    def __init__(
+        self,
+        image: Tensor,
+        detector: Detector,
+        seed: int,
+        design: MaskDesign,
+        targets: Sequence[Target] = (),
+    ) -> None:
         self.image, self.seed, self.design = image, seed, design
+        self.kept_for = tuple(_kept(target) for target in targets)
         self.info = detector.info
         self.counts: list[int] = []
         self._columns: dict[str, _Column] | None = None  # None until there is a proposal
@@ -566,6 +649,8 @@ class _Record:
             InputError: naming what differs.
         """
         evidence.check_of(self.evidence())
+        if bool(evidence._capped.any()):
+            self.kept_for = tuple(kept for kept in self.kept_for if kept in evidence.kept_for)
         self.counts = evidence.counts.tolist()
         self._columns = None
         if len(evidence.boxes):
@@ -588,6 +673,7 @@ class _Record:
             design=self.design,
             detector=self.info.name,
             before_nms=self.info.before_nms,
+            kept_for=self.kept_for,
         )
 
 
@@ -616,6 +702,25 @@ class _Column:
         return self._data[: self._n].clone()
 
 
+def _kept(target: Target) -> Kept:
+    return tuple(target.box.tolist()), target.label
+
+
+def _checked_settings(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an evidence file, whose picture is the one that was observed.
+
+    Raises:
+        InputError: if they are no settings, or of another picture.
+    """
+    settings: dict[str, Any] = contents.EVIDENCE_SETTINGS(
+        "settings", bundle.parse_json(str(arrays["settings"]))
+    )
+    image = checks.picture("image", torch.from_numpy(arrays["image"]))
+    if settings["image_sha256"] != image_hash(image):
+        raise InputError("its picture is not the one that was observed: another image_sha256")
+    return settings
+
+
 def _key(target: Target) -> tuple[Any, ...]:
     probabilities = target.class_probabilities
     return (
@@ -626,12 +731,7 @@ def _key(target: Target) -> tuple[Any, ...]:
 
 
 def _stack(maps: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:
-    return torch.stack(list(maps)) if maps else torch.zeros(empty)
-
-
-def _overlaps(target: Target, height: int, width: int) -> bool:
-    x1, y1, x2, y2 = target.box.tolist()
-    return bool(x1 < width and y1 < height and x2 > 0 and y2 > 0)
+    return torch.stack(list(maps)) if maps else torch.zeros(empty, dtype=torch.float32)
 
 
 def _versions() -> dict[str, str]:

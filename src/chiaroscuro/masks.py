@@ -27,6 +27,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
+from chiaroscuro import contents
+from chiaroscuro.checks import flag, instance, many, maybe, picture, settle
 from chiaroscuro.errors import ImageError, InputError, UnknownNameError
 
 FILLS = ("black", "mean", "blur")
@@ -49,7 +51,8 @@ class MaskDesign:
             ``3 height width``.
 
     Raises:
-        InputError: on values out of range.
+        InputError: on values of another kind or out of range; it names the setting.
+        ImageError: on a fill image that is no picture.
         UnknownNameError: on a fill of another name.
     """
 
@@ -59,22 +62,22 @@ class MaskDesign:
     fill: str | Tensor = "black"
 
     def __post_init__(self) -> None:
-        if min(self.grid) < 1:
-            raise InputError(f"grid_size: wanted at least 1 cell a side, got {self.grid_size}")
-        if not 0 < self.keep_probability < 1:
-            raise InputError(
-                f"keep_probability: wanted a number between 0 and 1, got {self.keep_probability}"
-            )
-        if isinstance(self.fill, str) and self.fill not in FILLS:
-            raise UnknownNameError("fill", self.fill, [*FILLS, "an image"])
+        settle(
+            self,
+            {
+                "grid_size": _grid_size,
+                "keep_probability": contents.KEEP_PROBABILITY,
+                "antithetic": flag,
+                "fill": _fill,
+            },
+        )
 
     @property
     def grid(self) -> tuple[int, int]:
         """Cells as ``(rows, columns)``."""
         if isinstance(self.grid_size, int):
             return self.grid_size, self.grid_size
-        rows, columns = self.grid_size
-        return int(rows), int(columns)
+        return self.grid_size
 
     @property
     def in_pairs(self) -> bool:
@@ -91,6 +94,28 @@ class MaskDesign:
         }
 
 
+def _grid_size(name: str, value: Any) -> int | tuple[int, int]:
+    if isinstance(value, np.ndarray) and value.ndim:
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        return int(contents.CELLS(name, value))
+    rows, columns = many(contents.CELLS, 2)(name, value)
+    return rows, columns
+
+
+def _fill(name: str, value: Any) -> str | Tensor:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value.copy())
+    if isinstance(value, Tensor):
+        return picture(name, value)
+    if not isinstance(value, str) or value not in FILLS:
+        raise UnknownNameError(name, value, [*FILLS, "an image"])
+    return value
+
+
+DESIGN = maybe(instance(MaskDesign, "a MaskDesign"))
+
+
 class Masks:
     """The endless sequence of masks of one design, picture size and seed.
 
@@ -99,14 +124,18 @@ class Masks:
         height: of the picture, pixels.
         width: of the picture, pixels.
         seed: any whole number from 0 to 2**64 - 1.
+
+    Raises:
+        InputError: on a seed or size that is none.
+        ImageError: if the design's fill is an image of another size.
     """
 
     def __init__(self, design: MaskDesign, height: int, width: int, seed: int = 0) -> None:
+        self.design, self.seed = design, contents.SEED("seed", seed)
         if height < 1 or width < 1:
             raise InputError(f"picture size: wanted at least 1x1, got {width}x{height}")
-        if not 0 <= seed < 2**64:
-            raise InputError(f"seed: wanted a whole number from 0 to 2**64 - 1, got {seed}")
-        self.design, self.height, self.width, self.seed = design, height, width, seed
+        self.height, self.width = height, width
+        check_fill(design.fill, (self.height, self.width))
         rows, columns = design.grid
         self.cell = math.ceil(height / rows), math.ceil(width / columns)
         self._grid = (
@@ -210,7 +239,7 @@ class Masks:
         for size, cell, cells in zip((self.height, self.width), self.cell, self._grid, strict=True):
             place = torch.arange(size + cell)
             upper = _weights(cell)[place % cell]
-            matrix = torch.zeros(len(place), cells)
+            matrix = torch.zeros(len(place), cells, dtype=torch.float32)
             matrix[place, place // cell] = 1 - upper
             matrix[place, place // cell + 1] = upper
             matrices.append(matrix)
@@ -268,6 +297,18 @@ def _runs(indices: npt.NDArray[np.int64], longest: int = 1024) -> list[slice]:
     ]
 
 
+def check_fill(fill: str | Tensor, size: tuple[int, int]) -> None:
+    """Hold a fill image to have the picture's size.
+
+    Raises:
+        ImageError: if it has another.
+    """
+    if isinstance(fill, Tensor) and tuple(fill.shape[1:]) != size:
+        raise ImageError(
+            f"fill: wanted an image of the picture's shape {(3, *size)}, got {tuple(fill.shape)}"
+        )
+
+
 def fill_image(
     fill: str | Tensor, image: Float32[Tensor, "3 height width"]
 ) -> Float32[Tensor, "3 height width"] | None:
@@ -279,15 +320,10 @@ def fill_image(
     Raises:
         ImageError: if a fill image has another size than the picture.
     """
+    check_fill(fill, (image.shape[1], image.shape[2]))
     if isinstance(fill, Tensor):
         wanted = fill.to(image.device)
-        wanted = wanted.float() / 255 if wanted.dtype == torch.uint8 else wanted.float()
-        if wanted.shape != image.shape:
-            raise ImageError(
-                f"fill: wanted an image of the picture's shape {tuple(image.shape)}, "
-                f"got {tuple(wanted.shape)}"
-            )
-        return wanted
+        return wanted.float() / 255 if wanted.dtype == torch.uint8 else wanted.float()
     if fill == "black":
         return None
     if fill == "mean":

@@ -4,20 +4,24 @@ Frozen, checked at birth: an object that exists is valid. All arrays are torch t
 ``x1 y1 x2 y2`` in continuous pixels. Converting a framework's own output is the adapters' work.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.errors import BundleError, ProposalsError, TargetError
+from chiaroscuro.checks import maybe, number
+from chiaroscuro.errors import InputError, ProposalsError, TargetError
 
 _TOLERANCE = 1e-4  # scores a hair above 1 come from float16 and are clamped, not refused
+_SCORE = number(-_TOLERANCE, 1 + _TOLERANCE)
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False)
@@ -34,8 +38,8 @@ class Proposals:
         objectness: ``n`` in [0, 1], or None where the detector has none apart from the score.
 
     Raises:
-        ProposalsError: on other shapes, non-finite values, inverted boxes, or values outside
-            [0, 1].
+        ProposalsError: on other shapes, non-finite values, inverted boxes, values outside [0, 1],
+            or negative labels.
     """
 
     boxes: Float32[Tensor, "n 4"]
@@ -89,6 +93,15 @@ class Proposals:
                 raise ProposalsError(f"{name}: wanted finite numbers, got NaN or infinity")
             if name in ("scores", "class_probabilities", "objectness"):
                 value = _unit_interval(name, value)
+            if (
+                name == "labels"
+                and n
+                and not (0 <= value.min() <= value.max() <= contents.LARGEST_LABEL)
+            ):
+                raise ProposalsError(
+                    f"labels: wanted class indices of at least 0, got {int(value.min())} to "
+                    f"{int(value.max())}"
+                )
             object.__setattr__(self, name, value)
         inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
         if bool(inverted.any()):
@@ -113,7 +126,7 @@ class Proposals:
     @classmethod
     def empty(cls) -> "Proposals":
         """No proposals at all."""
-        return cls(boxes=torch.zeros(0, 4), scores=torch.zeros(0))
+        return cls(boxes=np.zeros((0, 4)), scores=np.zeros(0))
 
     def above(self, score: float) -> "Proposals":
         """The proposals whose score is at least ``score``, best first."""
@@ -125,6 +138,12 @@ class Proposals:
         if len(self) <= n:
             return self
         return self[torch.argsort(self.scores, descending=True, stable=True)[:n]]
+
+    def within(self, height: int, width: int) -> "Proposals":
+        """The proposals that have an area, some of it inside a picture of that size."""
+        x1, y1, x2, y2 = self.boxes.unbind(dim=1)
+        inside = (x2 > x1) & (y2 > y1) & (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
+        return self if bool(inside.all()) else self[inside]
 
     def to(self, device: torch.device | str) -> "Proposals":
         """The same proposals on another device."""
@@ -158,7 +177,8 @@ class Target:
         origin: ``"found"``, ``"drawn"`` or ``"truth"``.
 
     Raises:
-        TargetError: on a box that is not four finite numbers or has no area.
+        TargetError: on a box that is not four finite numbers or has no area, a label that is no
+            class index, or a score outside [0, 1].
     """
 
     box: Float32[Tensor, "4"]
@@ -193,10 +213,15 @@ class Target:
             )
         if origin not in ("found", "drawn", "truth"):
             raise TargetError(f"origin: wanted found, drawn or truth, got {origin!r}")
+        try:
+            label = maybe(contents.LABEL)("label", label)
+            score = maybe(_SCORE)("score", score)
+        except InputError as error:
+            raise TargetError(f"target: {error}") from error
         fields = {
             "box": box,
             "label": label,
-            "score": score,
+            "score": None if score is None else min(1.0, max(0.0, score)),
             "class_probabilities": _optional("class_probabilities", class_probabilities),
             "origin": origin,
         }
@@ -243,6 +268,9 @@ class Truth:
         labels: ``n``, class index; all 0 when not given.
         ignore: ``n``, true for a box that is not to be scored: neither a find nor a miss. None is
             ignored when not given.
+        crowd: ``n``, true for COCO's ``iscrowd``: a region of many objects, always to be ignored.
+            Any number of detections may fall into it, each judged by the share of its own area
+            that does. None is when not given.
 
     Raises:
         ProposalsError: on other shapes, non-finite values or inverted boxes.
@@ -251,16 +279,18 @@ class Truth:
     boxes: Float32[Tensor, "n 4"]
     labels: Int64[Tensor, " n"]
     ignore: Bool[Tensor, " n"]
+    crowd: Bool[Tensor, " n"]
 
-    def __init__(self, *, boxes: Any, labels: Any = None, ignore: Any = None) -> None:
+    def __init__(
+        self, *, boxes: Any, labels: Any = None, ignore: Any = None, crowd: Any = None
+    ) -> None:
         n = len(boxes)
-        as_if_found = Proposals(boxes=boxes, scores=torch.ones(n), labels=labels)
-        ignore = torch.zeros(n, dtype=torch.bool) if ignore is None else torch.as_tensor(ignore)
-        if ignore.shape != (n,):
-            raise ProposalsError(f"ignore: wanted shape ({n},), got {tuple(ignore.shape)}")
+        as_if_found = Proposals(boxes=boxes, scores=np.ones(n), labels=labels)
+        crowds = _flags("crowd", crowd, n)
         object.__setattr__(self, "boxes", as_if_found.boxes)
         object.__setattr__(self, "labels", as_if_found.labels)
-        object.__setattr__(self, "ignore", ignore.bool())
+        object.__setattr__(self, "ignore", _flags("ignore", ignore, n) | crowds)
+        object.__setattr__(self, "crowd", crowds)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -272,12 +302,25 @@ class Truth:
             boxes=self.boxes[known],
             labels=[labels[int(self.labels[i])] for i in known],
             ignore=self.ignore[known],
+            crowd=self.crowd[known],
         )
 
     def scaled(self, scale: float) -> "Truth":
         """The same boxes in a picture reduced or enlarged by that factor."""
-        return Truth(boxes=self.boxes * scale, labels=self.labels, ignore=self.ignore)
+        return Truth(
+            boxes=self.boxes * scale, labels=self.labels, ignore=self.ignore, crowd=self.crowd
+        )
 
+
+def _flags(name: str, values: Any, n: int) -> Tensor:
+    flags = torch.zeros(n, dtype=torch.bool) if values is None else torch.as_tensor(values)
+    if flags.shape != (n,):
+        raise ProposalsError(f"{name}: wanted shape ({n},), got {tuple(flags.shape)}")
+    return flags.bool()
+
+
+MIN_MASKS = 100  # from fewer no fidelity is judged
+FAINT, SETTLED = 0.5, 0.9  # fidelities below which a map is too faint to tell, and settling
 
 TargetsLike = Proposals | Target | Sequence[Target] | Sequence[Sequence[float]] | Tensor | Any
 
@@ -359,21 +402,44 @@ class Explanation:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.targets)
-        if self.saliency.ndim != 3 or len(self.saliency) != n:
-            raise TargetError(
-                f"saliency: wanted shape ({n}, height, width), one map a target, "
-                f"got {tuple(self.saliency.shape)}"
-            )
-        for name in ("saliency", "standard_error"):
-            if not bool(torch.isfinite(getattr(self, name)).all()):
-                raise TargetError(f"{name}: wanted finite numbers, got NaN or infinity")
-        for name in ("fidelity", "mean_weight"):
-            if bool(torch.isinf(getattr(self, name)).any()):
-                raise TargetError(f"{name}: wanted finite numbers or NaN, got infinity")
+        lengths = {"targets": len(self.targets)}
+        try:
+            for name in ("saliency", "standard_error", "fidelity", "mean_weight"):
+                values = getattr(self, name).detach().cpu().numpy()
+                contents.SALIENCY[name].check_header(name, values.dtype, values.shape, lengths)
+                contents.SALIENCY[name].check_values(name, values)
+        except InputError as error:
+            raise TargetError(f"explanation: {error}") from error
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def trust(self, index: int) -> str:
+        """How far a map can be trusted, in words; empty for a method that has no estimate.
+
+        ``"forming"``: fewer masks than a fidelity can be judged from; ``"too few answers to
+        judge"``: enough masks, but hardly one of them told anything; ``"too faint to tell"``: a
+        fidelity below 0.5; ``"settling"``: below 0.9; ``"settled"``.
+        """
+        fidelity = float(self.fidelity[index])
+        if math.isnan(fidelity):
+            if "n_masks" not in self.settings or bool(self.mean_weight[index].isnan()):
+                return ""
+            few = self.settings["n_masks"] < MIN_MASKS
+            return "forming" if few else "too few answers to judge"
+        if fidelity < FAINT:
+            return "too faint to tell"
+        return "settled" if fidelity >= SETTLED else "settling"
+
+    def fidelity_text(self, index: int, digits: int = 2) -> str:
+        """The fidelity as it is shown: rounded down, beside its word, or the word alone."""
+        words = self.trust(index)
+        fidelity = float(self.fidelity[index])
+        if math.isnan(fidelity) or fidelity < FAINT:
+            return words
+        step: int = 10**digits
+        shown = math.floor(step * fidelity) / step  # .997 is not 1.00
+        return f"fidelity {shown:.{digits}f}, {words}"
 
     @property
     def height(self) -> int:
@@ -442,20 +508,24 @@ class Explanation:
             BundleError: if the folder is incomplete or its files do not belong together.
         """
         folder = bundle.as_path(folder)
-        manifest = bundle.read_json(folder / "manifest.json")
-        arrays = bundle.read_arrays(folder / "saliency.npz")
-        try:
-            targets = tuple(
-                Target(
-                    box=torch.from_numpy(arrays["boxes"][i]),
-                    label=entry["label"],
-                    score=entry["score"],
-                    origin=entry["origin"],
-                )
-                for i, entry in enumerate(manifest["targets"])
-            )
+        manifest = bundle.read_json(
+            folder / "manifest.json", contents.MANIFEST, remedy=contents.AGAIN
+        )
+        file = folder / "saliency.npz"
+        arrays = bundle.read_arrays(file, contents.SALIENCY, remedy=contents.AGAIN)
+        entries = manifest["targets"]
+        with bundle.as_bundle_error(folder, contents.AGAIN):
+            _check_same(manifest, arrays)
             return cls(
-                targets=targets,
+                targets=tuple(
+                    Target(
+                        box=arrays["boxes"][i],
+                        label=entry["label"],
+                        score=entry["score"],
+                        origin=entry["origin"],
+                    )
+                    for i, entry in enumerate(entries)
+                ),
                 saliency=torch.from_numpy(arrays["saliency"]),
                 standard_error=torch.from_numpy(arrays["standard_error"]),
                 fidelity=torch.from_numpy(arrays["fidelity"]),
@@ -464,17 +534,57 @@ class Explanation:
                 meaning=manifest["meaning"],
                 notes=tuple(manifest["notes"]),
             )
-        except (KeyError, IndexError, TypeError) as error:
-            raise BundleError(
-                f"{folder}: manifest.json and saliency.npz do not belong together ({error!r}); "
-                "explain again into a new folder"
-            ) from error
+
+
+_IN_BOTH = {  # by array: key of the manifest, what stands for None, and how far it is rounded
+    "boxes": ("box", np.nan, 1e-3),
+    "scores": ("score", np.nan, 1e-6),
+    "labels": ("label", -1, 0),
+    "fidelity": ("fidelity", np.nan, 1e-4),
+    "mean_weight": ("mean_weight", np.nan, 1e-6),
+}
+
+
+def _check_same(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Hold ``manifest.json`` and ``saliency.npz`` to say the same of the targets."""
+    unlike = "manifest.json and saliency.npz do not belong together"
+    size = (len(manifest["targets"]), manifest["height"], manifest["width"])
+    if arrays["saliency"].shape != size:
+        raise InputError(f"{unlike}: {size} maps, and {arrays['saliency'].shape}")
+    for name, (key, unknown, rounding) in _IN_BOTH.items():
+        stated = [unknown if t[key] is None else t[key] for t in manifest["targets"]]
+        wanted = np.asarray(stated, dtype=np.float64).reshape(arrays[name].shape)
+        if not np.allclose(arrays[name], wanted, rtol=0, atol=rounding, equal_nan=True):
+            raise InputError(f"{unlike}: the {name} differ")
+
+
+def plain_array(value: Any) -> npt.NDArray[Any]:
+    """Anything array-like as a NumPy array: also tensors of any type, lists and arrays of objects.
+
+    Raises:
+        ValueError: if it is no array, such as rows of several lengths.
+    """
+    try:
+        array = np.asarray(_without_tensors(value))
+        return np.asarray(_without_tensors(array.tolist())) if array.dtype == object else array
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _without_tensors(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        known = value.detach().cpu()
+        return known.float().numpy() if known.dtype == torch.bfloat16 else known.numpy()
+    if isinstance(value, (list, tuple)):
+        return [_without_tensors(part) for part in value]
+    return value
 
 
 def _tensor(name: str, value: Any, dtype: torch.dtype) -> Tensor:
     try:
-        tensor = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-        return tensor.to(dtype)
+        if isinstance(value, Tensor):
+            return value.detach().to(dtype)
+        return torch.as_tensor(plain_array(value)).to(dtype)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ProposalsError(f"{name}: wanted numbers, got {type(value).__name__}") from error
 

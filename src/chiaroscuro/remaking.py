@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.detectors import Detector
@@ -48,9 +48,11 @@ def by_method(
     asked = equal_passes(name, saved.explanation, passes)
     made = {"passes": asked, "of": fingerprint(saved.folder), "version": __version__}
     if (folder / "manifest.json").is_file():
-        manifest = bundle.read_json(folder / "manifest.json")
-        if manifest.get("made") == made:
-            return Explanation.load(folder), manifest["cost"]
+        kept = bundle.read_json(
+            folder / "manifest.json", contents.KEPT_METHOD, remedy="remove that folder"
+        )
+        if kept["made"] == made:
+            return Explanation.load(folder), kept["cost"]
     began = time.perf_counter()
     checked_detect(detector, evidence.image[None])
     pass_seconds = time.perf_counter() - began
@@ -123,8 +125,12 @@ def passes_of(explained: Explanation) -> int:
 
 
 def fingerprint(folder: AnyPath) -> str:
-    """SHA-256 of a saved result, as hexadecimal digits."""
+    """SHA-256 of a saved result, as hexadecimal digits.
+
+    Raises:
+        BundleError: if it is incomplete.
+    """
     told = hashlib.sha256()
     for name in ("saliency.npz", "manifest.json"):
-        told.update((folder / name).read_bytes())
+        told.update(bundle.read_bytes(folder / name))
     return told.hexdigest()

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro import bundle
+from torch import Tensor
+
+from chiaroscuro import bundle, contents
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.data.annotations import AnnotatedPicture
-from chiaroscuro.errors import BundleError
+from chiaroscuro.data import paths
+from chiaroscuro.data.images import PictureSize, image_hash, is_address, picture_size
+from chiaroscuro.errors import BundleError, InputError
 from chiaroscuro.evidence import Evidence
-from chiaroscuro.records import Explanation, Truth
+from chiaroscuro.records import Explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,9 +38,7 @@ class SavedResult:
             BundleError: if it is incomplete or damaged.
         """
         return cls(
-            folder=folder,
-            explanation=Explanation.load(folder),
-            manifest=bundle.read_json(folder / "manifest.json"),
+            folder=folder, explanation=Explanation.load(folder), manifest=manifest_of(folder)
         )
 
     @property
@@ -57,12 +58,27 @@ class SavedResult:
             BundleError: if it is absent or of another picture than the maps.
         """
         evidence = Evidence.load(self.folder / "evidence.npz")
-        if tuple(evidence.image.shape[1:]) != (self.explanation.height, self.explanation.width):
+        self._check_of_maps(evidence.image)
+        return evidence
+
+    def image(self) -> Tensor:
+        """The picture alone, ``3 height width``.
+
+        Raises:
+            BundleError: if it is absent or another than that of the maps.
+        """
+        image = Evidence.load_image(self.folder / "evidence.npz")
+        self._check_of_maps(image)
+        return image
+
+    def _check_of_maps(self, image: Tensor) -> None:
+        size = (self.explanation.height, self.explanation.width)
+        stated = self.explanation.settings.get("image_sha256")
+        if tuple(image.shape[1:]) != size or stated not in (None, image_hash(image)):
             raise BundleError(
                 f"{self.folder}: evidence.npz is of another picture than saliency.npz; "
                 "explain again with --overwrite"
             )
-        return evidence
 
     def caption(self, index: int) -> str:
         """The word for a target, such as "false alarm", or what it is."""
@@ -70,14 +86,56 @@ class SavedResult:
         target = self.explanation.targets[index]
         return str(captions[index]) if index < len(captions) else target.origin
 
-    def truth(self, marked: AnnotatedPicture, labels: Mapping[int, int]) -> Truth:
-        """A data set's marks in the pixels and labels of this result."""
-        return marked.truth.relabelled(labels).scaled(self.explanation.width / marked.width)
 
-    @property
-    def file_name(self) -> str:
-        """Last part of the path that the picture was read from."""
-        return Path(str(self.manifest.get("picture", {}).get("source", self.name))).name
+@dataclass(frozen=True, slots=True)
+class ExplainedPicture:
+    """The file that a result folder explains.
+
+    Attributes:
+        file_name: last part of the path or address that it was read from.
+        size: of the file; from the file itself, or where it is gone as the result noted it.
+        scale: pixels of the maps for each pixel of the file.
+    """
+
+    file_name: str
+    size: PictureSize
+    scale: float
+
+
+def explained_picture(folder: AnyPath) -> ExplainedPicture:
+    """What the manifest of a result folder says of its picture.
+
+    Raises:
+        BundleError: if the manifest cannot be read, or states no size.
+    """
+    manifest = bundle.read_json(folder / "manifest.json")
+    noted = manifest.get("picture") or {}
+    source = str(noted.get("source", folder.name))
+    try:
+        across, down = int(manifest["width"]), int(manifest["height"])
+        factor = float(noted.get("scale", 1.0))
+        width, height = round(across / factor), round(down / factor)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        raise BundleError(
+            f"{folder / 'manifest.json'} states no size of its maps; explain again with --overwrite"
+        ) from error
+    size = PictureSize(width, height)
+    try:
+        there = picture_size(source) if is_address(source) or Path(source).is_file() else size
+    except InputError:
+        there = size
+    if max(abs(there.width - width), abs(there.height - height)) <= 1 / factor:
+        size = there  # else another picture has that name now
+    return ExplainedPicture(paths.file_name(source), size, across / size.width)
+
+
+def manifest_of(folder: AnyPath) -> dict[str, Any]:
+    """The manifest of a result, which says by which method and of which detector it is.
+
+    Raises:
+        BundleError: if it is absent or damaged.
+    """
+    return bundle.read_json(folder / "manifest.json", contents.RESULT, remedy=contents.AGAIN)
 
 
 def saved_results(folder: AnyPath) -> list[AnyPath]:
@@ -123,8 +181,8 @@ def explained_detector(folders: Sequence[AnyPath]) -> ExplainedDetector:
     """
     found: dict[str, ExplainedDetector] = {}
     for folder in folders:
-        manifest = bundle.read_json(folder / "manifest.json")
-        name = str(manifest.get("settings", {}).get("detector", ""))
+        manifest = manifest_of(folder)
+        name = manifest["settings"]["detector"]
         asked = manifest.get("asked", {})
         found[name] = ExplainedDetector(
             name, str(asked.get("detector", name)), dict(asked.get("options", {}))

@@ -32,7 +32,7 @@ def similarity(
     """
     device = proposals.boxes.device
     if not targets or not len(proposals):
-        return torch.zeros(len(targets), len(proposals), device=device)
+        return torch.zeros(len(targets), len(proposals), dtype=torch.float32, device=device)
     wanted = torch.stack([target.box for target in targets]).to(device)
     overlap = boxes.iou(wanted, proposals.boxes)
     rows = [_class_and_objectness(target, proposals) for target in targets]
@@ -56,7 +56,7 @@ def mask_weights(
         mask_index: ``proposals``, int64: the mask that each proposal was found under.
         n_masks: number of masks, those without proposals counted.
     """
-    weights = torch.zeros(len(targets), n_masks, device=proposals.boxes.device)
+    weights = torch.zeros(len(targets), n_masks, dtype=torch.float32, device=proposals.boxes.device)
     scores = similarity(targets, proposals)
     return weights.scatter_reduce_(1, mask_index.expand_as(scores), scores, "amax")
 

@@ -154,7 +154,7 @@ class Surrogate:
         height, width = self.masks.height, self.masks.width
         y = self.answers[:, index]
         if len(y) < 2 or float(y.abs().max()) < 1e-9:
-            nothing = torch.zeros(height, width)
+            nothing = torch.zeros(height, width, dtype=torch.float32)
             return Posterior(saliency=nothing, standard_error=nothing, fidelity=0.0, prior=Prior())
         with _one_thread():
             prior = self._choose_prior(index, target)

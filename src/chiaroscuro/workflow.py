@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from chiaroscuro import draw, estimators
+from chiaroscuro import bundle, contents, draw, estimators
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.data.images import read_image, shrink
-from chiaroscuro.detectors.protocol import Detector, checked_detect
+from chiaroscuro.checks import settle
+from chiaroscuro.data.images import image_hash, read_image, shrink
+from chiaroscuro.data.paths import folder_name
+from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.engine import detect_whole
 from chiaroscuro.errors import (
     BundleError,
-    ChiaroscuroError,
     DetectorFailedError,
     InputError,
     ObservationInterrupted,
@@ -24,6 +26,7 @@ from chiaroscuro.masks import MaskDesign
 from chiaroscuro.methods import explain, method_named
 from chiaroscuro.methods.explaining import masks_to_observe
 from chiaroscuro.records import Explanation, Proposals, Target, as_targets
+from chiaroscuro.target_classes import with_classes
 
 SHOWN_SCORE = 0.3
 
@@ -37,17 +40,19 @@ class Picture:
         image: ``3 height width``, uint8.
         scale: pixels of ``image`` a pixel of the file; 1 where it was not reduced.
         title: heads the contact sheet; the file's name where it is empty.
+        name: of its folder of results; by default the file's without its suffix, as
+            ``paths.folder_name`` makes it safe.
     """
 
     source: str
     image: Tensor
     scale: float = 1.0
     title: str = ""
+    name: str = ""
 
-    @property
-    def name(self) -> str:
-        """The file's name without its suffix: what its folder of results is called."""
-        return Path(self.source.split("?")[0].rstrip("/")).stem or "picture"
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", folder_name(self.source))
 
     def describe(self) -> dict[str, Any]:
         """Source, size and scale as plain JSON values."""
@@ -66,12 +71,16 @@ class Settings:
 
     ``detector`` and ``detector_options`` are what ``load_detector`` was given: the manifest keeps
     them, so that ``evaluate`` can load the same detector again.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     detector: str = ""
     detector_options: Mapping[str, Any] = field(default_factory=dict)
 
     min_score: float = SHOWN_SCORE
+    target_class: str | None = None
     n_masks: int | Literal["auto"] = "auto"
     fidelity: float = 0.9
     seed: int = 0
@@ -79,8 +88,20 @@ class Settings:
     method: str = "drise"
     estimator: str = "surrogate"
     batch_size: int | None = None
-    colours: str = draw.COLOURS
+    look: draw.Look = draw.Look()  # noqa: RUF009  (frozen)
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            {
+                "min_score": contents.SCORE,
+                "n_masks": contents.masks_or_auto,
+                "fidelity": contents.FIDELITY,
+                "seed": contents.SEED,
+                "batch_size": contents.BATCH_SIZE,
+            },
+        )
 
     def asked(self, detector: Detector) -> dict[str, Any]:
         """What the detector was loaded with, as plain JSON values."""
@@ -112,41 +133,34 @@ class ExplainedPicture:
 
 
 def open_picture(
-    source: str | Path, *, max_side: int | None = None, max_pixels: int = 100_000_000
+    source: str | Path,
+    *,
+    max_side: int | None = None,
+    max_pixels: int = 100_000_000,
+    name: str = "",
 ) -> Picture:
     """Read a picture, reduced so that its longer side has at most ``max_side`` pixels.
+
+    Args:
+        source: a path, or an ``http://`` or ``https://`` address.
+        max_side: in pixels; None keeps the size.
+        max_pixels: pictures with more are refused.
+        name: of its folder of results, where it is not to be the file's; see
+            ``paths.folder_names`` for several pictures.
 
     Raises:
         ImageError: if it cannot be read.
     """
     image = read_image(source, max_pixels=max_pixels)
     if max_side is None:
-        return Picture(source=str(source), image=image)
+        return Picture(source=str(source), image=image, name=name)
     reduced, scale = shrink(image, max_side)
-    return Picture(source=str(source), image=reduced, scale=scale)
+    return Picture(source=str(source), image=reduced, scale=scale, name=name)
 
 
 def detect_picture(picture: Picture, detector: Detector, min_score: float) -> Proposals:
     """What the detector reports in the whole picture with at least that score, best first."""
     return detect_whole(detector, picture.image).above(min_score)
-
-
-def detect_whole(detector: Detector, image: Tensor) -> Proposals:
-    """All that the detector reports in a whole picture, on the CPU.
-
-    Raises:
-        DetectorFailedError: if it raised.
-        DetectorOutputError: if it returned something else than detections.
-    """
-    try:
-        return checked_detect(detector, image[None])[0].to("cpu")
-    except ChiaroscuroError:
-        raise
-    except Exception as error:
-        raise DetectorFailedError(
-            f"detector {detector.info.name} failed on the whole picture: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def explain_picture(
@@ -182,10 +196,18 @@ def explain_picture(
     """
     began = time.perf_counter()
     folder = out / picture.name
+    if not settings.overwrite:
+        _refuse_folder_of_another(folder, picture)
     found = detect_picture(picture, detector, settings.min_score)
-    wanted = as_targets(found) if targets is None else targets
+    wanted, notes = with_classes(
+        as_targets(found) if targets is None else targets,
+        detector.info.class_names,
+        lambda: found,
+        settings.target_class,
+    )
     result, _ = explain_into(folder, picture.image, detector, wanted, settings, progress=progress)
-    overlays, sheet = _draw(picture, result, found, folder, settings.colours, captions)
+    result = replace(result, notes=notes + result.notes)
+    overlays, sheet = _draw(picture, result, found, folder, settings.look, captions)
     result.save(
         folder,
         manifest={
@@ -209,6 +231,25 @@ def explain_picture(
         overlays=overlays,
         sheet=sheet,
     )
+
+
+def _refuse_folder_of_another(folder: Path, picture: Picture) -> None:
+    """Results of another picture of the same name are not written over.
+
+    Raises:
+        BundleError: naming both.
+    """
+    if not (folder / "manifest.json").is_file():
+        return
+    manifest = bundle.read_json(folder / "manifest.json")
+    earlier = (manifest.get("settings") or {}).get("image_sha256")
+    if earlier is not None and earlier != image_hash(picture.image):
+        source = (manifest.get("picture") or {}).get("source", "another picture")
+        raise BundleError(
+            f"{folder} holds the results of {source} with other pixels than {picture.source} has "
+            "now (another picture of that name, a changed file, another --max-side); choose "
+            "another --out, or --overwrite it"
+        )
 
 
 def explain_into(
@@ -313,9 +354,10 @@ def _nothing(image: Tensor, detector: Detector, settings: Settings) -> Explanati
         seed=settings.seed,
         design=settings.design,
     )
+    of_class = "" if settings.target_class is None else f" of class {settings.target_class}"
     note = (
-        f"nothing was found with a score of {settings.min_score:g} or more; lower the score "
-        "(--min-score 0.1), or draw a box where a face should be (--target x1,y1,x2,y2)"
+        f"nothing{of_class} was found with a score of {settings.min_score:g} or more; lower the "
+        "score (--min-score 0.1), or draw a box where a face should be (--target x1,y1,x2,y2)"
     )
     return replace(empty, notes=(note,))
 
@@ -325,21 +367,21 @@ def _draw(
     result: Explanation,
     found: Proposals,
     folder: Path,
-    colours: str,
+    look: draw.Look,
     captions: Sequence[str],
 ) -> tuple[tuple[Path, ...], Path]:
     for stale in folder.glob("target-*.png"):
         stale.unlink()
     overlays = tuple(
         draw.save_figure(
-            draw.target_figure(picture.image, result, i, found, colours, captions),
+            draw.target_figure(picture.image, result, i, found, look, captions),
             folder / f"target-{i + 1:02}.png",
         )
         for i in range(len(result))
     )
     sheet = draw.save_figure(
         draw.contact_sheet(
-            picture.image, result, found, picture.title or picture.name, colours, captions
+            picture.image, result, found, picture.title or picture.name, look, captions
         ),
         folder / "contact-sheet.png",
     )

@@ -1,4 +1,7 @@
-"""Every graph here finds the red rectangle; its green and its blue are two classes' scores."""
+"""Every graph here finds the red rectangle; its green and its blue are two classes' scores.
+
+What each layout means is in test_onnx_layouts.py, what users may say in test_onnx_options.py.
+"""
 
 import json
 import pickle
@@ -10,12 +13,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx_graphs import (
+    BOX,
+    BYTE,
+    FLOAT,
+    HALF,
+    IMAGE,
+    INT,
+    OTHER,
+    Graph,
+    centre,
+    constant_table,
+    find_red,
+    picture,
+)
 
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.frames import Frame
 from chiaroscuro.detectors.onnx import OnnxDetector, make_session
-from chiaroscuro.detectors.onnx_layouts import Output, recognise
+from chiaroscuro.detectors.onnx_layouts.choosing import recognise
+from chiaroscuro.detectors.onnx_layouts.layout import File, Output
 from chiaroscuro.errors import (
     CheckpointError,
     DetectorOutputError,
@@ -25,74 +42,12 @@ from chiaroscuro.errors import (
 )
 from chiaroscuro.testing import detector_checks
 
-FLOAT, HALF, BYTE, INT = (
-    TensorProto.FLOAT,
-    TensorProto.FLOAT16,
-    TensorProto.UINT8,
-    TensorProto.INT64,
-)
-
-
-class Graph:
-    """Writes ONNX: every call adds a node and returns the name of its output."""
-
-    def __init__(self):
-        self.nodes, self.constants = [], []
-
-    def __call__(self, op, *inputs, n=1, **attributes):
-        names = [i if isinstance(i, str) else self.constant(i) for i in inputs]
-        outputs = [f"{op}{len(self.nodes)}_{i}" for i in range(n)]
-        self.nodes.append(helper.make_node(op, names, outputs, **attributes))
-        return outputs[0] if n == 1 else outputs
-
-    def constant(self, value):
-        array = np.asarray(value)
-        array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
-        name = f"constant{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def model(self, inputs, outputs, metadata=None):
-        nodes, results = list(self.nodes), []
-        for name, (value, shape, kind) in outputs.items():
-            nodes.append(helper.make_node("Identity", [value], [name]))
-            results.append(helper.make_tensor_value_info(name, kind, shape))
-        given = [helper.make_tensor_value_info(n, kind, shape) for n, shape, kind in inputs]
-        graph = helper.make_graph(nodes, "net", given, results, self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-        helper.set_model_props(model, metadata or {})
-        return model.SerializeToString()
-
-
-def find_red(g, images):
-    """Box (x1 y1 x2 y2), width, height and the scores (red, green, blue), each ``n 1``."""
-    red, green, blue = g("Split", images, n=3, axis=1, num_outputs=3)
-    seen = g("Cast", g("Greater", g("ReduceMax", red, [1], keepdims=0), 0.5), to=FLOAT)
-
-    def ends(axis, other):
-        line = g("Greater", g("ReduceMax", seen, [other], keepdims=0), 0.5)
-        length = g("Gather", g("Shape", seen), axis)
-        place = g("Cast", g("Range", 0, length, 1), to=FLOAT)
-        first = g("ReduceMin", g("Where", line, place, 10000.0), [1])
-        last = g("ReduceMax", g("Where", line, g("Add", place, 1.0), 0.0), [1])
-        return first, last, g("Cast", length, to=FLOAT)
-
-    x1, x2, width = ends(axis=2, other=1)
-    y1, y2, height = ends(axis=1, other=2)
-    found = g("ReduceMax", g("ReduceMax", seen, [1], keepdims=0), [1])
-    scores = [g("Mul", g("ReduceMax", c, [2, 3], keepdims=0), found) for c in (red, green, blue)]
-    return (x1, y1, x2, y2), width, height, scores
-
-
-def centre(g, box, wider=1.0):
-    x1, y1, x2, y2 = box
-    middle = [g("Mul", g("Add", a, b), 0.5) for a, b in ((x1, x2), (y1, y2))]
-    size = [g("Max", g("Sub", b, a), 0.0) for a, b in ((x1, x2), (y1, y2))]
-    return [*middle, g("Mul", size[0], wider), size[1]]
-
 
 def raw_table(g, images, with_objectness):
-    """A wider, weaker box (IoU 0.8), the true one, and six empty ones: ``n columns 8``."""
+    """A wider, weaker box (IoU 0.8), the true one, and empty ones: ``n columns rows``.
+
+    With objectness as many as YOLOv5 has anchors in 64 x 96, else eight.
+    """
     box, _, _, (red, *classes) = find_red(g, images)
     columns = []
     for wider, weaker in ((1.25, 0.75), (1.0, 1.0)):
@@ -100,7 +55,8 @@ def raw_table(g, images, with_objectness):
         row = g("Concat", *centre(g, box, wider), *scores, axis=1)
         columns.append(g("Unsqueeze", row, [2]))
     nothing = g("Mul", columns[0], 0.0)
-    return g("Concat", *columns, *[nothing] * 6, axis=2)
+    n_empty = 3 * (96 + 24 + 6) - 2 if with_objectness else 6
+    return g("Concat", *columns, g("Tile", nothing, np.array([1, 1, n_empty])), axis=2)
 
 
 def yolov8(g, images):
@@ -109,7 +65,7 @@ def yolov8(g, images):
 
 def yolov5(g, images):
     table = g("Transpose", raw_table(g, images, with_objectness=True), perm=[0, 2, 1])
-    return {"output0": (table, ["n", 8, 7], FLOAT)}
+    return {"output0": (table, ["n", 378, 7], FLOAT)}
 
 
 def nms6(g, images):
@@ -163,29 +119,6 @@ def build(head, shape=("n", 3, 64, 96), kind=FLOAT, before=lambda g, x: x, metad
     if head is dfine:
         inputs.append(("orig_target_sizes", ["n", 2], INT))
     return g.model(inputs, outputs, metadata)
-
-
-def constant_table(table, name="output0"):
-    """A detector that always reports this table ``rows columns``."""
-    g = Graph()
-    zero = g("Mul", g("ReduceMean", "images", [1, 2, 3], keepdims=0), 0.0)
-    rows = g("Add", np.asarray(table, dtype=np.float32)[None], g("Reshape", zero, [-1, 1, 1]))
-    return g.model(
-        [("images", ["n", 3, 64, 96], FLOAT)], {name: (rows, ["n", *np.shape(table)], FLOAT)}
-    )
-
-
-def picture(box, height, width, green=0.8, blue=0.5):
-    """Black, with one rectangle whose channels differ, so that swapped ones are seen."""
-    image = torch.zeros(3, height, width)
-    x1, y1, x2, y2 = box
-    image[:, y1:y2, x1:x2] = torch.tensor([1.0, green, blue])[:, None, None]
-    return image
-
-
-BOX = (6, 4, 20, 14)
-IMAGE = picture(BOX, height=32, width=40)  # for a 64 x 96 network: doubled, bars of 8 px
-OTHER = picture((2, 10, 16, 30), height=32, width=40, green=0.6, blue=0.9)
 
 
 def assert_finds_box(detector, image=IMAGE, box=BOX):
@@ -259,7 +192,7 @@ def test_detr_is_stretched_and_its_no_object_left_out():
 
 
 def test_rtdetr_takes_each_class_by_itself():
-    detector = OnnxDetector(build(detr), class_names=("a", "b", "c"))
+    detector = OnnxDetector(build(detr), class_names=("a", "b", "c"), name="rtdetr")
     image = picture((10, 8, 40, 30), height=64, width=48)  # stretched in one direction only
     proposals = detector.detect(image[None])[0]
     torch.testing.assert_close(proposals.boxes, torch.tensor([[10.0, 8, 40, 30]]))
@@ -427,10 +360,11 @@ def test_proposals_reach_down_to_the_floor(floor):
     assert detector.detect(IMAGE[None])[0].scores.tolist() == pytest.approx(wanted)
 
 
-def test_no_more_than_300_proposals():
-    table = np.tile([[10, 10, 20, 20, 0.5, 0]], (400, 1))
+def test_no_proposal_is_dropped_for_its_rank():
+    table = np.tile([[10, 10, 20, 20, 0.5, 0]], (4000, 1))
+    table[:, 2] += np.arange(4000) / 400
     detector = OnnxDetector(constant_table(table), layout="nms6")
-    assert len(detector.detect(IMAGE[None])[0]) == 300
+    assert len(detector.detect(IMAGE[None])[0]) == 4000
 
 
 @pytest.mark.parametrize(
@@ -483,6 +417,17 @@ def test_a_file_that_does_not_run_on_a_blank_picture():
         OnnxDetector(model, input_size=(64, 96), layout="detr")
 
 
+def test_a_file_that_does_not_run_on_so_many_pictures():
+    """Exports may leave the batch axis open and still hold its size in a constant."""
+    g = Graph()
+    rows = g("Add", nms6(g, "images")["output0"][0], np.zeros((2, 3, 6)))
+    model = g.model([("images", ["n", 3, 64, 96], FLOAT)], {"o": (rows, ["m", 3, 6], FLOAT)})
+    detector = OnnxDetector(model)
+    detector._batch_size = 0
+    with pytest.raises(DetectorOutputError, match=r"(?s)3 pictures of \(64, 96\).*batch size of 1"):
+        detector.detect(torch.stack([IMAGE, OTHER, IMAGE]))
+
+
 def table(*shape, dtype="tensor(float)", name="output0"):
     return Output(name, shape, dtype)
 
@@ -500,30 +445,37 @@ def table(*shape, dtype="tensor(float)", name="output0"):
         ([table(0, 6)], None, "", "nms6"),
         ([table(1, 300, 80), table(1, 300, 4)], None, "rtdetr_r18vd", "rtdetr"),
         ([table(1, 100, 92, name="logits"), table(1, 100, 4)], 91, "", "detr"),
-        ([table(1, 300, 4, name="logits"), table(1, 300, 4, name="pred_boxes")], 4, "", "rtdetr"),
+        (
+            [table(1, 300, 4, name="logits"), table(1, 300, 4, name="pred_boxes")],
+            4,
+            "d_fine",
+            "rtdetr",
+        ),
         ([table(0, 4), table(0, dtype="tensor(int64)"), table(0)], None, "", "torchvision"),
     ],
 )
 def test_layouts_that_names_and_shapes_tell(outputs, n_classes, hint, layout):
-    assert recognise(outputs, n_classes, hint) == layout
+    assert recognise(File(outputs=outputs, n_classes=n_classes, hint=hint)) == layout
 
 
 @pytest.mark.parametrize(
     ("outputs", "match"),
     [
         ([table(1, 600, 6)], "may be nms6 or yolov5"),
-        ([table(1, 300, 92, name="logits"), table(1, 300, 4)], "may be detr or rtdetr"),
+        ([table(1, 300, 92, name="logits"), table(1, 300, 4)], "may be detr or rtdetr or deform"),
         ([table(1, 1000)], "fit no layout"),
         ([table(1, 84, 80, 80), table(1, 84, 40, 40)], "fit no layout"),
     ],
 )
 def test_doubtful_outputs_are_listed_with_the_layouts_to_choose_from(outputs, match):
     with pytest.raises(InputError, match=match) as caught:
-        recognise(outputs)
+        recognise(File(outputs=outputs))
     text = str(caught.value)
     assert all(o.name in text for o in outputs)
     assert "tensor(float)" in text
-    assert "rtdetr: logits" in text
+    assert all(
+        f"  {name}: " in text for name in match.removeprefix("may be ").split(" or ")[:2]
+    ) or ("rtdetr: logits" in text)
 
 
 def test_a_layout_or_a_count_of_classes_that_does_not_fit():
@@ -531,7 +483,7 @@ def test_a_layout_or_a_count_of_classes_that_does_not_fit():
         OnnxDetector(build(yolov8), layout="detr")
     with pytest.raises(InputError, match="these have 2 classes, and 3 are named"):
         OnnxDetector(build(yolov8), layout="yolov8", class_names=("a", "b", "c"))
-    with pytest.raises(UnknownNameError, match=r"layout 'yolo'.*known: detr"):
+    with pytest.raises(UnknownNameError, match=r"layout 'yolo'.*known: .*detr"):
         OnnxDetector(build(yolov8), layout="yolo")
     with pytest.raises(UnknownNameError, match="normalisation"):
         OnnxDetector(build(yolov8), normalise="minmax")
@@ -540,8 +492,8 @@ def test_a_layout_or_a_count_of_classes_that_does_not_fit():
 def test_inputs_that_are_no_pictures_are_listed():
     g = Graph()
     outputs = nms6(g, "images")
-    inputs = [("images", ["n", 3, 64, 96], FLOAT), ("im_shape", ["n", 2], FLOAT)]
-    with pytest.raises(InputError, match="im_shape"):
+    inputs = [("images", ["n", 3, 64, 96], FLOAT), ("temperature", ["n", 2], FLOAT)]
+    with pytest.raises(InputError, match="temperature"):
         OnnxDetector(g.model(inputs, outputs))
 
 
@@ -577,6 +529,14 @@ def test_by_path_and_by_name(tmp_path):
         assert_finds_box(detector)
     with pytest.raises(InputError, match="wanted the path"):
         load_detector("onnx")
+
+
+def test_the_format_of_onnx_runtime_itself(tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "faces.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(build(yolov8), options, providers=["CPUExecutionProvider"])
+    assert_finds_box(load_detector(tmp_path / "faces.ort"))
 
 
 sides = st.integers(1, 300)

@@ -295,12 +295,11 @@ def test_score_floor(picture: Tensor) -> None:
     assert float(low.scores.min()) >= 0.001
 
 
-def test_at_most_300_proposals_the_best() -> None:
+def test_no_proposal_is_dropped_for_its_rank() -> None:
     image = torch.rand(1, 3, 240, 320, generator=torch.Generator().manual_seed(0))
     detector = adapter.load(BrightAnchors(), min_score=0.0)
-    assert len(make_anchors(240, 320)) > 3000  # so that the cap on candidates is met too
     (found,) = detector.detect(image)
-    assert len(found) == 300
+    assert len(found) > 300
     best = torch.sigmoid(8 * image[0, 0, 4::8, 4::8] - 5).max()
     torch.testing.assert_close(found.scores[0], best)
     assert bool((found.scores.diff() <= 0).all())

@@ -231,7 +231,6 @@ def test_without_nms_reports_more_and_shares_the_weights(model, picture):
     assert not detector.info.before_nms
     kept, every = detector.detect(picture)[0], raw.detect(picture)[0]
     assert len(every) > len(kept)
-    assert len(every) <= 300
     overlap = torch.ops.torchvision.nms(every.boxes, every.scores, 0.9)
     assert len(overlap) == len(every)
 
@@ -330,7 +329,7 @@ def test_labels_count_from_zero_without_the_background(picture):
             own = copy.deepcopy(model).eval()
             head_of(own).score_thresh, head_of(own).detections_per_img = 0.01, 10_000
             wanted = own(list(picture))[0]["labels"]
-        wanted = wanted[wanted > 0][:300] - 1  # RetinaNet and FCOS also score the background
+        wanted = wanted[wanted > 0] - 1  # RetinaNet and FCOS also score the background
         assert torch.equal(proposals.labels, wanted), family
         assert len(set(proposals.labels.tolist())) > 1
 
@@ -367,7 +366,7 @@ def test_a_head_of_ones_own_needs_class_names(picture):
     with pytest.raises(InputError, match="class_names"):
         load(model)
     assert load(model, class_names=["face", "hand"]).detect(picture)
-    with pytest.raises(DetectorOutputError, match="wanted labels below 1"):
+    with pytest.raises(DetectorOutputError, match="label 1 has no class name"):
         load(model, class_names=["face"]).detect(picture)
 
 
@@ -565,7 +564,7 @@ def test_save_checkpoint_refuses_what_it_could_not_load_again(tmp_path, ssdlite)
 def test_unusable_metadata(tmp_path, ssdlite, about):
     path = tmp_path / "faces.safetensors"
     write_checkpoint(path, ssdlite.state_dict(), about)
-    with pytest.raises(CheckpointError, match=f"metadata says {next(iter(about))}"):
+    with pytest.raises(CheckpointError, match=rf"unusable: {next(iter(about))}.*: wanted"):
         load(str(path))
 
 

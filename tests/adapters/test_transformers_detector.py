@@ -80,6 +80,44 @@ def make_rtdetr(labels=3):
     return model, transformers.RTDetrImageProcessor(size={"height": 64, "width": 64})
 
 
+def make_lwdetr(labels=3, size=64):
+    """Sigmoid; its backbone cuts pictures into windows of 2 x 16 pixels a side."""
+    backbone = transformers.LwDetrViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=64,
+        pretrain_image_size=64,
+        window_block_indices=[0],
+        out_indices=[1, 2],
+        num_windows=4,
+        mlp_ratio=2,
+    )
+    config = transformers.LwDetrConfig(
+        backbone_config=backbone,
+        d_model=16,
+        decoder_layers=1,
+        decoder_ffn_dim=16,
+        decoder_self_attention_heads=2,
+        decoder_cross_attention_heads=2,
+        decoder_n_points=2,
+        num_queries=9,
+        group_detr=2,
+        projector_in_channels=[16],
+        projector_out_channels=16,
+        projector_scale_factors=[1.0],
+        num_feature_levels=1,
+        num_labels=labels,
+    )
+    torch.manual_seed(0)
+    model = transformers.LwDetrForObjectDetection(config)
+    processor = transformers.DeformableDetrImageProcessor(size={"height": size, "width": size})
+    return model, processor
+
+
+HAS_LWDETR = pytest.mark.skipif(
+    not hasattr(transformers, "LwDetrConfig"), reason="this Transformers has no LW-DETR"
+)
 MODELS = {"detr": make_detr, "rtdetr": make_rtdetr}
 models = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
@@ -193,6 +231,43 @@ def test_folders_without_a_detector_are_refused(config, tmp_path):
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(CheckpointError, match="wanted a model of the hub"):
         load_detector(f"transformers/{tmp_path}")
+
+
+@HAS_LWDETR
+@pytest.mark.parametrize("size", [64, 72])
+def test_lwdetr_folder_with_pictures_that_fit_its_windows_or_not(size, tmp_path, capfd):
+    model, processor = make_lwdetr(size=size)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    detector = load_detector(f"transformers/{tmp_path}", device="cpu", min_score=0.0)
+    (first, _) = detector.detect(PICTURE)
+    assert len(first) == 9
+    centres = (first.boxes[:, :2] + first.boxes[:, 2:]) / 2
+    assert bool(((centres >= 0) & (centres <= torch.tensor([60.0, 40.0]))).all())
+    if size == 64:
+        wanted = judge(model, processor, PICTURE)[0]
+        best = wanted["scores"].argmax()
+        torch.testing.assert_close(first.scores[0], wanted["scores"][best])
+        torch.testing.assert_close(first.boxes[0], wanted["boxes"][best], atol=1e-3, rtol=0)
+
+
+def test_a_hub_out_of_reach_is_asked_once_and_said_in_one_sentence(monkeypatch, caplog, capfd):
+    calls = []
+
+    class Session:
+        def head(self, url, timeout):
+            calls.append(url)
+            raise OSError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
+    with pytest.raises(CheckpointError) as caught:
+        load_detector("transformers/nobody/no-such-model")
+    assert len(calls) == 1
+    assert "transformers/nobody/no-such-model is no folder here" in str(caught.value)
+    assert "Name or service not known" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "etry" not in caplog.text + "".join(capfd.readouterr())
 
 
 def test_hub_without_a_network(monkeypatch):

@@ -16,12 +16,12 @@ import runpy
 import shlex
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -36,7 +36,7 @@ from chiaroscuro.workflow import Picture, Settings, explain_picture
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 FOLLOWED = [page for page in PAGES if page.parent.name in ("tutorials", "how-to")]
-NEEDS_WEIGHTS = ("first-painting", "large-pictures")
+NEEDS_WEIGHTS = ("first-painting", "large-pictures", "face-detectors")
 BLOCK = re.compile(
     r"^```(\{code-block\} )?(?P<kind>\w+)\n(:caption: (?P<file>\S+)\n\n)?(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -52,6 +52,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield tmp_path
+    if str(tmp_path / "installed") in sys.path:
+        sys.path.remove(str(tmp_path / "installed"))
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
@@ -65,6 +67,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_page_does_what_it_shows(page: Path, folder: Path) -> None:
+    if page.stem == "face-detectors":
+        for package in ("facenet_pytorch", "dlib"):
+            pytest.importorskip(package, reason="`make test` installs it")
     bring_what_the_reader_has(page, folder)
     scope: dict[str, object] = {"__name__": page.stem}
     text, printed, n_run = page.read_text(), "", 0
@@ -74,6 +79,8 @@ def test_page_does_what_it_shows(page: Path, folder: Path) -> None:
             (folder / block["file"]).write_text(body)
             if block["file"] == "pyproject.toml":
                 install(folder)
+                sys.path.insert(0, str(folder / "installed"))
+                del sys.modules["glow_detector"]
         elif kind == "python":
             lines_above = text[: block.start("body")].count("\n")
             code = compile("\n" * lines_above + body, str(page), "exec")
@@ -92,7 +99,15 @@ def bring_what_the_reader_has(page: Path, folder: Path) -> None:
     """Files that a page takes for granted."""
     if page.stem == "onnx":
         (folder / "model.onnx").write_bytes(small_onnx_model())
+        (folder / "two-outputs.onnx").write_bytes(onnx_model_of_two_outputs())
+        (folder / "yolox_faces.onnx").write_bytes(raw_yolox_model())
         Image.new("RGB", (90, 60), "grey").save(folder / "painting.png")
+    if page.stem == "face-detectors":
+        from chiaroscuro.data.samples import sample_painting
+
+        with Image.open(sample_painting(439933).path) as painting:
+            painting.thumbnail((480, 480))
+            painting.crop((130, 40, 330, 200)).save(folder / "painting.png")
     if page.stem == "large-pictures":
         from chiaroscuro.data.samples import sample_painting
 
@@ -122,19 +137,55 @@ def small_onnx_model() -> bytes:
     return content
 
 
-def install(folder: Path) -> None:
-    """What an installer leaves of a package: its name and its entry points."""
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    metadata = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    metadata.mkdir()
-    lines = [f"Name: {project['name']}", f"Version: {project['version']}"]
-    (metadata / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, ""]))
-    (metadata / "entry_points.txt").write_text(
-        "".join(
-            f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in names.items())
-            for group, names in project["entry-points"].items()
-        )
+def onnx_model_of_two_outputs() -> bytes:
+    """One box, centre and size in [0, 1], and its score."""
+    boxes = np.array([[[0.5, 0.5, 0.25, 0.5]]], dtype=np.float32)
+    return steady_onnx_model(where=boxes, how_sure=np.full((1, 1, 1), 0.8, dtype=np.float32))
+
+
+def raw_yolox_model() -> bytes:
+    """One box at 32, 16, 64, 48 of 96 x 64 pixels, as offsets from its cell of 8 pixels."""
+    table = np.zeros((1, 126, 6), dtype=np.float32)
+    table[0, 4 * 12 + 6] = (0, 0, np.log(4), np.log(4), 1, 0.9)
+    return steady_onnx_model(output=table)
+
+
+def steady_onnx_model(**outputs: npt.NDArray[np.float32]) -> bytes:
+    """The same outputs for every picture."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["brightness"], keepdims=0),
+        helper.make_node("Sub", ["brightness", "brightness"], ["nothing"]),
+        *(helper.make_node("Add", [f"{name} here", "nothing"], [name]) for name in outputs),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "steady",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 96])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
+            for name, value in outputs.items()
+        ],
+        [numpy_helper.from_array(value, f"{name} here") for name, value in outputs.items()],
     )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def install(folder: Path) -> None:
+    """Install the package that a page shows into ``installed``, as pip does, from nothing else."""
+    package = folder / "package"
+    package.mkdir()
+    for file in ("pyproject.toml", "glow_detector.py"):
+        (package / file).write_text((folder / file).read_text())
+        (folder / file).unlink()
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--no-build-isolation", "--target", str(folder / "installed")]
+    done = subprocess.run([*command, str(package)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "installed" / "glow_detector.py").is_file()
     importlib.invalidate_caches()
 
 

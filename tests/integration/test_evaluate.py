@@ -154,14 +154,17 @@ def test_a_second_run_asks_the_detector_nothing(results: Path) -> None:
     run("evaluate", "out")
     assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]
     run("evaluate", "out", "--protocol", "painting")  # another question
-    assert sys.modules["bright"].passes == before + 5 * 2 * 19  # type: ignore[attr-defined]
+    look = 1  # a picture mirrored: the box could be x y width height too
+    passes = 5 * 2 * 19 + look
+    assert sys.modules["bright"].passes == before + passes  # type: ignore[attr-defined]
 
 
 def test_after_a_stop_what_was_done_is_kept(results: Path) -> None:
     Image.open("painting.png").transpose(Image.Transpose.FLIP_TOP_BOTTOM).save("z.png")
     explain("painting.png", "z.png", "--overwrite", detector="bright:stops")
     bright = sys.modules["bright"]
-    bright.stop_at = bright.passes + 5 * 2 * 19 - 1  # type: ignore[attr-defined]
+    passes = 5 * 2 * 19 + 1  # and a picture mirrored, to know the format of the boxes
+    bright.stop_at = bright.passes + passes - 1  # type: ignore[attr-defined]
     words = ("evaluate", "out", "--batch-size", "1")
     stopped = run(*words, expect=1)
     assert "goes on from there" in stopped.stderr
@@ -169,7 +172,7 @@ def test_after_a_stop_what_was_done_is_kept(results: Path) -> None:
     assert not Path("out/evaluation-chiaroscuro/evaluation.json").exists()
     before, bright.stop_at = bright.passes, 10**9  # type: ignore[attr-defined]
     run(*words)
-    assert bright.passes == before + 5 * 2 * 19  # type: ignore[attr-defined]
+    assert bright.passes == before + passes  # type: ignore[attr-defined]
 
 
 def test_shuffled_weights(results: Path) -> None:
@@ -213,6 +216,24 @@ def test_what_has_no_figure_is_counted_and_told(results: Path) -> None:
     assert told["summary"]["box"]["insertion"]["mean"] == 0  # the detector never fires
 
 
+def test_all_maps_are_averaged_over_the_same_targets(results: Path) -> None:
+    boxes = ("--target", "20,10,44,30", "--target", "2,32,12,39")  # nothing is reported in one
+    explain("painting.png", *boxes, "--overwrite")
+    run("evaluate", "out")
+    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    counts = {
+        what: (figures["insertion"]["n"], figures["insertion"]["undefined"])
+        for what, figures in told["summary"].items()
+    }
+    assert counts == dict.fromkeys(("map", "box", "centre", "edges", "random"), (1, 1))
+    rows = pq.read_table("out/evaluation-chiaroscuro/scores.parquet").to_pylist()
+    (first,) = [r["insertion"] for r in rows if r["map"] == "box" and r["target"] == 1]
+    assert told["summary"]["box"]["insertion"]["mean"] == pytest.approx(first)
+    table = run("evaluate", "out").stdout
+    lines = {line.split()[0]: line.split() for line in table.splitlines() if line}
+    assert all(lines[what][1:3] == ["1", "1"] for what in counts)
+
+
 def test_pictures_without_targets_or_marks_are_told(results: Path) -> None:
     Image.new("RGB", (64, 40)).save("black.png")
     explain("black.png", "--target", "all")
@@ -253,7 +274,10 @@ def test_sets_that_do_not_fit_are_refused(results: Path) -> None:
     )
     coco(annotations=[{**FACE, "image_id": 7}])
     assert "belongs to image 7" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
-    coco(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}])
+    coco(
+        categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        annotations=[FACE, {**FACE, "id": 2, "category_id": 2}],
+    )
     assert (
         "(cat, dog) are none of the detector's (face)"
         in run("evaluate", "out", "-a", "marks.json", expect=1).stderr

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+import chiaroscuro as cs
 from chiaroscuro.data.samples import met_faces
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import Differentiable
 from chiaroscuro.detectors.retinaface import source
-from chiaroscuro.errors import MissingDependencyError, UnsupportedMethodError
+from chiaroscuro.errors import MissingDependencyError
 from chiaroscuro.methods import METHODS, Answer, Question
 from chiaroscuro.records import Target, as_targets
 
@@ -106,8 +107,11 @@ def test_every_method_has_a_map(name: str, detector: Differentiable) -> None:
     assert float(for_it[y1:y2, x1:x2].mean()) > float(for_it.mean())
 
 
-def test_other_form_is_a_black_box() -> None:
+def test_the_onnx_form_takes_the_torch_form_by_itself() -> None:
     image = PAINTINGS[439933].read()
-    black_box = load_detector("retinaface", device="cpu")
-    with pytest.raises(UnsupportedMethodError, match="form=torch"):
-        ask("saliency", black_box, image, (Target(box=[247, 104, 312, 184]),))
+    faces = (Target(box=[247, 104, 312, 184]),)
+    plain = ask("gradcam", load_detector("retinaface", device="cpu"), image, faces)
+    in_torch = load_detector("retinaface", form="torch", device="cpu")
+    assert torch.equal(plain.saliency, ask("gradcam", in_torch, image, faces).saliency)
+    ask_by_name = cs.explain(image, "retinaface", faces, method="saliency")
+    assert bool(ask_by_name.saliency.any())

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,14 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner, Result
+from waiting import wait_for
 
 import chiaroscuro as cs
 from chiaroscuro.bundle import as_path
 from chiaroscuro.cli import app
 
 FINDS_PATCHES = """
-import os, time
+import os, sys, time
 
 PLACES = [(10, 10), (50, 10), (10, 40), (50, 40)]  # of patches of 20 x 16
 
@@ -36,8 +36,12 @@ def patches(picture):
 def find(images):
     return [patches(picture) for picture in images]
 
-def slow(images):
-    time.sleep(0.004 * len(images))
+def held_after_two(images):
+    # says when the second picture is done, and waits to be killed, once
+    if os.path.exists("run/pictures/p1/manifest.json") and not os.path.exists("held"):
+        open("held", "w").close()
+        print("two pictures are done", file=sys.stderr, flush=True)
+        time.sleep(3600)
     return find(images)
 
 def left_only(images):
@@ -201,7 +205,7 @@ def test_a_broken_picture_is_told_and_the_rest_goes_on(folder: Path) -> None:
     assert "1 pictures, 100 passes" in result.stdout
     assert "no picture" in Path("run/report.html").read_text() or "cannot" in result.stderr
     paint(Path("one.png"), a=230, d=60)
-    again = run(*STUDY, expect=1)  # its size has changed, so it is another data set
+    again = run(*STUDY, expect=1)  # its content has changed, so it is another data set
     assert "changed" in again.stderr
 
 
@@ -246,17 +250,14 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(folder: Path) -> None:
     for i in range(4):
         paint(Path(f"p{i}.png"), a=200 + 10 * i, b=90)
     mark(**{f"p{i}": [HIT] for i in range(4)})
-    words = [word if word != "patches:find" else "patches:slow" for word in STUDY]
+    words = [word if word != "patches:find" else "patches:held_after_two" for word in STUDY]
     command = [sys.executable, "-m", "chiaroscuro", *words]
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    first = Path("run/pictures/p1/manifest.json")
-    deadline = time.monotonic() + 60
-    while not first.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    said = wait_for(process, "two pictures are done")
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert first.exists()
+    process.communicate()
+    assert Path("run/pictures/p1/manifest.json").exists(), said
     assert not Path("run/pictures/p3/manifest.json").exists()
     run(*words)
     whole = [word if word != "run" else "whole" for word in words]
@@ -384,7 +385,7 @@ def test_an_export_for_fiftyone(folder: Path) -> None:
     Path("fiftyone.py").write_text(STAND_IN)
     done = subprocess.run(
         [sys.executable, made / "load.py", "faces"],
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
         capture_output=True,
         text=True,
         check=True,

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
+from waiting import PATIENCE_S
 
 import chiaroscuro.train.folds
 from chiaroscuro.cli import app
@@ -139,9 +140,9 @@ def test_broken_pictures_and_marks_are_said(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     for said in (
         "1 pictures are not there, such as none.png",
-        "p0.png: the box 200,60,250,110 lies outside the picture",
+        ": the box 200,60,250,110 lies outside the picture",
         "1 boxes reach past their picture and are cut to it, such as in p0",
-        "1 pictures cannot be read and are left out",
+        "1 pictures cannot be used and are left out",
     ):
         assert said in done.stderr
     assert "learned from 3 pictures" in done.stdout
@@ -191,7 +192,7 @@ def test_two_processes_train_as_one(folder: Path) -> None:
         )
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=120) for process in running]
+    said = [process.communicate(timeout=PATIENCE_S) for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert "learned from 3 pictures" in said[0][0]
     assert said[1][0] == ""

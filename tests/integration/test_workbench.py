@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
+from waiting import PATIENCE_S
 from workbench import BOX, DETECTORS, Visitor, painting_file, running
 
 from chiaroscuro.cli import app
@@ -187,7 +188,7 @@ def test_a_job_that_nobody_hears_ends(visitor: Visitor, monkeypatch: pytest.Monk
     states = visitor.states(job)
     next(states)
     states.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while visitor.begin(picture, n_masks=10).status_code == 409:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -327,7 +328,7 @@ def test_ten_visitors_at_once_get_their_own_answers(address: str) -> None:
     def visit(face: int) -> tuple[float, float, str, str]:
         visitor = Visitor(address)
         picture = visitor.open(painting_file(face=face))
-        together.wait(timeout=30)
+        together.wait(timeout=PATIENCE_S)
         job = visitor.begin(picture, n_masks=60).json()["job"]
         last = visitor.last(job)
         assert last["state"] == "done", last

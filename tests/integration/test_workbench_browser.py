@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs a browser: install Debian's chromium, or Chrome"
 )
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 30_000
+PATIENCE_MS = 300_000  # ends a test that hangs; a page waits for what it shows
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import uvicorn
 from PIL import Image
+from waiting import PATIENCE_S
 
 from chiaroscuro.web.app import WorkbenchSettings, make_app
 
@@ -74,7 +75,7 @@ def running(folder: Path, **settings: object) -> Iterator[str]:
         while _VISITORS:
             _VISITORS.pop().http.close()
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -82,7 +83,7 @@ class Visitor:
     """Somebody with a browser, in code."""
 
     def __init__(self, address: str) -> None:
-        self.http = httpx.Client(base_url=address, timeout=60)
+        self.http = httpx.Client(base_url=address, timeout=PATIENCE_S)
         _VISITORS.append(self)
         self.http.get("/")
 

@@ -193,12 +193,15 @@ def test_search_refuses_a_budget_that_is_no_search():
 def test_no_method_takes_more_passes_than_it_is_given(method):
     calls = []
 
-    def detect(images):
-        calls.append(len(images))
-        return [np.array([[*BOX, additive(image)]]) for image in images]
+    class Counting:
+        info = cs.DetectorInfo(name="counting")
+
+        def detect(self, images):
+            calls.append(len(images))
+            return [cs.Proposals(boxes=[BOX], scores=[additive(image)]) for image in images]
 
     targets = [BOX, [18, 8, 40, 30]]
-    result = cs.explain(painted(LEFT, RIGHT), detect, targets, method=method, n_masks=333)
+    result = cs.explain(painted(LEFT, RIGHT), Counting(), targets, method=method, n_masks=333)
     assert sum(calls) <= 333
     told = result.settings.get("passes", result.settings.get("n_masks"))
     assert told == sum(calls)

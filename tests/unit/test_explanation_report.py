@@ -42,7 +42,7 @@ def classes(images):
             {
                 "boxes": torch.tensor([[10.0, 8.0, 30.0, 28.0]]),
                 "scores": torch.tensor([red]),
-                "labels": torch.tensor([2]),
+                "labels": torch.tensor([0]),
             }
         )
     return made
@@ -125,7 +125,7 @@ def test_found_targets_keep_score_label_and_class_probabilities(folder: Path) ->
     drawn = cs.Target(box=[1 / 3, 2 / 7, 30.3, 28.4])
     found = cs.Target(
         box=[10, 8, 30, 28],
-        label=2,
+        label=0,
         score=1 / 3,
         class_probabilities=torch.rand(91, generator=torch.Generator().manual_seed(1)),
         origin="found",

@@ -32,7 +32,9 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_to_say_one_detection(way: str) -> None:
-    detector = cs.load_detector(lambda images: [WAYS[way]] * len(images))
+    detector = cs.load_detector(
+        lambda images: [WAYS[way]] * len(images), class_names=["background", "face"]
+    )
     for proposals in detector.detect(torch.rand(2, 3, 20, 30)):
         assert proposals.boxes.tolist() == [BOX]
         assert float(proposals.scores) == (1.0 if way == "supervision without scores" else SCORE)
@@ -79,7 +81,7 @@ def test_infinite_and_inverted_rows_are_dropped_with_a_count() -> None:
     [
         (np.zeros((2, 7)), DetectorOutputError, r"got shape \(2, 7\)"),
         ({"boxes": [BOX]}, DetectorOutputError, "boxes, scores and labels"),
-        ({"boxes": [BOX], "scores": []}, DetectorOutputError, "one score a box"),
+        ({"boxes": [BOX], "scores": []}, DetectorOutputError, "one score per box"),
         ("nothing", DetectorOutputError, "got str"),
         (None, DetectorOutputError, "got NoneType"),
         ([[*BOX, 3.0]], DetectorOutputError, "sigmoid"),
@@ -134,6 +136,8 @@ class Broken:
         elif self.how == "batch" and len(images) > 1:
             score = 0.6
         label = 4 if self.how == "label" else 0
+        if self.how == "blind":
+            return [cs.Proposals.empty() for _ in images]
         return [cs.Proposals(boxes=[box], scores=[score], labels=[label]) for _ in images]
 
 
@@ -148,6 +152,7 @@ class Broken:
         ("range", "uint8_equals_float"),
         ("batch", "batch_equals_singles"),
         ("label", "labels_have_names"),
+        ("blind", "something_is_found"),
     ],
 )
 def test_the_suite_notices_a_broken_promise(how: str, check: str) -> None:

@@ -7,6 +7,7 @@ import threading
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -388,7 +389,9 @@ def test_of_many_frames_the_first():
         options = {"lossless": True} if kind == "WEBP" else {}
         data = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
         red = torch.tensor([255, 0, 0])[:, None, None]
-        assert (read_image(data).int() - red).abs().max() <= 2
+        says = pytest.warns(RuntimeWarning, match="has 3 pages; page 1 is read, the first")
+        with says if kind == "TIFF" else nullcontext():
+            assert (read_image(data).int() - red).abs().max() <= 2
 
 
 # Exif 2.32, tag 0x0112: on which side of the scene the stored row 0 and the stored column 0 lie.

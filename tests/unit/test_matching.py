@@ -189,3 +189,24 @@ def test_an_average_precision_with_its_interval() -> None:
     low, high = result.ap50_interval
     assert 0.2 < low < result.ap50 < high < 0.8
     assert metrics.average_precision(detections, truth).ap50 == result.ap50
+
+
+def test_any_number_of_detections_may_have_a_crowd() -> None:
+    """They are judged by the share of their own area in it, those to be scored come first."""
+    crowd = [0, 30, 60, 50]
+    truth = Truth(boxes=[FACE, crowd], crowd=[False, True])
+    assert truth.ignore.tolist() == [False, True]
+    inside, half, less = [0, 30, 5, 40], [55, 30, 65, 40], [56, 30, 66, 40]
+    detections = found((FACE, 0.9), (inside, 0.8), (half, 0.7), (less, 0.6), (crowd, 0.5))
+    assert kinds(detections, truth) == ["hit", "ignored", "ignored", "background", "ignored"]
+    assert match(detections, truth).missed == ()
+    over = Truth(boxes=[FACE, [0, 0, 60, 50]], crowd=[False, True])
+    assert kinds(found((FACE, 0.9), (FACE, 0.8)), over) == ["hit", "ignored"]
+    assert over.scaled(0.5).relabelled({0: 3}).crowd.tolist() == [False, True]
+
+
+def test_of_equal_overlaps_the_last_is_chosen_as_coco_does() -> None:
+    truth = Truth(boxes=[[0, 0, 10, 10], [10, 0, 20, 10]])
+    between, right = [5, 0, 15, 10], [10, 0, 20, 10]
+    first, second = match(found((between, 0.9), (right, 0.8)), truth, 0.3).detections
+    assert (first.kind, first.truth, second.kind) == ("hit", 1, "duplicate")

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -51,6 +53,129 @@ def test_absent_files_are_said() -> None:
         cs.load_detector("weights.pth")
     with pytest.raises(CheckpointError, match=r"model\.onnx does not exist"):
         cs.load_detector(Path("model.onnx"))
+
+
+def torchscript(path: Path) -> None:
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(path))
+
+
+def exported(path: Path) -> None:
+    archive = zipfile.ZipFile(path, "w")
+    archive.writestr("e/models/model.json", "{}")
+    archive.close()
+
+
+def content(data: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(data) and None
+
+
+def folder_with(name: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.mkdir()
+        (path / name).write_text("{}")
+
+    return make
+
+
+TFLITE = b"\x1c\0\0\0TFL3" + bytes(40)
+ANYTHING = content(b"anything")
+FOREIGN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a.tflite": (content(TFLITE), "TensorFlow Lite.*tf2onnx.convert --tflite"),
+    "renamed.onnx": (content(TFLITE), "TensorFlow Lite"),
+    "a.xml": (ANYTHING, "OpenVINO.*export the network"),
+    "a.bin": (ANYTHING, "OpenVINO or of a model of Transformers"),
+    "a.torchscript": (ANYTHING, "TorchScript.*torch.onnx.export"),
+    "jit.pt": (torchscript, "TorchScript.*torch.jit.load"),
+    "a.mlmodel": (ANYTHING, "Core ML"),
+    "a.mlpackage": (folder_with("Manifest.json"), "Core ML"),
+    "a.engine": (ANYTHING, "TensorRT.*ONNX file that it was built from"),
+    "a.plan": (ANYTHING, "TensorRT"),
+    "a.pt2": (exported, "torch.export"),
+    "renamed.pt": (exported, "torch.export"),
+    "a.pb": (ANYTHING, "TensorFlow model.*--graphdef"),
+    "saved": (folder_with("saved_model.pb"), "TensorFlow model.*--saved-model"),
+    "a.h5": (ANYTHING, "Keras"),
+    "hdf5.weights": (content(b"\x89HDF\r\n\x1a\n"), "Keras"),
+    "a.keras": (ANYTHING, "Keras"),
+    "a.prototxt": (ANYTHING, "Caffe"),
+    "a.caffemodel": (ANYTHING, "Caffe"),
+    "a.pdmodel": (ANYTHING, r"PaddlePaddle.*--model_filename a\.pdmodel"),
+    "a.cfg": (ANYTHING, "Darknet"),
+    "a.weights": (ANYTHING, "Darknet"),
+    "a.param": (ANYTHING, "ncnn"),
+    "a.pth.tar": (ANYTHING, "training checkpoint.*weights.pth"),
+    "a.pkl": (ANYTHING, "pickle"),
+    "hub": (folder_with("config.json"), "Transformers model.*give it as 'transformers/.*hub'"),
+    "photos": (folder_with("a.png"), "is a folder.*path of an ONNX file"),
+    "a.ort": (ANYTHING, "cannot be loaded; wanted an ONNX model"),
+    "a.dat": (ANYTHING, r"no kind that is known.*onnx/.*a\.dat.*module:function"),
+    "unmarked": (ANYTHING, "no kind that is known"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # deprecated, and met all the same
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_other_kinds_are_named_with_what_to_do(name: str, tmp_path: Path) -> None:
+    make, match = FOREIGN[name]
+    make(tmp_path / name)
+    with pytest.raises(CheckpointError, match=match) as caught:
+        cs.load_detector(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_onnx_prefix_refuses_them_too(tmp_path: Path) -> None:
+    (tmp_path / "a.tflite").write_bytes(TFLITE)
+    with pytest.raises(CheckpointError, match="TensorFlow Lite"):
+        cs.load_detector(f"onnx/{tmp_path / 'a.tflite'}")
+
+
+def test_a_foreign_file_that_is_not_there() -> None:
+    with pytest.raises(CheckpointError, match=r"a\.engine does not exist; it is a TensorRT engine"):
+        cs.load_detector("a.engine")
+
+
+def test_weights_of_an_unknown_network_say_what_to_do(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "mine.pth")
+    with pytest.raises(CheckpointError, match=r"weight, bias.*module:function.*export it to ONNX"):
+        cs.load_detector(tmp_path / "mine.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("centreface", "centerface"),
+        ("CenterFace", "centerface"),
+        ("retina-face", "retinaface"),
+        ("retinaface_painting", "retinaface-paintings"),
+    ],
+)
+def test_a_slip_of_the_hand_is_answered_with_the_name_that_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"did you mean '{meant}'") as caught:
+        cs.load_detector(name)
+    assert caught.value.near[0] == meant
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        (lambda: cs.methods.method_named("grad-cam"), "gradcam"),
+        (lambda: cs.methods.method_named("d_rise"), "drise"),
+        (lambda: cs.MaskDesign(fill="blurr"), "blur"),
+        (lambda: cs.load_detector("torchvision/fastercnn_resnet50_fpn"), "fasterrcnn_resnet50_fpn"),
+        (lambda: cs.load_detector("retinaface", from_="torch"), "form"),
+        (lambda: cs.load_detector("centerface", min_scores=0.1), "min_score"),
+    ],
+)
+def test_every_kind_of_name_is_met_so(call: Callable[[], object], meant: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"did you mean '{meant}'"):
+        call()
+
+
+def test_names_that_are_like_none_are_not_guessed() -> None:
+    with pytest.raises(UnknownNameError, match=r"'xyz'; known: ") as caught:
+        cs.load_detector("xyz")
+    assert caught.value.near == []
 
 
 def test_things_that_are_no_detector() -> None:

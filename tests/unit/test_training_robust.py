@@ -331,7 +331,7 @@ def data_set(folder: Path, *truths: Truth, broken: int = 0) -> DataSet:
         if i >= len(truths):
             path.write_bytes(path.read_bytes()[:60])
         truth = truths[min(i, len(truths) - 1)]
-        entries.append(Entry(name=f"p{i}", path=path, truth=truth, width=90))
+        entries.append(Entry(name=f"p{i}", path=path, truth=truth, size=(90, 70)))
     return DataSet(source="marks.json", class_names=("face", "hat"), entries=tuple(entries))
 
 
@@ -349,7 +349,7 @@ def test_what_is_left_out_of_the_data_is_said(tmp_path: Path) -> None:
     assert float(pictures[0].truth.boxes[2, 2]) == 90  # cut by less than a pixel: not worth a word
     assert pictures[1].truth.ignore.tolist() == [True]
     unreadable, foreign, outside, past, without = told
-    assert unreadable.startswith("2 pictures cannot be read and are left out: ")
+    assert unreadable.startswith("2 pictures cannot be used and are left out: ")
     assert "p2.png" in unreadable
     assert foreign == "1 boxes of classes that the detector has not are left out: hat"
     assert outside == "1 boxes lie outside their picture and are left out, such as in p0"
@@ -367,7 +367,7 @@ def test_data_with_nothing_to_learn_says_what_there_is(tmp_path: Path) -> None:
     broken = data_set(tmp_path, ignored, broken=1)
     broken = replace(broken, entries=broken.entries[1:])
     with (
-        pytest.warns(RuntimeWarning, match="1 pictures cannot be read"),
+        pytest.warns(RuntimeWarning, match="1 pictures cannot be used"),
         pytest.raises(TrainingError, match="got none in the 0 pictures"),
     ):
         training_pictures(broken, {0: 0})

@@ -12,6 +12,7 @@ from chiaroscuro.cli.detect import detect
 from chiaroscuro.cli.detectors import detectors
 from chiaroscuro.cli.evaluate import evaluate
 from chiaroscuro.cli.explain import explain
+from chiaroscuro.cli.stdout import checked_stdout, print_what_cannot_be_encoded
 from chiaroscuro.cli.study import study
 from chiaroscuro.cli.train import train
 
@@ -46,12 +47,14 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    pass
+    print_what_cannot_be_encoded()
 
 
 def main() -> None:
     """Run the command line: results on stdout, progress and notes on stderr.
 
-    Exit status 0: done, 1: failed, 2: wrong use.
+    Exit status 0: done, 1: failed, 2: wrong use. Results that cannot be printed are a failure, told
+    in a sentence; where the reader of a pipe has gone, the command ends without a word.
     """
-    app()
+    with checked_stdout():
+        app()

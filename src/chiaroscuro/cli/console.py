@@ -1,11 +1,15 @@
 """What every command shares: options, notes on stderr, progress, errors as exit status."""
 
+import io
 import json
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -18,11 +22,43 @@ if TYPE_CHECKING:
     from chiaroscuro.detectors import Detector
     from chiaroscuro.train import loop
 
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+NOTES_SHOWN = 5
+_OUR_FOLDER = str(Path(__file__).parents[1])
+
+
+class _Stderr(io.TextIOBase):
+    """stderr as it is at the moment; what it does not take is lost, for the results matter more."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, AttributeError):  # full, or None where it is closed
+            self._given.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, AttributeError):
+            self._given.flush()
+
+    def isatty(self) -> bool:
+        return self._given is not None and bool(self._given.isatty())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._given, "encoding", None) or "utf-8"
+
+    @property
+    def _given(self) -> Any:
+        """The stream itself, not what a progress bar of Rich puts before it meanwhile."""
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
+
+notes = Console(file=cast("IO[str]", _Stderr()), highlight=False, soft_wrap=True)
 
 PICTURES = Annotated[
-    list[Path],
-    typer.Argument(metavar="PICTURE...", help="Pictures to read: any format, any mode."),
+    list[str],
+    typer.Argument(
+        metavar="PICTURE...",
+        help="Pictures to read, by path or http:// or https:// address: any format, any mode.",
+    ),
 ]
 DETECTOR = Annotated[
     str,
@@ -58,6 +94,27 @@ MAX_PIXELS = Annotated[
     int,
     typer.Option(min=1, help="Pictures with more pixels are refused: a guard against bombs."),
 ]
+IMAGES = Annotated[
+    Path | None,
+    typer.Option(help="Folder that the data set's file names are relative to."),
+]
+CLASS_MAP = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class-map",
+        metavar="NAME=NAME",
+        help="A class of the data set and the detector's class that it is, such as visage=face, "
+        "where the two have different names; may be repeated.",
+    ),
+]
+FRAME = Annotated[
+    str | None,
+    typer.Option(
+        metavar="upright|stored",
+        help="Whether boxes are drawn on pictures as they are read, or as they are stored, before "
+        "their EXIF orientation is applied. [dim]default: found out from the sizes[/]",
+    ),
+]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -68,18 +125,63 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """The result as JSON, on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    from chiaroscuro.bundle import printable
+
+    print(printable(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 @contextmanager
 def errors_as_exit_status() -> Iterator[None]:
-    """Turn our errors into one line on stderr and exit status 1, or 2 for wrong use."""
+    """Turn our errors into one line on stderr and exit status 1, or 2 for wrong use.
+
+    Ctrl-C and SIGTERM stop a command alike, with status 1. Our warnings become notes.
+    """
     try:
-        yield
+        with _warnings_as_notes(), _sigterm_as_ctrl_c():
+            yield
     except ChiaroscuroError as error:
         report(error)
         wrong_use = isinstance(error, (UnknownNameError, TargetError))
         raise typer.Exit(2 if wrong_use else 1) from error
+    except KeyboardInterrupt as stopped:
+        note("stopped")
+        raise typer.Exit(1) from stopped
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which batch systems and containers send, save what Ctrl-C saves."""
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    if not on_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not stop the saving
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    show = warnings.showwarning
+
+    def tell(message: Warning | str, category: type[Warning], *place: Any, **how: Any) -> None:
+        if category is RuntimeWarning and str(place[0]).startswith(_OUR_FOLDER):
+            note(str(message))
+        else:
+            show(message, category, *place, **how)
+
+    warnings.showwarning = tell
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def report(error: Exception) -> None:
@@ -98,6 +200,39 @@ def open_detector(name: str, options: Mapping[str, Any], device: str) -> "Detect
 def parse_options(texts: Sequence[str] | None) -> dict[str, Any]:
     """``KEY=VALUE`` as keyword arguments; values are JSON where they can be."""
     return dict(_option(text) for text in texts or ())
+
+
+def parse_class_map(texts: Sequence[str] | None) -> dict[str, str]:
+    """``NAME=NAME`` as the detector's class by the data set's."""
+    mapped: dict[str, str] = {}
+    for text in texts or ():
+        mine, _, theirs = (part.strip() for part in text.rpartition("="))
+        if not mine or not theirs:
+            raise typer.BadParameter(
+                f"wanted NAME=NAME, such as visage=face, got {text!r}", param_hint="--class-map"
+            )
+        if mapped.setdefault(mine, theirs) != theirs:
+            raise typer.BadParameter(
+                f"{mine} is to be {mapped[mine]} and {theirs}; wanted one of them",
+                param_hint="--class-map",
+            )
+    return mapped
+
+
+def parse_frame(text: str | None) -> Any:
+    """What ``--frame`` says: upright, stored, or None to find out."""
+    if text not in (None, "upright", "stored"):
+        raise typer.BadParameter(f"wanted upright or stored, got {text!r}", param_hint="--frame")
+    return text
+
+
+def tell_notes(texts: Sequence[str], tell: Callable[[str], None] | None = None) -> None:
+    """The first few sentences on a data set, and how many more there are."""
+    tell = tell or note
+    for text in texts[:NOTES_SHOWN]:
+        tell(text)
+    if len(texts) > NOTES_SHOWN:
+        tell(f"and {len(texts) - NOTES_SHOWN} more notes on the annotations")
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -122,7 +257,7 @@ def _bar(unit: str, *fields: str) -> Progress:
         TextColumn("left"),
         console=notes,
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not notes.is_terminal,
     )
 
 

@@ -31,14 +31,13 @@ def demo(
     """
     with errors_as_exit_status():
         from chiaroscuro.demo import FALSE_ALARM, MISSED, run_demo
-        from chiaroscuro.errors import ObservationInterrupted
         from chiaroscuro.workflow import Settings
 
         model = open_detector(detector, {}, "auto")
         settings = Settings(detector=detector, n_masks=n_masks, seed=seed)
         try:
             page, entries, comparison = run_demo(model, out, settings, mask_progress)
-        except ObservationInterrupted as stopped:
+        except KeyboardInterrupt as stopped:
             note(f"stopped; what is done is kept in {out}. The same command goes on from there.")
             raise typer.Exit(1) from stopped
         captions = [caption for entry in entries for caption in entry.captions]

@@ -30,22 +30,30 @@ def detect(
     max_pixels: MAX_PIXELS = 100_000_000,
     as_json: AS_JSON = False,
 ) -> None:
-    """Print what a detector finds in pictures: boxes x1,y1,x2,y2 in pixels, scores, labels."""
-    from chiaroscuro.errors import ImageError
-    from chiaroscuro.workflow import detect_picture, open_picture
+    """Print what a detector finds in pictures: boxes x1,y1,x2,y2 in pixels, scores, labels.
 
+    Pictures that cannot be read are reported and skipped; the exit status is then 1.
+    """
     with errors_as_exit_status():
+        from chiaroscuro.data.paths import as_source
+        from chiaroscuro.errors import ChiaroscuroError
+        from chiaroscuro.workflow import detect_picture, open_picture
+
         model = open_detector(detector, parse_options(detector_option), device)
         names = model.info.class_names
         results, failed = [], False
         for path in pictures:
             try:
-                picture = open_picture(path, max_side=max_side or None, max_pixels=max_pixels)
-            except ImageError as error:
+                picture = open_picture(
+                    as_source(path), max_side=max_side or None, max_pixels=max_pixels
+                )
+                found = detect_picture(picture, model, min_score)
+            except ChiaroscuroError as error:
+                if len(pictures) == 1 and not as_json:
+                    raise
                 report(error)
                 failed = True
                 continue
-            found = detect_picture(picture, model, min_score)
             rows = [
                 {
                     "box": [round(v / picture.scale, 2) for v in box],
@@ -57,7 +65,7 @@ def detect(
                     found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
                 )
             ]
-            results.append({"picture": str(path), "detector": model.info.name, "detections": rows})
+            results.append({"picture": path, "detector": model.info.name, "detections": rows})
             if as_json:
                 continue
             for row in rows:

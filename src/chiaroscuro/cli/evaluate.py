@@ -1,20 +1,28 @@
 """``chiaroscuro evaluate``."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chiaroscuro.cli.console import (
     AS_JSON,
+    CLASS_MAP,
     DETECTOR_OPTIONS,
     DEVICE,
+    FRAME,
+    IMAGES,
     errors_as_exit_status,
     n_masks_or_auto,
     note,
     open_detector,
+    parse_class_map,
+    parse_frame,
     parse_options,
     print_json,
     step_progress,
+    tell_notes,
 )
 
 if TYPE_CHECKING:
@@ -53,11 +61,14 @@ def evaluate(
         typer.Option(
             "--annotations",
             "-a",
-            metavar="COCO.json|met-faces",
-            help="Marked boxes: adds the insertion and deletion of the whole set's average "
-            "precision. Pictures are matched by file name.",
+            metavar="DATA",
+            help="Annotated boxes, as [bold]chiaroscuro study[/] takes them: adds the insertion "
+            "and deletion of the whole set's average precision. Pictures are matched by file name.",
         ),
     ] = None,
+    images: IMAGES = None,
+    class_map: CLASS_MAP = None,
+    frame: FRAME = None,
     baselines: Annotated[
         bool,
         typer.Option(
@@ -98,7 +109,7 @@ def evaluate(
         typer.Option(
             "--randomisation",
             help="Compare with maps of the detector with shuffled weights: four explanations more. "
-            "Needs a torch network, such as -d retinaface -O form=torch.",
+            "Needs a torch network, such as -d retinaface.",
         ),
     ] = False,
     detector: Annotated[
@@ -135,7 +146,7 @@ def evaluate(
         from chiaroscuro.results import explained_detector, saved_results
 
         protocol_named(protocol)
-        marks = _annotations(annotations)
+        marks = _annotations(annotations, images, parse_class_map(class_map))
         place = as_path(results)
         folders = saved_results(place)
         asked = explained_detector(folders)
@@ -160,11 +171,13 @@ def evaluate(
                     ),
                     folder,
                     annotations=marks,
+                    frame=parse_frame(frame),
                     progress=progress,
                 )
         except KeyboardInterrupt as stopped:
             note(f"stopped; what is done is kept in {folder}. The same command goes on from there.")
             raise typer.Exit(1) from stopped
+        tell_notes(evaluation.notes)
         for left_out in evaluation.left_out:
             where = " ".join(
                 f"{key} {left_out[key]}" for key in ("picture", "target", "map") if key in left_out
@@ -186,13 +199,18 @@ def _methods(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
-def _annotations(spec: str | None) -> "Annotations | None":
-    from chiaroscuro.data.formats import read_coco
-    from chiaroscuro.data.samples import met_faces_annotations
+def _annotations(
+    spec: str | None, images: Path | None, class_map: dict[str, str]
+) -> "Annotations | None":
+    from chiaroscuro.data.datasets import read_annotations
+    from chiaroscuro.errors import AnnotationError
 
     if spec is None:
         return None
-    return met_faces_annotations() if spec == "met-faces" else read_coco(spec)
+    found = read_annotations(spec, images)
+    if found is None:
+        raise AnnotationError(f"--annotations {spec}: wanted a data set, got pictures alone")
+    return replace(found, class_map=class_map)
 
 
 def _as_json(evaluation: "Evaluation") -> dict[str, Any]:
@@ -202,13 +220,20 @@ def _as_json(evaluation: "Evaluation") -> dict[str, Any]:
 
 
 def _print(evaluation: "Evaluation", protocol: str) -> None:
-    """The table: medians over targets, the middle half after them."""
+    """The table: medians over targets, the middle half after them.
+
+    A cell says how many targets are left out where it is not as many as in the column.
+    """
     print(f"protocol {protocol}; median over targets (middle half); pointing_game: share of hits\n")
-    header = ["map", "targets", *SHOWN]
+    header = ["map", "targets", "left out", *SHOWN]
     lines = [header]
     for what, figures in evaluation.summary.items():
         lines.append(
-            [what, str(figures["insertion"]["n"]), *(_cell(figures[name], name) for name in SHOWN)]
+            [
+                what,
+                *(str(figures["insertion"][count]) for count in ("n", "undefined")),
+                *(_cell(figures[name], name, figures["insertion"]["undefined"]) for name in SHOWN),
+            ]
         )
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for line in lines:
@@ -235,8 +260,10 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
     print(f"\n{evaluation.folder / 'scores.parquet'}")
 
 
-def _cell(figures: dict[str, Any], name: str = "") -> str:
-    undefined = f" [{figures['undefined']} undefined]" if figures["undefined"] else ""
+def _cell(figures: dict[str, Any], name: str = "", told: int = 0) -> str:
+    undefined = ""
+    if figures["undefined"] != told:
+        undefined = f" [{figures['undefined']} left out]"
     if not figures["n"]:
         return f"-{undefined}"
     if name.startswith("pointing_game"):  # hits: a share says more than a median

@@ -47,6 +47,14 @@ def explain(
             "may be repeated. [dim]default: all[/]",
         ),
     ] = None,
+    target_class: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a detector with several classes: explain boxes as this class, and of what is "
+            "found this class alone. A box over a found object takes its class by itself.",
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder that gets a folder for every picture.")
     ] = Path("explanations"),
@@ -58,7 +66,7 @@ def explain(
             help="drise, or another to set beside it: search, rise, occlusion, lime, kernelshap "
             "(any detector); saliency, gradient-x-input, smoothgrad, integrated-gradients, "
             "guided-backprop, excitation-backprop, cam, gradcam, gradcam++, smooth-gradcam++ "
-            "(torch networks, such as -d retinaface-paintings, or -d retinaface -O form=torch); "
+            "(torch networks, such as -d retinaface or retinaface-paintings); "
             "attention (DETR).",
         ),
     ] = "drise",
@@ -115,26 +123,35 @@ def explain(
     """Explain faces in paintings: found, false, or missed.
 
     Writes for every picture OUT/<name>/ with an overlay for every target, a contact sheet, the raw
-    maps (saliency.npz), the evidence (evidence.npz) and, last, manifest.json.
+    maps (saliency.npz), the evidence (evidence.npz) and, last, manifest.json. Pictures of one name
+    get the folders above them as part of it (a__x, b__x).
 
     Run it again with another --target: the evidence is used again, with no detector pass. After
-    Ctrl-C, the same command goes on where it stopped.
+    Ctrl-C or SIGTERM, the same command goes on where it stopped. Pictures that cannot be read are
+    reported and skipped; the exit status is then 1.
     """
     with errors_as_exit_status():
+        from chiaroscuro.data.paths import as_source, folder_names
         from chiaroscuro.draw import check_colours
         from chiaroscuro.errors import ChiaroscuroError, ImageError, ObservationInterrupted
         from chiaroscuro.masks import MaskDesign
         from chiaroscuro.methods import method_named
+        from chiaroscuro.target_classes import class_label
         from chiaroscuro.workflow import Settings, explain_picture, open_picture
 
         check_colours(colours)
         method_named(method)
         boxes = _boxes(target)
         model = open_detector(detector, parse_options(detector_option), device)
+        if target_class is not None:
+            class_label(target_class, model.info.class_names)
         manifests, failed = [], False
-        for path in pictures:
+        sources = _each_once(pictures)
+        for path, name in zip(sources, folder_names(sources), strict=True):
             try:
-                picture = open_picture(path, max_side=max_side or None, max_pixels=max_pixels)
+                picture = open_picture(
+                    as_source(path), max_side=max_side or None, max_pixels=max_pixels, name=name
+                )
             except ImageError as error:
                 report(error)
                 failed = True
@@ -146,6 +163,7 @@ def explain(
                 detector=detector,
                 detector_options=parse_options(detector_option),
                 min_score=min_score,
+                target_class=target_class,
                 n_masks=n_masks_or_auto(n_masks),
                 fidelity=fidelity,
                 seed=seed,
@@ -177,7 +195,7 @@ def explain(
                 )
                 raise typer.Exit(1) from stopped
             except ChiaroscuroError as error:
-                if len(pictures) == 1:
+                if len(sources) == 1:
                     raise
                 report(error)
                 failed = True
@@ -187,6 +205,16 @@ def explain(
             print_json(manifests)
         if failed:
             raise typer.Exit(1)
+
+
+def _each_once(pictures: list[str]) -> list[str]:
+    """The pictures, without those that were named before in another spelling."""
+    from chiaroscuro.data.images import is_address
+
+    places: dict[str, str] = {}
+    for text in pictures:
+        places.setdefault(text if is_address(text) else str(Path(text).absolute()), text)
+    return list(places.values())
 
 
 def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
@@ -262,11 +290,13 @@ def _targets(
 def _fill(name: str, picture: "Picture") -> "str | Tensor":
     if name in FILLS:
         return name
-    if not Path(name).is_file():
+    from chiaroscuro.data.images import is_address, read_image, to_pil
+
+    if not is_address(name) and not Path(name).is_file():
         raise typer.BadParameter(
-            f"wanted {', '.join(FILLS)} or the path of a picture, got {name!r}", param_hint="--fill"
+            f"wanted {', '.join(FILLS)} or the path or address of a picture, got {name!r}",
+            param_hint="--fill",
         )
-    from chiaroscuro.data.images import read_image, to_pil
 
     height, width = picture.image.shape[1:]
     return read_image(to_pil(read_image(name)).resize((width, height)))

@@ -1,15 +1,17 @@
 """``chiaroscuro study``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chiaroscuro.cli.console import (
     AS_JSON,
+    CLASS_MAP,
     DETECTOR,
     DETECTOR_OPTIONS,
     DEVICE,
+    FRAME,
+    IMAGES,
     MAX_PIXELS,
     MAX_SIDE,
     MIN_SCORE,
@@ -17,10 +19,13 @@ from chiaroscuro.cli.console import (
     n_masks_or_auto,
     note,
     open_detector,
+    parse_class_map,
+    parse_frame,
     parse_options,
     picture_progress,
     print_json,
     step_progress,
+    tell_notes,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +37,9 @@ def study(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, a folder of "
-            "pictures without marks, or met-faces, the sample set.",
+            help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, YOLO's "
+            "data.yaml, or met-faces, the sample set; without annotations, a folder of pictures, "
+            "one picture or its http:// address, or a .txt file with a path or address per line.",
         ),
     ],
     out: Annotated[
@@ -45,10 +51,9 @@ def study(
             "run in it goes on.",
         ),
     ],
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder that the data set's file names are relative to."),
-    ] = None,
+    images: IMAGES = None,
+    class_map: CLASS_MAP = None,
+    frame: FRAME = None,
     detector: DETECTOR = "centerface",
     n_masks: Annotated[
         str,
@@ -107,8 +112,9 @@ def study(
     pictures.parquet), COCO results (detections.json), average maps, and report.html, one file to
     read or send.
 
-    After Ctrl-C, a crash or a power cut, the same command goes on where it stopped. Pictures that
-    cannot be studied are named, skipped and tried again next time; the exit status is then 1.
+    After Ctrl-C, SIGTERM, a crash or a power cut, the same command goes on where it stopped.
+    Pictures that cannot be studied are reported, skipped and tried again next time; the exit status
+    is then 1.
     """
     with errors_as_exit_status():
         from chiaroscuro.bundle import as_path
@@ -117,16 +123,15 @@ def study(
         from chiaroscuro.report.study import write_study_report
         from chiaroscuro.study.examine import StudySettings
         from chiaroscuro.study.export import export
+        from chiaroscuro.study.run import notes_on
         from chiaroscuro.study.run import study as study_all
         from chiaroscuro.study.summary import summarise
         from chiaroscuro.workflow import Settings
 
         place = as_path(out)
-        collection = open_data_set(data, images)
-        for text in collection.notes[:5]:
-            note(text)
-        if len(collection.notes) > 5:
-            note(f"and {len(collection.notes) - 5} notes more, in the report")
+        collection = open_data_set(
+            data, images, class_map=parse_class_map(class_map), frame=parse_frame(frame)
+        )
         if collection.missing:
             note(
                 f"{len(collection.missing)} pictures are not there, such as {collection.missing[0]}"
@@ -149,6 +154,7 @@ def study(
         try:
             if ray is None:
                 model = open_detector(detector, options, device)
+                tell_notes(notes_on(collection, model))
                 with picture_progress() as progress:
                     run = study_all(collection, model, place, settings, progress=progress)
             else:
@@ -166,9 +172,12 @@ def study(
                         device=device,
                         progress=step,
                     )
+                tell_notes(run.asked["data"]["notes"])
         except (KeyboardInterrupt, ObservationInterrupted) as stopped:
             note(f"stopped; what is done is kept in {out}. The same command goes on from there.")
             raise typer.Exit(1) from stopped
+        for name, reason in run.failed().items():
+            note(f"{name}: {reason}")
         summary = summarise(run)
         files = export(run, summary)
         if fiftyone:
@@ -176,8 +185,6 @@ def study(
 
             files.append(export_fiftyone(run) / "load.py")
         report = write_study_report(run, summary, place / "report.html")
-        for name, reason in run.failed().items():
-            note(f"{name}: {reason}")
         if as_json:
             print_json({"run": str(out), "report": str(report), **summary.figures})
         else:

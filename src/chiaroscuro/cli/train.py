@@ -8,21 +8,26 @@ import typer
 
 from chiaroscuro.cli.console import (
     AS_JSON,
+    CLASS_MAP,
     DETECTOR_OPTIONS,
     DEVICE,
+    FRAME,
+    IMAGES,
     errors_as_exit_status,
     note,
+    parse_class_map,
+    parse_frame,
     parse_options,
     print_json,
+    tell_notes,
     training_progress,
 )
 
 if TYPE_CHECKING:
     from chiaroscuro.data.datasets import DataSet
+    from chiaroscuro.detectors import Detector
     from chiaroscuro.train.folds import FoldResult
     from chiaroscuro.train.notes import Tell
-
-NOTES_SHOWN = 5
 
 
 def train(
@@ -30,7 +35,8 @@ def train(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Marked pictures: a COCO .json file, a folder of Pascal VOC or YOLO, met-faces.",
+            help="Annotated pictures: a COCO .json file, a folder of Pascal VOC or YOLO, YOLO's "
+            "data.yaml, met-faces.",
         ),
     ],
     out: Annotated[
@@ -39,10 +45,9 @@ def train(
             "--out", "-o", help="The checkpoint, NAME.safetensors; its log goes to NAME.training/."
         ),
     ],
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder that the data set's file names are relative to."),
-    ] = None,
+    images: IMAGES = None,
+    class_map: CLASS_MAP = None,
+    frame: FRAME = None,
     start: Annotated[
         str,
         typer.Option(
@@ -166,10 +171,11 @@ def train(
         with joined(device) as own_device:
             first = processes().first
             tell: Tell = note if first else _say_nothing
-            collection = open_data_set(data, images)
-            _tell_left_out(collection, tell)
+            mapped = parse_class_map(class_map)
+            collection = open_data_set(data, images, class_map=mapped, frame=parse_frame(frame))
             torch.manual_seed(seed)  # of a network that begins with random weights
             trainee = open_trainable(start, own_device, **parse_options(detector_option))
+            _tell_left_out(collection, trainee, tell)
             pictures = training_pictures(collection, labels_of(collection, trainee), tell)
             told: dict[str, Any] = {"checkpoint": str(out), "pictures": len(pictures)}
             with only_one(folder) if first else nullcontext(), training_progress() as show:
@@ -217,6 +223,7 @@ def train(
                         "from": Path(start).name if Path(start).is_file() else start,
                         "data": "/".join(Path(collection.source).parts[-2:]),
                         "data_sha256": pictures_digest(learn),
+                        "class_map": mapped,
                         "pictures": [picture.name for picture in learn],
                         "training": settings.describe(),
                         "measured": {k: told[k] for k in ("folds", "validation_ap50") if k in told},
@@ -246,13 +253,12 @@ def _low_high(text: str) -> tuple[int, int]:
     )
 
 
-def _tell_left_out(collection: "DataSet", tell: "Tell") -> None:
+def _tell_left_out(collection: "DataSet", trainee: "Detector", tell: "Tell") -> None:
+    from chiaroscuro.study.run import notes_on
+
     if collection.missing:
         tell(f"{len(collection.missing)} pictures are not there, such as {collection.missing[0]}")
-    for text in collection.notes[:NOTES_SHOWN]:
-        tell(text)
-    if len(collection.notes) > NOTES_SHOWN:
-        tell(f"and {len(collection.notes) - NOTES_SHOWN} more such notes on the marks")
+    tell_notes(notes_on(collection, trainee), tell)
 
 
 def _say_nothing(_: str) -> None:

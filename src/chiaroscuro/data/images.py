@@ -5,8 +5,10 @@ The rules that make one picture of many kinds:
 - Colours are those of sRGB: an embedded profile is applied (Adobe RGB, CMYK, ...).
 - Transparency is laid over white, the ground of the page.
 - 16-bit grey has its white at 65535; Pillow's 32-bit integers are taken for the same and refused
-  outside 0 to 65535. Floats have their white at 1 and are refused outside [0, 1].
-- Of an animation or a file of many pages: the first.
+  outside 0 to 65535. Floats have their white at 1 and are refused outside [0, 1]. A TIFF whose
+  white is zero is turned over, at any depth.
+- Of an animation: the first frame. Of a TIFF of many pages: the first, unless it is a small copy of
+  a larger one, which is then read; a warning says which.
 - A cut-off or damaged file is an error, never half a picture.
 """
 
@@ -14,14 +16,18 @@ import hashlib
 import io
 import os
 import re
+import sys
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from http.client import HTTPException
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from chiaroscuro._version import __version__
@@ -61,8 +67,50 @@ _NO_PICTURES = {  # how files begin that people take for pictures
     b"%pdf": "a PDF; export the page as PNG",
     b"%!ps": "PostScript; export it as PNG",
 }
+_PAGES_LOOKED_AT = 1000  # of a TIFF, for one that is larger than the first
+_REDUCED, _MASK = 1, 4  # bits of TIFF's NewSubfileType
 _pillow_lock = threading.Lock()
 _Stream = io.BytesIO | io.BufferedReader
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSize:
+    """Size of a picture in pixels, and how its file is turned.
+
+    Attributes:
+        width: of the picture upright, as :func:`read_image` gives it.
+        height: likewise.
+        orientation: EXIF's, 1 to 8: how the stored picture becomes the upright one.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Width and height in the file, before it is turned."""
+        turned = self.orientation >= 5
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def picture_size(source: ImageSource) -> PictureSize:
+    """The size that :func:`read_image` would give a file, from its header alone.
+
+    Raises:
+        ImageError: if there is no such file, or it is empty or no picture.
+    """
+    with _opened(source) as (stream, name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # reading the picture says it again
+            picture = _identify(stream, name, sys.maxsize)
+            orientation = _orientation(picture, name)
+        width, height = picture.size
+        if picture.format == "TIFF":  # whose size Pillow gives upright, unlike that of others
+            tags = picture.tag_v2  # type: ignore[attr-defined]
+            width, height = tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
+        turned = PictureSize(width, height, orientation if orientation in _TURNS else 1)
+        return PictureSize(*turned.stored, turned.orientation)
 
 
 def read_image(
@@ -155,6 +203,37 @@ def image_hash(image: Tensor) -> str:
     return digest.hexdigest()
 
 
+def file_hash(source: str | os.PathLike[str]) -> str:
+    """SHA-256 of a picture's file, or of what its address answers, in hexadecimal.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    with _opened(source) as (stream, name):
+        try:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise ImageError(f"{name} cannot be read: {error}; check the disk") from error
+
+
+def readable_formats() -> list[str]:
+    """The formats of ``FORMATS`` that can be read here: HEIF needs the package pillow-heif."""
+    _add_heif()
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+@lru_cache(maxsize=1)
+def _add_heif() -> None:
+    with suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
+
+
+def is_address(source: object) -> bool:
+    """Whether a picture's source is an address and no path: ``http://...``."""
+    return isinstance(source, str) and bool(re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source))
+
+
 # Where the bytes come from
 
 
@@ -176,7 +255,7 @@ def _opened(source: Any) -> Iterator[tuple[_Stream, str]]:
                 "open it with mode 'rb'"
             )
         yield io.BytesIO(data), "the picture in the open file"
-    elif isinstance(source, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", source):
+    elif is_address(source):
         yield io.BytesIO(_download(source)), source
     elif isinstance(source, (str, os.PathLike)):
         with _open_file(Path(source)) as stream:
@@ -288,8 +367,9 @@ def _identify(stream: _Stream, name: str, max_pixels: int) -> Image.Image:
     stream.seek(0)
     try:
         with _failing_as_image_error(name), _quiet_pillow(max_pixels):
-            Image.init()
-            picture = Image.open(stream, formats=[f for f in FORMATS if f in Image.OPEN])
+            picture: Image.Image = Image.open(stream, formats=readable_formats())
+            if isinstance(picture, TiffImagePlugin.TiffImageFile) and _may_be_thumbnail(picture):
+                picture = _best_page(picture, stream, name)
     except Image.DecompressionBombError as error:
         raise _too_large(name, "more", max_pixels) from error
     except UnidentifiedImageError as error:
@@ -315,6 +395,82 @@ def _check_end_of_codestream(stream: _Stream, name: str) -> None:
     data = stream.read()
     if data.find(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) < 0:
         raise ImageError(f"{name} is cut off: its JPEG 2000 data have no end; fetch it again")
+
+
+# Pages of a TIFF
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    number: int  # from 0
+    width: int
+    height: int
+    kind: int  # NewSubfileType
+
+    def is_reduced_to(self, first: "_Page") -> bool:
+        """Whether ``first`` is a small copy of this page: flagged, or of the same aspect."""
+        if self.kind & _MASK or self.width <= first.width or self.height <= first.height:
+            return False
+        same_aspect = (
+            abs(self.width * first.height / self.height - first.width) <= 1
+            or abs(self.height * first.width / self.width - first.height) <= 1
+        )
+        return bool(first.kind & _REDUCED) or same_aspect
+
+
+def _may_be_thumbnail(picture: TiffImagePlugin.TiffImageFile) -> bool:
+    kind = _tiff_tag(picture, "NewSubfileType") or 0
+    return bool(picture.is_animated or int(kind) & _REDUCED)
+
+
+def _best_page(scanned: TiffImagePlugin.TiffImageFile, stream: _Stream, name: str) -> Image.Image:
+    """The page that is the picture, in a file opened anew; a warning says which it is.
+
+    Raises:
+        SyntaxError: if Pillow does not read that page; its small copy does not stand in for it.
+    """
+    pages = _pages(scanned)
+    first = pages[0]
+    larger = [page for page in pages if page.is_reduced_to(first)]
+    best = min(
+        larger,
+        key=lambda page: (page.kind & _REDUCED, -page.width * page.height),
+        default=first,
+    )
+    stream.seek(0)
+    picture = Image.open(stream, formats=["TIFF"])
+    picture.seek(best.number)
+    why = "page 1 is a small copy of it" if larger else "the first"
+    if first.kind & _REDUCED and not larger:
+        why += "; it says that it is a small copy, but no larger page is in the file"
+    count = f"{len(pages)} page{'s' * (len(pages) > 1)}"
+    if len(pages) == _PAGES_LOOKED_AT:
+        count += " or more"
+    warnings.warn(
+        f"{name} has {count}; page {best.number + 1} is read, {why}; save another page as a "
+        "file of its own to read it",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return picture
+
+
+def _pages(picture: TiffImagePlugin.TiffImageFile) -> list[_Page]:
+    """Size and kind of every page; a page that Pillow cannot decode is among them."""
+    pages = []
+    for number in range(_PAGES_LOOKED_AT):
+        try:
+            picture.seek(number)
+        except EOFError:
+            break
+        except SyntaxError:  # a page of a kind that is not read: its size is known all the same
+            pass
+        except Exception:  # the chain of pages is damaged; those before are whole
+            break
+        tags = picture.tag_v2
+        width, height, kind = (tags.get(tag, 0) for tag in (256, 257, 254))
+        pages.append(_Page(number, int(width), int(height), int(kind)))
+    return pages
 
 
 def _check_size(picture: Image.Image, name: str, max_pixels: int) -> None:
@@ -366,7 +522,9 @@ def _resize(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _opaque(picture: Image.Image) -> Image.Image:
     """The picture in mode L, RGB or CMYK, with transparent parts laid over white."""
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return Image.fromarray(_levels(_sixteen_bit(np.asarray(picture)), "picture"))
+        levels = _levels(_sixteen_bit(np.asarray(picture), _white(picture)), "picture")
+        white_is_zero = _tiff_tag(picture, "PhotometricInterpretation") == 0
+        return Image.fromarray(255 - levels if white_is_zero else levels)
     grey = Image.getmodebase(picture.mode) == "L"
     if picture.has_transparency_data:
         straight = picture.convert("LA") if picture.mode == "La" else picture
@@ -378,16 +536,32 @@ def _opaque(picture: Image.Image) -> Image.Image:
     return picture.convert("L" if grey else "RGB")
 
 
-def _sixteen_bit(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Pillow's 32-bit integers as the 16-bit ones they mostly hold; others as they are."""
-    if values.dtype != np.int32:
+def _tiff_tag(picture: Image.Image, name: str) -> Any:
+    """The first value of a tag of the picture's TIFF page, None where there is none."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return None
+    value = picture.tag_v2.get(ExifTags.Base[name])
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _white(picture: Image.Image) -> int:
+    """The level of white in a picture of integers."""
+    bits, signed = _tiff_tag(picture, "BitsPerSample"), _tiff_tag(picture, "SampleFormat") == 2
+    if bits == 12:
+        return 4095
+    return 32767 if signed and bits == 16 else 65535
+
+
+def _sixteen_bit(values: npt.NDArray[Any], white: int) -> npt.NDArray[Any]:
+    """Integers as 16-bit ones with their white at 65535; others as they are."""
+    if values.dtype.kind not in "iu" or (values.dtype != np.int32 and white == 65535):
         return values
-    if values.min() < 0 or values.max() > 65535:
+    if values.min() < 0 or values.max() > white:
         raise ImageError(
-            f"picture of 32-bit integers: wanted 0 (black) to 65535 (white), got {values.min()} to "
+            f"picture of integers: wanted 0 (black) to {white} (white), got {values.min()} to "
             f"{values.max()}; scale it and save it with 8 or 16 bits"
         )
-    return values.astype(np.uint16)
+    return np.rint(values * (65535 / white)).astype(np.uint16)
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None, name: str) -> Image.Image:
@@ -421,7 +595,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None, name: str) -> Image.Im
 def _orientation(picture: Image.Image, name: str) -> Any:
     try:
         with _quiet_pillow():
-            return picture.getexif().get(ExifTags.Base.Orientation)
+            return _exif(picture).get(ExifTags.Base.Orientation)
     except Exception as error:  # camera notes come damaged in many ways; the picture is whole
         warnings.warn(
             f"the EXIF data in {name} cannot be read ({error}); the picture is shown as stored, "
@@ -430,6 +604,33 @@ def _orientation(picture: Image.Image, name: str) -> Any:
             stacklevel=2,
         )
         return None
+
+
+def _exif(picture: Image.Image) -> Image.Exif:
+    """The EXIF data; those of a PNG without decoding it where none can stand behind its pixels."""
+    if picture.format == "PNG" and not _metadata_after_pixels(picture):
+        return Image.Image.getexif(picture)
+    return picture.getexif()
+
+
+def _metadata_after_pixels(picture: Image.Image) -> bool:
+    """Whether a PNG that was opened and not yet decoded has text or EXIF behind its pixels."""
+    stream = getattr(picture, "fp", None)
+    if stream is None:  # decoded already
+        return True
+    place = stream.tell()
+    try:
+        stream.seek(8)
+        pixels = False
+        while len(head := stream.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4]), head[4:]
+            pixels = pixels or kind == b"IDAT"
+            if pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            stream.seek(length + 4, os.SEEK_CUR)
+        return False
+    finally:
+        stream.seek(place)
 
 
 # Arrays

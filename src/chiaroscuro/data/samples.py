@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
-from chiaroscuro.data.formats import parse_coco
+from chiaroscuro.data.coco import parse_coco
 from chiaroscuro.data.images import read_image
 from chiaroscuro.errors import MissingDependencyError, UnknownNameError
 from chiaroscuro.records import Truth

@@ -25,7 +25,6 @@ INSTALL = "pip install 'chiaroscuro[faces]'"
 _STRIDE = 4  # input pixels a point of the heat map
 _MULTIPLE = 32  # sides that the network takes
 _OUTPUTS = ("537", "538", "539")  # heat map, log size (h, w), offset (y, x)
-_MOST_CANDIDATES = 1000  # a picture, before non-maximum suppression
 
 
 class CenterFace:
@@ -72,9 +71,6 @@ class CenterFace:
     ) -> Proposals:
         row, column = torch.nonzero(heat >= self.info.min_score, as_tuple=True)
         scores = heat[row, column]
-        if len(scores) > _MOST_CANDIDATES:
-            scores, best = scores.topk(_MOST_CANDIDATES)
-            row, column = row[best], column[best]
         box_h, box_w = log_size[:, row, column].exp() * _STRIDE
         shift_y, shift_x = offset[:, row, column]
         y = (row + shift_y + 0.5) * _STRIDE

@@ -6,7 +6,8 @@ but tensors and plain containers.
 
 Checkpoints of ours are ``.safetensors`` files whose metadata has one more entry, ``chiaroscuro``: a
 JSON object that says what the weights are of (``builder``, ``class_names`` and so on), so that the
-file alone is enough to build the detector again.
+file alone is enough to build the detector again; and ``chiaroscuro_sha256``, by which damaged
+weights are told from those that were saved.
 """
 
 import argparse
@@ -24,10 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from chiaroscuro.bundle import write_atomically
-from chiaroscuro.errors import CheckpointError
+from chiaroscuro import bundle, contents
+from chiaroscuro.errors import CheckpointError, InputError
 
-_ENTRY = "chiaroscuro"
+_ENTRY, _DIGEST = "chiaroscuro", "chiaroscuro_sha256"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _MEND = (
@@ -104,10 +105,9 @@ def read_about(path: Path) -> dict[str, Any]:
         return {}
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
-    except (SafetensorError, OSError, ValueError):
+            return _about(path, file.metadata() or {})
+    except (SafetensorError, OSError, CheckpointError):
         return {}  # reading the weights will say what is wrong
-    return about if isinstance(about, dict) else {}
 
 
 def write_checkpoint(
@@ -130,8 +130,8 @@ def write_checkpoint(
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()
     }
     text = json.dumps(about, ensure_ascii=False, allow_nan=False)
-    content = save(tensors, metadata={"format": "pt", _ENTRY: text})
-    write_atomically(path, lambda stream: stream.write(content))
+    content = save(tensors, metadata={"format": "pt", _ENTRY: text, _DIGEST: _digest(tensors)})
+    bundle.write_atomically(path, lambda stream: stream.write(content))
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -139,19 +139,38 @@ def _read_safetensors(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # damage surfaces as almost any error; all of them end here
         raise CheckpointError(
             f"{path} is damaged or no safetensors file ({error}); copy or save it again"
         ) from error
-    try:
-        about = json.loads(metadata.get(_ENTRY, "{}"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: its metadata entry {_ENTRY!r} is no JSON") from error
-    if not isinstance(about, dict):
+    if metadata.get(_DIGEST, "") not in ("", _digest(tensors)):
         raise CheckpointError(
-            f"{path}: wanted a JSON object in its metadata entry {_ENTRY!r}, got {about!r}"
+            f"{path} is damaged: its weights are not those that were saved; copy or save it again"
         )
-    return Checkpoint(state_dict=_state_dict(path, tensors), about=about)
+    return Checkpoint(state_dict=_state_dict(path, tensors), about=_about(path, metadata))
+
+
+def _about(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What a checkpoint of ours says of its weights; empty for others."""
+    try:
+        about: dict[str, Any] = contents.ABOUT_WEIGHTS(
+            "", bundle.parse_json(metadata.get(_ENTRY, "{}"))
+        )
+    except InputError as error:
+        raise CheckpointError(
+            f"{path}: its metadata entry {_ENTRY!r} is unusable: {error}; save the weights again"
+        ) from error
+    return about
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, their names, types and shapes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_pickle(path: Path) -> Any:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-_PADDING = 114 / 255  # the grey that YOLO networks are trained with
+_GREY = (114 / 255,) * 3  # that YOLO networks are trained with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Frame:
         corner: top, left of the resized picture within it.
         antialias: whether a smaller picture is made by averaging, as PIL does, or by plain
             bilinear interpolation, as OpenCV does; whichever the network was trained with.
+        colour: of the bars, red green blue in [0, 1].
     """
 
     picture: tuple[int, int]
@@ -30,17 +31,26 @@ class Frame:
     inner: tuple[int, int]
     corner: tuple[int, int] = (0, 0)
     antialias: bool = False
+    colour: tuple[float, float, float] = _GREY
 
     @classmethod
     def letterbox(
-        cls, picture: tuple[int, int], size: tuple[int, int], multiple: int = 32
+        cls,
+        picture: tuple[int, int],
+        size: tuple[int, int],
+        multiple: int = 32,
+        *,
+        centred: bool = True,
+        colour: tuple[float, float, float] = _GREY,
     ) -> "Frame":
-        """Resized as a whole, grey bars at the sides, as YOLO networks expect.
+        """Resized as a whole, bars at the sides, as YOLO networks expect.
 
         Args:
             picture: height, width.
             size: height, width of the input; a side of 0 is free: as long as needed.
             multiple: a free side is rounded up to a multiple of this.
+            centred: whether bars are on both sides, or to the right and below only.
+            colour: of the bars, red green blue in [0, 1].
         """
         ratio = min((s / p for s, p in zip(size, picture, strict=True) if s), default=1.0)
         inner = pair(max(1, round(side * ratio)) for side in picture)
@@ -48,7 +58,13 @@ class Frame:
             s or math.ceil(i / multiple) * multiple for s, i in zip(size, inner, strict=True)
         )
         corner = pair(max(0, round((s - i) / 2 - 0.1)) for s, i in zip(filled, inner, strict=True))
-        return cls(picture=picture, size=filled, inner=inner, corner=corner)
+        return cls(
+            picture=picture,
+            size=filled,
+            inner=inner,
+            corner=corner if centred else (0, 0),
+            colour=colour,
+        )
 
     @classmethod
     def stretch(
@@ -69,8 +85,10 @@ class Frame:
         if self.inner == self.size:
             return images
         (top, left), (height, width) = self.corner, self.inner
-        bottom, right = self.size[0] - top - height, self.size[1] - left - width
-        return F.pad(images, (left, right, top, bottom), value=_PADDING)
+        bars = images.new_tensor(self.colour).view(1, 3, 1, 1)
+        filled = bars.expand(len(images), 3, *self.size).clone()
+        filled[:, :, top : top + height, left : left + width] = images
+        return filled
 
     def to_picture(self, boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
         """Boxes in pixels of the network's input as boxes in pixels of the picture."""

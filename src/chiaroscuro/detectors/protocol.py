@@ -40,7 +40,9 @@ class Detector(Protocol):
 
     A detector may also have a method ``without_nms() -> Detector``: the same network, reporting
     also what its non-maximum suppression would drop. ``observe`` uses it where it exists, so that
-    weak evidence under a stronger neighbour is not lost.
+    weak evidence under a stronger neighbour is not lost. And one that runs its network elsewhere
+    than in torch may have a method ``in_torch() -> Detector``: the same detector with ``network``,
+    which methods that need gradients then take.
     """
 
     @property
@@ -178,7 +180,39 @@ def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
             raise DetectorOutputError(
                 f"detector {name}: wanted Proposals for every image, got {type(result).__name__}"
             )
+        check_labels(result.labels, detector.info)
     return list(results)
+
+
+def check_labels(labels: Tensor, info: DetectorInfo) -> None:
+    """Hold labels, whole numbers ``n``, to be numbers of class names.
+
+    Raises:
+        DetectorOutputError: if one has no name.
+    """
+    if not len(labels):
+        return
+    lowest, highest = int(labels.min()), int(labels.max())
+    n_names = len(info.class_names)
+    if lowest >= 0 and highest < n_names:
+        return
+    bad = lowest if lowest < 0 else highest
+    known = ", ".join(f"{i} {name}" for i, name in enumerate(info.class_names[:5]))
+    more = ", ..." if n_names > 5 else ""
+    raise DetectorOutputError(
+        f"detector {info.name}: label {bad} has no class name; the names are: {known}{more}. "
+        "Labels count from 0. Give every label a name, such as class_names=['background', 'face'] "
+        """where 0 is the background (-O 'class_names=["background", "face"]'), or return other """
+        "labels"
+    )
+
+
+def torch_form(detector: Detector) -> Detector:
+    """The detector with its torch network, where it has that form; else as it is."""
+    if hasattr(detector, "network") or not hasattr(detector, "in_torch"):
+        return detector
+    other: Detector = detector.in_torch()
+    return other
 
 
 def torch_network(detector: Detector) -> nn.Module:
@@ -187,11 +221,11 @@ def torch_network(detector: Detector) -> nn.Module:
     Raises:
         InputError: if it shows none: a black box.
     """
-    network: object = getattr(detector, "network", None)
+    network: object = getattr(torch_form(detector), "network", None)
     if not isinstance(network, nn.Module):
         raise InputError(
             f"detector {detector.info.name} is a black box here: no torch network whose weights "
-            "could be looked at; for retinaface take form='torch' (-O form=torch)"
+            "could be looked at"
         )
     return network
 

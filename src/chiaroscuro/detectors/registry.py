@@ -6,6 +6,8 @@ is asked for by name.
 """
 
 import importlib
+import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from typing import Any
 from torch import nn
 
 from chiaroscuro.detectors.checkpoint import read_about
-from chiaroscuro.detectors.function import FunctionDetector
+from chiaroscuro.detectors.foreign import refusal, unknown_file
+from chiaroscuro.detectors.function import FunctionDetector, ModuleDetector
 from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.errors import (
     CheckpointError,
@@ -37,7 +40,7 @@ class DetectorSource:
         summary: one line for ``chiaroscuro detectors``.
         load: ``load(rest, **options) -> Detector``; ``rest`` is what followed the slash, or a path.
             Options are ``device``, ``min_score`` and the source's own.
-        missing: why it is not usable now and the command that mends it, or None.
+        missing: why it is not usable now and the command that fixes it, or None.
         examples: names to type.
         suffixes: file suffixes that mean this source, such as ``.onnx``.
         wraps: whether a given ``nn.Module`` belongs to this source; ``load`` then gets the module
@@ -100,10 +103,17 @@ def load_detector(spec: Any, **options: Any) -> Detector:
     if isinstance(spec, nn.Module):
         for source in sources().values():
             if source.wraps(spec):
-                return source.load(spec, **options)
+                return _load(source, spec, options)
     if isinstance(spec, Detector):
         _refuse(options, "a detector that is already made")
         return spec
+    if isinstance(spec, nn.Module):
+        return ModuleDetector(spec, **options)
+    if isinstance(spec, type):
+        raise InputError(
+            f"detector: wanted a function or an object, got the class {spec.__name__}; make an "
+            f"object of it, {spec.__name__}(...), and pass or name that"
+        )
     if callable(spec):
         return FunctionDetector(spec, **options)
     raise InputError(
@@ -116,16 +126,20 @@ def _load_by_text(spec: str, options: dict[str, Any]) -> Detector:
     entries, path = _entries(), Path(spec)
     name, _, rest = spec.partition("/")
     if name in entries and not path.is_file():
-        return _source(entries[name]).load(rest, **options)
+        return _load(_source(entries[name]), rest, options)
     known = sources()
     stated = read_about(path).get("detector")
     if stated in known:
-        return known[stated].load(spec, **options)
+        return _load(known[stated], spec, options)
+    if spec and (problem := refusal(path)):
+        raise CheckpointError(problem)
     for source in known.values():
         if path.suffix and path.suffix.lower() in source.suffixes:
             if not path.is_file():
                 raise CheckpointError(f"{spec} does not exist; wanted a detector's file")
-            return source.load(spec, **options)
+            return _load(source, spec, options)
+    if path.is_file():
+        raise CheckpointError(unknown_file(path))
     if ":" in spec:
         return load_detector(_import_object(spec), **options)
     raise UnknownNameError(
@@ -134,6 +148,20 @@ def _load_by_text(spec: str, options: dict[str, Any]) -> Detector:
         [e for s in known.values() for e in (s.examples or (s.name,))]
         + ["a path", "module:function"],
     )
+
+
+def _load(source: DetectorSource, rest: Any, options: dict[str, Any]) -> Detector:
+    """The source's detector; an option that it does not take is named."""
+    try:
+        return source.load(rest, **options)
+    except TypeError as error:
+        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if not refused or refused[1] not in options:
+            raise
+        parameters = inspect.signature(source.load).parameters.values()
+        known = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        known |= {"device", "min_score"}
+        raise UnknownNameError(f"option of {source.name}", refused[1], sorted(known)) from error
 
 
 def _import_object(spec: str) -> Any:

@@ -48,8 +48,6 @@ PAINTINGS = Path(__file__).parent / "weights" / "retinaface-paintings.safetensor
 """Ours, trained further on tenebrist paintings; its model card lies beside it."""
 
 _NMS_IOU = 0.4
-_MAX_CANDIDATES = 2000  # best anchors a picture that are decoded; matters at floors near 0 only
-_MAX_PROPOSALS = 300
 
 
 class RetinaFaceDetector:
@@ -64,7 +62,7 @@ class RetinaFaceDetector:
         return self._info
 
     def detect(self, images: Tensor) -> list[Proposals]:
-        """Faces, best first, at most 300 a picture; see the protocol.
+        """Faces, best first; see the protocol.
 
         Raises:
             ImageError: if the images are no batch ``n 3 height width``.
@@ -95,11 +93,9 @@ class RetinaFaceDetector:
         anchors: Float[Tensor, "anchors 4"],
     ) -> Proposals:
         candidates = (scores >= self._info.min_score).nonzero()[:, 0]
-        if len(candidates) > _MAX_CANDIDATES:
-            candidates = candidates[scores[candidates].topk(_MAX_CANDIDATES).indices]
         scores = scores[candidates]
         boxes = decode_boxes(regression[candidates], anchors[candidates])
-        kept = nms(boxes, scores, _NMS_IOU)[:_MAX_PROPOSALS]
+        kept = nms(boxes, scores, _NMS_IOU)
         return Proposals(boxes=boxes[kept], scores=scores[kept])
 
 
@@ -109,6 +105,14 @@ class OnnxRetinaFace(RetinaFaceDetector):
     def __init__(self, session: Any, info: DetectorInfo) -> None:
         super().__init__(info)
         self._session = session
+        self._in_torch: TorchRetinaFace | None = None
+
+    def in_torch(self) -> "TorchRetinaFace":
+        """The same weights in torch, with gradients and layers; scores agree to 1e-4."""
+        if self._in_torch is None:
+            network = pretrained_network().to(pick_device(self._info.device))
+            self._in_torch = TorchRetinaFace(network, self._info)
+        return self._in_torch
 
     def _predict(
         self, images: Float[Tensor, "n 3 height width"]
@@ -187,7 +191,8 @@ def load(
         rest: nothing for the photo-trained weights; the path of a checkpoint that
             ``save_checkpoint`` wrote; or a network of your own, which is used where it is unless
             ``device`` says otherwise.
-        form: ``"onnx"``, the faster on a CPU, or ``"torch"``, which has gradients and layers.
+        form: ``"onnx"``, the faster on a CPU, or ``"torch"``, which has gradients and layers and
+            which methods that need them take by themselves.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         min_score: lowest score reported, in [0, 1); 0.02 by default.
 
@@ -268,7 +273,7 @@ def _from_checkpoint(path: Path) -> RetinaFaceNetwork:
     stated = checkpoint.about.get("detector")
     if stated not in (None, "retinaface"):
         raise CheckpointError(f"{path} holds weights of {stated}, not of retinaface")
-    network = RetinaFaceNetwork()
+    network = RetinaFaceNetwork().float()
     try:
         network.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:

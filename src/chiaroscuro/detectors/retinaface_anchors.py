@@ -26,8 +26,8 @@ def make_anchors(
     """
     grids = []
     for stride, sizes in ANCHOR_SIZES.items():
-        y = (torch.arange(-(-height // stride)) + 0.5) * stride
-        x = (torch.arange(-(-width // stride)) + 0.5) * stride
+        y = (torch.arange(-(-height // stride), dtype=torch.float32) + 0.5) * stride
+        x = (torch.arange(-(-width // stride), dtype=torch.float32) + 0.5) * stride
         side = torch.tensor(sizes, dtype=torch.float32)
         grid_y, grid_x, grid_side = torch.meshgrid(y, x, side, indexing="ij")
         grids.append(torch.stack([grid_x, grid_y, grid_side, grid_side], dim=-1).reshape(-1, 4))

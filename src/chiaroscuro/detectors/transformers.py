@@ -1,4 +1,4 @@
-"""Object detectors of Hugging Face Transformers: the DETR family, YOLOS, RT-DETR, D-FINE.
+"""Object detectors of Hugging Face Transformers: the DETR family, YOLOS, RT-DETR, D-FINE, LW-DETR.
 
 By the name of a model on the hub, by a folder that ``save_pretrained`` wrote, or a model that the
 caller already holds. Pictures are prepared by the model's own image processor.
@@ -39,6 +39,7 @@ from chiaroscuro.errors import (
 from chiaroscuro.records import Proposals
 
 _INSTALL = "pip install 'chiaroscuro[transformers]'"
+_HUB_TIMEOUT = 5  # seconds until a hub that does not answer counts as out of reach
 
 
 class TransformersDetector:
@@ -164,6 +165,7 @@ class TransformersDetector:
             return_tensors="pt",
             input_data_format="channels_first",  # a picture may be 1 or 3 pixels wide
         )
+        encoded = _in_windows(dict(encoded), _window(self.network.config))
         return {
             name: value.to(
                 self.network.device, self.network.dtype if value.is_floating_point() else None
@@ -200,6 +202,26 @@ class TransformersDetector:
 def _frame(pictures: Tensor) -> Frame:
     size = pair(pictures.shape[2:])
     return Frame.stretch(size, size)
+
+
+def _window(config: Any) -> int:
+    """What sides must be a multiple of, where a backbone cuts pictures into windows (LW-DETR)."""
+    backbone = getattr(config, "backbone_config", None)
+    side = getattr(backbone, "num_windows_side", None) or getattr(backbone, "num_windows", None)
+    patch = getattr(backbone, "patch_size", None)
+    return side * patch if isinstance(side, int) and isinstance(patch, int) else 1
+
+
+def _in_windows(encoded: dict[str, Tensor], multiple: int) -> dict[str, Tensor]:
+    """The inputs, enlarged until whole windows fit; boxes are fractions and stay what they are."""
+    pixels = encoded["pixel_values"]
+    size = [math.ceil(side / multiple) * multiple for side in pixels.shape[2:]]
+    if size == list(pixels.shape[2:]):
+        return encoded
+    enlarged = {"pixel_values": nn.functional.interpolate(pixels, size, mode="bilinear")}
+    if (mask := encoded.get("pixel_mask")) is not None:
+        enlarged["pixel_mask"] = nn.functional.interpolate(mask[:, None].float(), size)[:, 0].long()
+    return encoded | enlarged
 
 
 @contextmanager
@@ -304,17 +326,39 @@ def _from_pretrained(
 def _pretrained(kind: str, name: str, **options: Any) -> Any:
     import transformers
 
+    away = "" if Path(name).is_dir() else _away_from_the_hub()
     try:
         # code that a repository brings along is never run
-        return getattr(transformers, kind).from_pretrained(name, trust_remote_code=False, **options)
+        return getattr(transformers, kind).from_pretrained(
+            name, trust_remote_code=False, local_files_only=bool(away), **options
+        )
     except ImportError as error:
         raise MissingDependencyError(f"{name} needs another package: {error}") from error
     except Exception as error:  # offline, absent, damaged, no detector: all errors of their own
+        if away:
+            raise CheckpointError(
+                f"transformers/{name} is no folder here, was not downloaded before, and the hub "
+                f"cannot be reached ({away}): a model of the hub needs a network the first time"
+            ) from error
         raise CheckpointError(
             f"{name} cannot be loaded as an object detector; wanted a model of the hub "
             f"(https://huggingface.co, which needs a network the first time) or a folder that "
-            f"save_pretrained wrote, got: {error}"
+            f"save_pretrained of the model and of its image processor wrote, got: {error}"
         ) from error
+
+
+def _away_from_the_hub() -> str:
+    """Why the hub cannot be reached, without the hub's own retries; empty where it can."""
+    from huggingface_hub import constants, utils
+
+    hub: Any = utils
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        hub.get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT)
+    except Exception as error:  # of whichever client the hub's package uses
+        return f"{constants.ENDPOINT}: {error or type(error).__name__}"
+    return ""
 
 
 def _wraps(module: nn.Module) -> bool:
@@ -332,7 +376,7 @@ def _missing() -> str | None:
 
 source = DetectorSource(
     name="transformers",
-    summary="object detectors of Hugging Face Transformers: DETR, RT-DETR, YOLOS, D-FINE",
+    summary="object detectors of Hugging Face Transformers: DETR, RT-DETR, YOLOS, D-FINE, LW-DETR",
     load=_load,
     missing=_missing,
     examples=("transformers/facebook/detr-resnet-50", "transformers/PekingU/rtdetr_r50vd"),

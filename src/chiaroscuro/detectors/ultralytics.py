@@ -96,7 +96,7 @@ class UltralyticsDetector:
     def detect(self, images: Tensor) -> list[Proposals]:
         """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
 
-        At most 300 proposals a picture, the best of them.
+        RT-DETR reports one proposal per query; any other network every proposal above the floor.
 
         Raises:
             DetectorOutputError: if the network's output is no table of boxes and classes.
@@ -107,12 +107,25 @@ class UltralyticsDetector:
             return []
         height, width = pictures.shape[2:]
         frame = self._frame((height, width))
-        with evaluating(self.network):
+        with evaluating(self.network), self._uncapped():
             output = self.network(frame.fill(pictures).to(parameter.dtype))
         return [
             to_proposals(rows, frame, self.info, self._nms_iou).to("cpu")
             for rows in self._read(output, frame)
         ]
+
+    @contextmanager
+    def _uncapped(self) -> Iterator[None]:
+        """The head of an end-to-end network without its limit of detections per picture."""
+        head = self.network.model[-1]
+        if self._is_rtdetr or not hasattr(head, "max_det"):
+            yield
+            return
+        own, head.max_det = head.max_det, sys.maxsize
+        try:
+            yield
+        finally:
+            head.max_det = own
 
     def _frame(self, picture: tuple[int, int]) -> Frame:
         side = self._long_side

@@ -59,7 +59,7 @@ def cam(question: Question) -> Answer:
             maps.append(
                 seen.enlarge(head[1], scores.extent, *question.size)
                 if head
-                else torch.zeros(question.size)
+                else torch.zeros(question.size, dtype=torch.float32)
             )
             tell(question, scores, index + 1)
         found = scores.checked(maps)
@@ -120,7 +120,7 @@ def gradcam(question: Question) -> Answer:
         for index in range(len(question.targets)):
             found = seen.read_from(weights[0, index])
             if found is None:
-                maps.append(torch.zeros(question.size))
+                maps.append(torch.zeros(question.size, dtype=torch.float32))
             else:
                 layer, gradient = found
                 (cells,) = extractors[layer](index, weights, normalized=False, retain_graph=True)
@@ -200,7 +200,7 @@ def _plus_plus(question: Question, method: str, samples: int) -> Answer:
         maps = []
         for index, one in enumerate(powers):
             maps.append(
-                torch.zeros(question.size)
+                torch.zeros(question.size, dtype=torch.float32)
                 if one is None
                 else seen.enlarge(one.cells(), scores.extent, *question.size)
             )
@@ -256,7 +256,8 @@ def _at_noisy_copies(
     clean = question.pixels
     for start in range(0, samples, size := batch_size(question)):
         noise = [
-            torch.randn(clean.shape, generator=generator) for _ in range(min(size, samples - start))
+            torch.randn(clean.shape, generator=generator, dtype=torch.float32)
+            for _ in range(min(size, samples - start))
         ]
         noisy = (clean + NOISE * torch.stack(noise)).to(question.detector.info.device)
         weights = scores(noisy.requires_grad_()).sum(dim=0)

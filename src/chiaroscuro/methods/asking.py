@@ -48,7 +48,11 @@ class Asker:
     ) -> Float32[Tensor, "targets n"]:
         """Weight of every target in every picture, in [0, 1]."""
         rows = [self._weights(found) for found in self.detect(pictures)]
-        return torch.stack(rows, dim=1) if rows else torch.zeros(len(self.question.targets), 0)
+        return (
+            torch.stack(rows, dim=1)
+            if rows
+            else torch.zeros(len(self.question.targets), 0, dtype=torch.float32)
+        )
 
     def detect(self, pictures: Iterable[Float32[Tensor, "3 height width"]]) -> Iterator[Proposals]:
         """What the detector reports in every picture, in full batches."""
@@ -64,5 +68,5 @@ class Asker:
     def _weights(self, found: Proposals) -> Float32[Tensor, " targets"]:
         targets = self.question.targets
         if not len(found):
-            return torch.zeros(len(targets))
+            return torch.zeros(len(targets), dtype=torch.float32)
         return similarity(targets, found).amax(dim=1)

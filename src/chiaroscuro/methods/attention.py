@@ -37,7 +37,7 @@ def attention(question: Question) -> Answer:
     proposals, attended = detector.attend(question.image)
     if question.progress is not None:
         question.progress(1, 1)
-    saliency = torch.zeros(len(question.targets), *question.size)
+    saliency = torch.zeros(len(question.targets), *question.size, dtype=torch.float32)
     notes = []
     for i, scores in enumerate(similarity(question.targets, proposals)):
         if bool(scores.any()):

@@ -8,7 +8,7 @@ attention, and search, which chooses what to change by the answers so far.
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from chiaroscuro.errors import MissingDependencyError, UnknownNameError
@@ -64,7 +64,7 @@ class Method:
             UnsupportedMethodError: if the detector is not one it can look into.
         """
         if self.needs == "gradients":  # said before the user installs anything in vain
-            differentiable(question.detector, self.name)
+            question = replace(question, detector=differentiable(question.detector, self.name))
         self.check_packages()
         module, _, function = self.run.partition(":")
         run: Callable[[Question], Answer] = getattr(
@@ -306,6 +306,6 @@ def method_named(name: str) -> Method:
     Raises:
         UnknownNameError: if there is none.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise UnknownNameError("method", name, list(METHODS))
     return METHODS[name]

@@ -16,7 +16,12 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from chiaroscuro import boxes
-from chiaroscuro.detectors.protocol import Detector, Differentiable, RawProposals
+from chiaroscuro.detectors.protocol import (
+    Detector,
+    Differentiable,
+    RawProposals,
+    torch_form,
+)
 from chiaroscuro.detectors.torch_modules import evaluating
 from chiaroscuro.engine import default_batch_size, out_of_memory
 from chiaroscuro.errors import (
@@ -154,18 +159,30 @@ class TargetScores(nn.Module):
 
 
 def differentiable(detector: Detector, method: str) -> Differentiable:
-    """The detector, if gradients can be had of it.
+    """The detector, in torch, if gradients can be had of it.
 
     Raises:
-        UnsupportedMethodError: if it is a black box.
+        UnsupportedMethodError: if it is a black box, or lacks a member of ``Differentiable``.
     """
-    if isinstance(detector, Differentiable) and isinstance(detector.network, nn.Module):
+    detector = torch_form(detector)
+    has_network = isinstance(getattr(detector, "network", None), nn.Module)
+    if isinstance(detector, Differentiable) and has_network:
         return detector
+    if has_network:
+        missing = [name for name in ("propose", "feature_layers") if not hasattr(detector, name)]
+        reason = (
+            f"{detector.info.name} runs a torch network but has no {' and no '.join(missing)}; "
+            "docs/how-to/my-own-detector.md shows how to write them"
+        )
+    else:
+        reason = (
+            f"{detector.info.name} is a black box here, with no torch network to look into (no "
+            "network, propose and feature_layers)"
+        )
     raise UnsupportedMethodError(
         method,
-        f"wanted a detector with gradients; {detector.info.name} is a black box here, with no "
-        "torch network to look into; for retinaface take form='torch' (-O form=torch); methods "
-        "such as drise and occlusion explain any detector",
+        f"wanted a detector with gradients; {reason}; methods such as drise and occlusion "
+        "explain any detector",
     )
 
 

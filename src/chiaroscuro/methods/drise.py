@@ -42,7 +42,7 @@ def rise(question: Question) -> Answer:
         scores = evidence.scores
         if target.label is not None:
             scores = scores * (evidence.labels == target.label)
-        empty = torch.zeros(evidence.n_masks)
+        empty = torch.zeros(evidence.n_masks, dtype=torch.float32)
         rows.append(empty.scatter_reduce_(0, index, scores, "amax"))
     weights = torch.stack(rows)
     estimates = estimators.estimate(
@@ -61,7 +61,7 @@ def rise(question: Question) -> Answer:
         - weights.mean(dim=1)[:, None, None],
         passes=evidence.n_masks,
         standard_error=torch.stack([one.standard_error for one in estimates]) / scale,
-        fidelity=torch.tensor([one.fidelity for one in estimates]),
+        fidelity=torch.tensor([one.fidelity for one in estimates], dtype=torch.float32),
         notes=tuple(notes),
         settings={"estimator": "paper"},
     )

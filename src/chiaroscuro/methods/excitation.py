@@ -50,7 +50,7 @@ def excitation_backprop(question: Question) -> Answer:
         for index, row in enumerate(similarities):
             highest = float(row.max()) if len(row) else 0.0
             scores.saw(index, highest)
-            cells = torch.zeros(seen.outputs[layer].shape[2:])
+            cells = torch.zeros(seen.outputs[layer].shape[2:], dtype=torch.float32)
             if highest:
                 cells = _hand_down(raw.scores[int(row.argmax())], seen.outputs[layer])
             maps.append(_over_picture(cells, seen.enlarge(cells, scores.extent, *question.size)))

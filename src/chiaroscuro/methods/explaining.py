@@ -8,28 +8,34 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from chiaroscuro import estimators
+from chiaroscuro import contents, estimators
+from chiaroscuro.checks import function, maybe
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.errors import InputError
 from chiaroscuro.evidence import (
+    EVIDENCE,
     Evidence,
     Progress,
+    find,
     find_targets,
     no_evidence,
     observe,
     usable_image,
 )
-from chiaroscuro.masks import MaskDesign
+from chiaroscuro.masks import DESIGN, MaskDesign
 from chiaroscuro.methods.catalogue import Method, method_named
 from chiaroscuro.methods.question import Answer, Question
+from chiaroscuro.precision import single_precision
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
+from chiaroscuro.target_classes import with_classes
 
 
+@single_precision()
 def explain(
     image: Any,
     detector: Any,
     targets: TargetsLike | None = None,
     *,
+    target_class: str | None = None,
     method: str = "drise",
     estimator: str = "surrogate",
     n_masks: int | Literal["auto"] = "auto",
@@ -47,6 +53,9 @@ def explain(
         detector: a detector, or anything ``load_detector`` takes.
         targets: Proposals, Targets or boxes; the detections of score 0.3 and more when not given.
             With no target at all the result is empty and no pass is made.
+        target_class: name of a class, of a detector with several: boxes are explained as this
+            class, and found objects of others left out. Without it a box over a found object takes
+            that object's class, and the notes say so; any other matches proposals of every class.
         method: a name of ``METHODS``.
         estimator: of D-RISE: ``"surrogate"``, ``"centred"`` or ``"paper"``; see ``estimators``.
         n_masks: detector passes, all targets together. ``"auto"`` is, for D-RISE, until every
@@ -62,7 +71,7 @@ def explain(
 
     Raises:
         TargetError: on a box that is no box or lies outside the picture; before any pass.
-        UnknownNameError: on a method or estimator of another name.
+        UnknownNameError: on a method, estimator or class of another name.
         UnsupportedMethodError: on a method that this detector's architecture does not allow.
         MissingDependencyError: if the method needs a package that is not installed.
         InputError: on values out of range, or evidence of something else.
@@ -71,13 +80,20 @@ def explain(
     detector = load_detector(detector)
     chosen = method_named(method)
     estimators.check_name(estimator)
-    design = design or MaskDesign()
+    design = DESIGN("design", design) or MaskDesign()
+    evidence = maybe(EVIDENCE)("evidence", evidence)
+    progress = maybe(function)("progress", progress)
+    n_masks = contents.masks_or_auto("n_masks", n_masks)
+    fidelity = contents.FIDELITY("fidelity", fidelity)
+    seed = contents.SEED("seed", seed)
+    batch_size = contents.BATCH_SIZE("batch_size", batch_size)
     wanted = find_targets(picture, detector) if targets is None else as_targets(targets)
     wanted = tuple(target.inside(*picture.shape[1:]) for target in wanted)
+    wanted, notes = with_classes(
+        wanted, detector.info.class_names, lambda: find(picture, detector), target_class
+    )
     if not wanted:
         return _nothing(picture, detector, chosen, estimator, seed, design)
-    if n_masks != "auto" and n_masks < 1:
-        raise InputError(f'n_masks: wanted a whole number of at least 1 or "auto", got {n_masks!r}')
     to_observe = masks_to_observe(chosen, n_masks)
     if to_observe:
         evidence = observe(
@@ -94,9 +110,10 @@ def explain(
             resume=evidence,
         )
     if chosen.name == "drise" and evidence is not None:
-        return evidence.explain(
+        result = evidence.explain(
             wanted, estimator=estimator, wanted_fidelity=fidelity if n_masks == "auto" else None
         )
+        return replace(result, notes=notes + result.notes)
     nothing = no_evidence(picture, detector, seed, design)
     began = time.perf_counter()
 
@@ -119,7 +136,8 @@ def explain(
             progress=told,
         )
     )
-    return _explanation(answer, chosen, wanted, nothing)
+    result = _explanation(answer, chosen, wanted, nothing)
+    return replace(result, notes=notes + result.notes)
 
 
 def masks_to_observe(method: Method, n_masks: int | Literal["auto"]) -> int | Literal["auto"]:
@@ -139,7 +157,7 @@ def _budget(method: Method, n_masks: int | Literal["auto"], n_targets: int) -> i
 def _explanation(
     answer: Answer, method: Method, targets: tuple[Any, ...], nothing: Evidence
 ) -> Explanation:
-    unknown = torch.full((len(targets),), float("nan"))
+    unknown = torch.full((len(targets),), float("nan"), dtype=torch.float32)
     error = answer.standard_error
     described = nothing.describe()
     del described["n_masks"]

@@ -5,9 +5,11 @@ detector says to a set is kept, and captum draws the same sets for every target,
 share the passes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -67,15 +69,14 @@ def _fitted(
         why = "has one colour" if one_colour(question.pixels) else "has no edges to follow"
         notes.append(f"the picture {why}, so its {n} regions are a grid, not superpixels")
     sets = _Sets(question, regions)
-    (whole,) = sets.weights(torch.ones(1, n))
-    coefficients = torch.zeros(len(question.targets), n)
+    (whole,) = sets.weights(torch.ones(1, n, dtype=torch.float32))
+    coefficients = torch.zeros(len(question.targets), n, dtype=torch.float32)
     for i, weight in enumerate(whole.tolist()):
         scale = weight or 1.0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(question.seed)
+        with _drawing(question.seed):
             values = make(sets.answers(i, scale)).attribute(
-                torch.ones(1, n),
-                baselines=torch.zeros(1, n),
+                torch.ones(1, n, dtype=torch.float32),
+                baselines=torch.zeros(1, n, dtype=torch.float32),
                 n_samples=question.budget - 1,
                 perturbations_per_eval=_BATCH,
             )
@@ -91,6 +92,22 @@ def _fitted(
         notes=tuple(notes),
         settings={"regions": n},
     )
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Random numbers of captum (torch's) and scikit-learn (NumPy's) begin at a seed.
+
+    Afterwards both generators go on as if nothing had been drawn.
+    """
+    numpys = np.random.get_state()  # noqa: NPY002  (scikit-learn draws from the global one)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(numpys)  # noqa: NPY002
 
 
 class _Sets:

@@ -29,15 +29,16 @@ def occlusion(question: Question) -> Answer:
     asker = Asker(question, total=len(windows) + 1)
 
     def masks() -> Iterator[Tensor]:
-        yield torch.ones(height, width)
+        yield torch.ones(height, width, dtype=torch.float32)
         for rows, columns in windows:
-            mask = torch.ones(height, width)
+            mask = torch.ones(height, width, dtype=torch.float32)
             mask[rows, columns] = 0
             yield mask
 
     weights = asker.weights(masks())
     falls = weights[:, :1] - weights[:, 1:]
-    total, covered = torch.zeros(len(falls), height, width), torch.zeros(height, width)
+    total = torch.zeros(len(falls), height, width, dtype=torch.float32)
+    covered = torch.zeros(height, width, dtype=torch.float32)
     for fall, (rows, columns) in zip(falls.T, windows, strict=True):
         total[:, rows, columns] += fall[:, None, None]
         covered[rows, columns] += 1

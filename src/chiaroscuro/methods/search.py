@@ -114,7 +114,7 @@ def _searched(
         spread = _SPREAD[number * len(_SPREAD) // rounds]
         asked.ask(_drawn(asked, density, spread, generator))
         if not any(asked.answers):
-            return "none", torch.zeros(asked.size)
+            return "none", torch.zeros(asked.size, dtype=torch.float32)
         density = asked.fitted()
     orders = {
         name: asked.pulled_to_box(asked.fitted(precision), pull)
@@ -222,17 +222,22 @@ class _Asked:
             first = torch.zeros(len(order), dtype=torch.bool)
             first[order[: max(1, round(share * len(order)))]] = True
             shown += [first.view(self.size), ~first.view(self.size)]
-        answers = torch.tensor(self.ask(shown))
+        answers = torch.tensor(self.ask(shown), dtype=torch.float32)
         whole, blurred = self.answers[:2]
         steps = [blurred - whole, *(answers[::2] - answers[1::2]).tolist(), whole - blurred]
-        return float(torch.trapezoid(torch.tensor(steps), torch.tensor([0, *shares, 1])))
+        return float(
+            torch.trapezoid(
+                torch.tensor(steps, dtype=torch.float32),
+                torch.tensor([0, *shares, 1], dtype=torch.float32),
+            )
+        )
 
     def _features(self, shown: Bool[Tensor, "height width"]) -> Float64[Tensor, " features"]:
         """1, the share shown of the picture, of every smooth map, and of every region."""
         mask = shown.double()
         smooth = [mask.mean(), *((m * mask).sum() for m in self._smooth)]
         regions = torch.bincount(self.regions.flatten(), weights=mask.flatten()) / self._areas
-        return torch.cat([torch.ones(1), torch.stack(smooth), regions])
+        return torch.cat([torch.ones(1, dtype=torch.float32), torch.stack(smooth), regions])
 
 
 def _logistic(

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from chiaroscuro import boxes
-from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.errors import InputError, UndefinedMetricError
-from chiaroscuro.evidence import Progress, observe
+from chiaroscuro.evidence import Progress, observe, usable_image
 from chiaroscuro.masks import FILLS, MaskDesign
 from chiaroscuro.metrics.maps import usable_map
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
@@ -37,11 +37,11 @@ class Agreement:
     rank: float
 
 
-def agreement(first: Tensor, second: Tensor, target: Any) -> Agreement:
+def agreement(first: Any, second: Any, target: Any) -> Agreement:
     """Correlation of two maps over the target's box and the ring around it.
 
     Args:
-        first: ``height width``, raw.
+        first: ``height width``, raw: a tensor, a NumPy array or lists.
         second: likewise; the units may differ.
         target: Target, or box ``x1 y1 x2 y2``.
 
@@ -49,8 +49,8 @@ def agreement(first: Tensor, second: Tensor, target: Any) -> Agreement:
         InputError: on maps of two sizes, or with NaN.
         UndefinedMetricError: if either is constant there.
     """
-    usable_map(first)
-    usable_map(second, (first.shape[0], first.shape[1]))
+    first = usable_map(first)
+    second = usable_map(second, (first.shape[0], first.shape[1]))
     inside, ring = boxes.neighbourhood(as_targets(target)[0].box, *first.shape)
     near = inside | ring
     pair = torch.stack([first[near], second[near]]).double()
@@ -81,8 +81,8 @@ def variants(design: MaskDesign, seed: int) -> dict[str, tuple[MaskDesign, int]]
 
 
 def stability(
-    image: Tensor,
-    detector: Detector,
+    image: Any,
+    detector: Any,
     targets: TargetsLike,
     *,
     reference: Explanation | None = None,
@@ -98,8 +98,8 @@ def stability(
     Needs ``n_masks`` detector passes for each of ``variants``, and as many for the reference.
 
     Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1].
-        detector: what was explained.
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
+        detector: what was explained, or anything ``load_detector`` takes.
         targets: as for ``observe``.
         reference: maps to compare with, of these targets and this design; made when not given.
         n_masks: of every map.
@@ -115,6 +115,7 @@ def stability(
     Raises:
         InputError: if the reference has other targets.
     """
+    image, detector = usable_image(image), load_detector(detector)
     height, width = image.shape[1:]
     wanted = tuple(target.inside(height, width) for target in as_targets(targets))
     design = design or MaskDesign()
@@ -146,7 +147,7 @@ def stability(
 
 
 def repeatability(
-    image: Tensor,
+    image: Any,
     reference: Explanation,
     seed: int,
     explain: Callable[[Tensor, int], Explanation],
@@ -158,7 +159,7 @@ def repeatability(
     still turn its map over.
 
     Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1].
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
         reference: the maps, of this picture.
         seed: that they were made with.
         explain: makes maps of the same targets in the same way, of a picture and a seed.
@@ -167,9 +168,10 @@ def repeatability(
         As ``stability``: ``"another seed"`` and ``"slight noise"``, uniform within two of 255
         levels of brightness.
     """
-    pixels = as_unit_floats(image[None])[0].cpu()
+    image = usable_image(image)
+    pixels = as_unit_floats(image[None])[0]
     generator = torch.Generator().manual_seed(seed)
-    noise = (2 * torch.rand(pixels.shape, generator=generator) - 1) * _NOISE
+    noise = (2 * torch.rand(pixels.shape, generator=generator, dtype=torch.float32) - 1) * _NOISE
     others = {
         "another seed": explain(image, seed + 1),
         "slight noise": explain((pixels + noise).clamp(0, 1), seed),
@@ -183,7 +185,7 @@ def repeatability(
     }
 
 
-def agreement_or_none(first: Tensor, second: Tensor, target: Any) -> Agreement | None:
+def agreement_or_none(first: Any, second: Any, target: Any) -> Agreement | None:
     """The agreement, or None where a map is constant near the target."""
     try:
         return agreement(first, second, target)

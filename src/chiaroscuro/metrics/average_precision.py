@@ -109,7 +109,8 @@ def _judged(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
     for picture, (proposals, marked) in enumerate(zip(found, truth, strict=True)):
         for i in range(len(marked)):
             row = _row(picture, marked.boxes[i], int(marked.labels[i]), len(marked_rows) + 1)
-            marked_rows.append({**row, "iscrowd": 0, "unscored": bool(marked.ignore[i])})
+            crowd, unscored = bool(marked.crowd[i]), bool(marked.ignore[i])
+            marked_rows.append({**row, "iscrowd": int(crowd), "unscored": unscored})
         best = proposals.best(MAX_DETECTIONS)
         for i in range(len(best)):
             row = _row(picture, best.boxes[i], int(best.labels[i]), len(found_rows) + 1)
@@ -141,7 +142,7 @@ def _accumulated(judge: COCOeval) -> tuple[float, float, float]:
 class _Evaluator(COCOeval):  # type: ignore[misc]
     """COCOeval ignores crowds alone: it overwrites what else a data set says is to be ignored.
 
-    A crowd is another thing, a region that may swallow many detections whatever their overlap.
+    A crowd is another thing: a region that any number of detections may fall into.
     """
 
     def _prepare(self) -> None:

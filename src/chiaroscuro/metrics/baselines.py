@@ -5,6 +5,7 @@ areas of one value, whose pixels would be taken in reading order.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float32
@@ -12,13 +13,14 @@ from torch import Tensor
 
 from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.errors import UnknownNameError
+from chiaroscuro.evidence import usable_image
 from chiaroscuro.records import Target, as_targets
 
 _CELLS = 16  # a side, of the random map: as smooth as a map from the default masks
 
 
 def baseline(
-    name: str, image: Tensor, target: object, seed: int = 0
+    name: str, image: Any, target: object, seed: int = 0
 ) -> Float32[Tensor, "height width"]:
     """A map of that kind for one target.
 
@@ -26,7 +28,7 @@ def baseline(
         name: ``"box"``: the target's box, falling from its centre, negative outside; ``"centre"``:
             a Gaussian in the middle of the picture, a quarter of its sides wide; ``"edges"``: the
             strength of the picture's edges; ``"random"``: smooth noise.
-        image: ``3 height width``, uint8 or float32 in [0, 1].
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
         target: Target, or box ``x1 y1 x2 y2``.
         seed: of the random map.
 
@@ -35,7 +37,7 @@ def baseline(
     """
     if name not in BASELINES:
         raise UnknownNameError("baseline", name, list(BASELINES))
-    pixels = as_unit_floats(image[None])[0].cpu()
+    pixels = as_unit_floats(usable_image(image)[None])[0]
     return BASELINES[name](pixels, as_targets(target)[0], seed)
 
 
@@ -64,11 +66,13 @@ def _edges(image: Tensor, _target: Target, seed: int) -> Tensor:
         if brightness.shape[axis] > 1:
             (slope,) = torch.gradient(brightness, dim=axis)
             strength += slope**2
-    return strength.sqrt() + 1e-6 * torch.rand(brightness.shape, generator=_generator(seed))
+    return strength.sqrt() + 1e-6 * torch.rand(
+        brightness.shape, generator=_generator(seed), dtype=torch.float32
+    )
 
 
 def _random(image: Tensor, _target: Target, seed: int) -> Tensor:
-    cells = torch.rand(1, 1, _CELLS, _CELLS, generator=_generator(seed))
+    cells = torch.rand(1, 1, _CELLS, _CELLS, generator=_generator(seed), dtype=torch.float32)
     smooth = torch.nn.functional.interpolate(
         cells, tuple(image.shape[1:]), mode="bicubic", align_corners=False
     )
@@ -77,7 +81,8 @@ def _random(image: Tensor, _target: Target, seed: int) -> Tensor:
 
 def _pixel_centres(image: Tensor) -> tuple[Tensor, Tensor]:
     height, width = image.shape[1:]
-    return torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    x, y = (torch.arange(n, dtype=torch.float32) + 0.5 for n in (width, height))
+    return x, y
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -18,10 +18,11 @@ from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from chiaroscuro import boxes
-from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.engine import default_batch_size, detect_each
 from chiaroscuro.errors import InputError
+from chiaroscuro.evidence import usable_image
 from chiaroscuro.metrics.maps import ordered_map
 from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named, sigma_px
 from chiaroscuro.records import Proposals, Target, as_targets
@@ -97,10 +98,10 @@ class Curve:
 
 
 def insertion(
-    image: Tensor,
-    detector: Detector,
+    image: Any,
+    detector: Any,
     target: Any,
-    saliency: Tensor,
+    saliency: Any,
     *,
     protocol: str | Protocol = "chiaroscuro",
     batch_size: int | None = None,
@@ -108,10 +109,10 @@ def insertion(
     """The curve of one map as its most salient pixels are put in; a large area is good.
 
     Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1].
-        detector: the detector whose answer was explained.
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
+        detector: the detector whose answer was explained, or anything ``load_detector`` takes.
         target: Target, or box ``x1 y1 x2 y2``.
-        saliency: the raw map, ``height width``.
+        saliency: the raw map, ``height width``: a tensor, a NumPy array or lists.
         protocol: a name of ``PROTOCOLS``, or one of your own.
         batch_size: pictures a detector call; chosen from the picture's size when not given.
 
@@ -127,10 +128,10 @@ def insertion(
 
 
 def deletion(
-    image: Tensor,
-    detector: Detector,
+    image: Any,
+    detector: Any,
     target: Any,
-    saliency: Tensor,
+    saliency: Any,
     *,
     protocol: str | Protocol = "chiaroscuro",
     batch_size: int | None = None,
@@ -165,10 +166,10 @@ def overall(insertion: Curve, deletion: Curve) -> float:
 
 
 def curves(
-    image: Tensor,
-    detector: Detector,
+    image: Any,
+    detector: Any,
     targets: Sequence[Any],
-    maps: Sequence[Tensor],
+    maps: Sequence[Any],
     direction: Direction,
     protocol: str | Protocol = "chiaroscuro",
     *,
@@ -188,14 +189,13 @@ def curves(
     Raises:
         InputError: as for ``insertion``, or if targets and maps differ in number.
     """
-    protocol = protocol_named(protocol)
-    pixels = as_unit_floats(image[None])[0].cpu()
+    protocol, detector = protocol_named(protocol), load_detector(detector)
+    pixels = as_unit_floats(usable_image(image)[None])[0]
     height, width = pixels.shape[1:]
     if len(targets) != len(maps):
         raise InputError(f"maps: wanted one a target, {len(targets)}, got {len(maps)}")
     wanted = [as_targets(target)[0].inside(height, width) for target in targets]
-    for saliency in maps:
-        ordered_map(saliency, (height, width))
+    maps = [ordered_map(saliency, (height, width)) for saliency in maps]
     plans = [
         protocol.order(saliency, target) for saliency, target in zip(maps, wanted, strict=True)
     ]
@@ -234,9 +234,9 @@ def changed(
 
 
 def changed_picture(
-    image: Tensor,
+    image: Any,
     target: Any,
-    saliency: Tensor,
+    saliency: Any,
     direction: Direction,
     share: float | int,
     *,
@@ -258,9 +258,9 @@ def changed_picture(
     protocol = protocol_named(protocol)
     if not 0 <= share <= 1:
         raise InputError(f"share: wanted a number in [0, 1], got {share}")
-    pixels = as_unit_floats(image[None])[0].cpu()
+    pixels = as_unit_floats(usable_image(image)[None])[0]
     height, width = pixels.shape[1:]
-    ordered_map(saliency, (height, width))
+    saliency = ordered_map(saliency, (height, width))
     wanted = as_targets(target)[0].inside(height, width)
     order, _ = protocol.order(saliency, wanted)
     fill = protocol.insertion if direction == "insertion" else protocol.deletion

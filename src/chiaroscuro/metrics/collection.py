@@ -18,15 +18,16 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from chiaroscuro import boxes
-from chiaroscuro.detectors import Detector
+from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.engine import default_batch_size, detect_each
 from chiaroscuro.errors import InputError, UndefinedMetricError
+from chiaroscuro.evidence import usable_image
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS, average_precision
 from chiaroscuro.metrics.causal import Direction, changed
 from chiaroscuro.metrics.maps import most_salient_first, usable_map
 from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named
-from chiaroscuro.records import Proposals, Target, Truth, as_targets
+from chiaroscuro.records import Proposals, Truth, as_targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,16 +36,16 @@ class MappedPicture:
 
     Attributes:
         name: for the record of what was left out.
-        image: ``3 height width``, uint8 or float32 in [0, 1].
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
         targets: what was explained.
-        saliency: ``targets height width``, raw.
+        saliency: ``targets height width``, raw: a tensor or a sequence of maps.
         truth: the marked boxes.
     """
 
     name: str
-    image: Tensor
-    targets: Sequence[Target]
-    saliency: Tensor
+    image: Any
+    targets: Sequence[Any] | Any
+    saliency: Any
     truth: Truth
 
 
@@ -98,7 +99,7 @@ class CollectionCurve:
         }
 
 
-def merged_map(saliency: Tensor) -> Float32[Tensor, "height width"]:
+def merged_map(saliency: Any) -> Float32[Tensor, "height width"]:
     """One order of pixels from the maps of all targets of a picture.
 
     Args:
@@ -108,13 +109,13 @@ def merged_map(saliency: Tensor) -> Float32[Tensor, "height width"]:
         UndefinedMetricError: if no map has a positive value.
         InputError: on NaN, infinity or another shape.
     """
-    for one in saliency:
-        usable_map(one)
-    highest = saliency.flatten(1).max(dim=1).values if len(saliency) else saliency.new_zeros(0)
-    shown = highest > 0
-    if not bool(shown.any()):
+    maps = [usable_map(one) for one in saliency]
+    shown = [one / one.max() for one in maps if float(one.max()) > 0]
+    if not shown:
         raise UndefinedMetricError("no map has a positive value, so nothing is most salient")
-    return (saliency[shown] / highest[shown, None, None]).max(dim=0).values.float()
+    if len({one.shape for one in shown}) > 1:
+        raise InputError("saliency: wanted maps of one size")
+    return torch.stack(shown).max(dim=0).values
 
 
 def protocol_of_sets(name: str | Protocol) -> Protocol:
@@ -135,7 +136,7 @@ def protocol_of_sets(name: str | Protocol) -> Protocol:
 
 def collection_curves(
     pictures: Iterable[MappedPicture],
-    detector: Detector,
+    detector: Any,
     protocol: str | Protocol = "painting",
     *,
     batch_size: int | None = None,
@@ -148,7 +149,7 @@ def collection_curves(
 
     Args:
         pictures: the set.
-        detector: the detector that was explained.
+        detector: the detector that was explained, or anything ``load_detector`` takes.
         protocol: one whose steps are shares of the picture. A blur that grows with the box grows
             with the largest of the picture's targets.
         batch_size: pictures a detector call.
@@ -161,7 +162,7 @@ def collection_curves(
         InputError: on a protocol with other steps, or no usable picture.
         UndefinedMetricError: if no marked box is to be scored.
     """
-    protocol = protocol_of_sets(protocol)
+    protocol, detector = protocol_of_sets(protocol), load_detector(detector)
     found: dict[Direction, list[list[Proposals]]] = {"insertion": [], "deletion": []}
     truth: list[Truth] = []
     left_out: list[tuple[str, str]] = []
@@ -206,7 +207,7 @@ def _answers(
     batch_size: int | None,
 ) -> list[Proposals]:
     """What the detector reports at every share of the picture's pixels."""
-    pixels = as_unit_floats(picture.image[None])[0].cpu()
+    pixels = as_unit_floats(usable_image(picture.image)[None])[0]
     height, width = pixels.shape[1:]
     usable_map(saliency, (height, width))
     largest = max(as_targets(picture.targets), key=lambda target: float(boxes.area(target.box)))

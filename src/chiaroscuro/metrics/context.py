@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from chiaroscuro import boxes
 from chiaroscuro.errors import UndefinedMetricError
@@ -29,16 +28,14 @@ class ContextShare:
     beyond: float
 
 
-def context_share(
-    saliency: Tensor, target: Any, standard_error: Tensor | None = None
-) -> ContextShare:
+def context_share(saliency: Any, target: Any, standard_error: Any = None) -> ContextShare:
     """Where the positive evidence lies: the number behind "looks more broadly".
 
     Far from the box a map is mostly noise, and noise over a large picture adds up. So with the
     standard error, only values more than twice as large count.
 
     Args:
-        saliency: raw map, ``height width``.
+        saliency: raw map, ``height width``: a tensor, a NumPy array or lists.
         target: Target, or box ``x1 y1 x2 y2``.
         standard_error: ``height width``; every positive value counts when not given.
 
@@ -46,10 +43,10 @@ def context_share(
         UndefinedMetricError: if nothing positive is left.
         InputError: as for ``pointing_game``.
     """
-    usable_map(saliency)
+    saliency = usable_map(saliency)
     evidence = saliency.double().clamp(min=0)
     if standard_error is not None:
-        usable_map(standard_error, (saliency.shape[0], saliency.shape[1]))
+        standard_error = usable_map(standard_error, (saliency.shape[0], saliency.shape[1]))
         evidence = torch.where(saliency > SUPPORTED * standard_error, evidence, 0)
     total = float(evidence.sum())
     if total <= 0:

@@ -8,17 +8,19 @@ own maximum. A pixel belongs to a box when its centre does. A map without any po
 place: it is no hit in the pointing game, and the other figures are undefined for it.
 """
 
+from typing import Any
+
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from chiaroscuro import boxes
-from chiaroscuro.errors import UndefinedMetricError
+from chiaroscuro.errors import TargetError, UndefinedMetricError
 from chiaroscuro.metrics.maps import usable_map
 from chiaroscuro.records import as_targets
 
 
-def pointing_game(saliency: Tensor, box: object, *, tolerance_px: float = 0.0) -> bool:
+def pointing_game(saliency: Any, box: object, *, tolerance_px: float = 0.0) -> bool:
     """Whether the map's maximum lies in the box, or nearer to it than the tolerance.
 
     Zhang et al., Top-down Neural Attention by Excitation Backprop, IJCV 2018, arXiv:1608.00507,
@@ -26,7 +28,7 @@ def pointing_game(saliency: Tensor, box: object, *, tolerance_px: float = 0.0) -
     them must lie there, so a constant map is no hit; nor is a map without a positive value.
 
     Args:
-        saliency: raw map, ``height width``.
+        saliency: raw map, ``height width``: a tensor, a NumPy array or lists.
         box: ``x1 y1 x2 y2`` in pixels, or a Target.
         tolerance_px: in pixels, from the box's edge to a pixel's centre.
 
@@ -34,7 +36,7 @@ def pointing_game(saliency: Tensor, box: object, *, tolerance_px: float = 0.0) -
         InputError: on a map that is no map, or holds NaN.
         TargetError: on a box that is no box.
     """
-    usable_map(saliency)
+    saliency = usable_map(saliency)
     highest = saliency.max()
     if float(highest) <= 0:
         return False
@@ -42,7 +44,7 @@ def pointing_game(saliency: Tensor, box: object, *, tolerance_px: float = 0.0) -
     return bool((distance[saliency == highest] <= tolerance_px).all())
 
 
-def energy_pointing_game(saliency: Tensor, box: object) -> float:
+def energy_pointing_game(saliency: Any, box: object) -> float:
     """Share of the positive evidence that lies in the box, in [0, 1]; negative values count 0.
 
     Wang et al., Score-CAM, CVPR workshops 2020, arXiv:1910.01279, section 4.3.
@@ -52,21 +54,22 @@ def energy_pointing_game(saliency: Tensor, box: object) -> float:
         InputError: as for ``pointing_game``.
     """
     positive = _positive(saliency)
-    return float(positive[_inside(saliency, box)].sum() / positive.sum())
+    return float(positive[_inside(positive, box)].sum() / positive.sum())
 
 
-def map_iou(saliency: Tensor, box: object, *, threshold: float = 0.5) -> float:
+def map_iou(saliency: Any, box: object, *, threshold: float = 0.5) -> float:
     """IoU, in [0, 1], of the box with the pixels above a share of the map's maximum.
 
     Raises:
         UndefinedMetricError: for a map without positive values.
         InputError: as for ``pointing_game``.
     """
-    bright, inside = _bright(saliency, threshold), _inside(saliency, box)
+    bright = _bright(saliency, threshold)
+    inside = _inside(bright, box)
     return float((bright & inside).sum() / (bright | inside).sum())
 
 
-def box_coverage(saliency: Tensor, box: object, *, threshold: float = 0.5) -> float:
+def box_coverage(saliency: Any, box: object, *, threshold: float = 0.5) -> float:
     """Share of the box, in [0, 1], that is above a share of the map's maximum.
 
     Pinciroli Vago et al., A Comparative Analysis of Visual Explanation Techniques on Artworks,
@@ -77,13 +80,14 @@ def box_coverage(saliency: Tensor, box: object, *, threshold: float = 0.5) -> fl
             no pixel.
         InputError: as for ``pointing_game``.
     """
-    bright, inside = _bright(saliency, threshold), _inside(saliency, box)
+    bright = _bright(saliency, threshold)
+    inside = _inside(bright, box)
     if not bool(inside.any()):
         raise UndefinedMetricError("box_coverage: the box holds the centre of no pixel")
     return float((bright & inside).sum() / inside.sum())
 
 
-def irrelevant_attention(saliency: Tensor, box: object, *, threshold: float = 0.5) -> float:
+def irrelevant_attention(saliency: Any, box: object, *, threshold: float = 0.5) -> float:
     """Share of the pixels above a share of the map's maximum that lie outside the box, in [0, 1].
 
     Pinciroli Vago et al. 2021, as for ``box_coverage``.
@@ -92,22 +96,24 @@ def irrelevant_attention(saliency: Tensor, box: object, *, threshold: float = 0.
         UndefinedMetricError: for a map without positive values.
         InputError: as for ``pointing_game``.
     """
-    bright, inside = _bright(saliency, threshold), _inside(saliency, box)
+    bright = _bright(saliency, threshold)
+    inside = _inside(bright, box)
     return float((bright & ~inside).sum() / bright.sum())
 
 
 def _box(box: object) -> Float32[Tensor, "4"]:
-    (target,) = as_targets(box)
-    return target.box
+    targets = as_targets(box)
+    if len(targets) != 1:
+        raise TargetError(f"box: wanted one box x1 y1 x2 y2, got {len(targets)}")
+    return targets[0].box
 
 
 def _inside(saliency: Tensor, box: object) -> Bool[Tensor, "height width"]:
     return boxes.distance_map(_box(box), *saliency.shape) == 0
 
 
-def _positive(saliency: Tensor) -> Tensor:
-    usable_map(saliency)
-    positive = saliency.double().clamp(min=0)
+def _positive(saliency: Any) -> Float64[Tensor, "height width"]:
+    positive = usable_map(saliency).double().clamp(min=0)
     if float(positive.sum()) <= 0:
         raise UndefinedMetricError(
             "the map has no positive value, so its evidence lies nowhere; count it, do not average"
@@ -115,6 +121,6 @@ def _positive(saliency: Tensor) -> Tensor:
     return positive
 
 
-def _bright(saliency: Tensor, threshold: float) -> Bool[Tensor, "height width"]:
+def _bright(saliency: Any, threshold: float) -> Bool[Tensor, "height width"]:
     positive = _positive(saliency)
     return torch.ge(positive, threshold * positive.max()) & (positive > 0)

@@ -1,25 +1,34 @@
 """What every metric asks of a map before it looks at it."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from chiaroscuro.errors import InputError, UndefinedMetricError
+from chiaroscuro.records import plain_array
 
 
-def usable_map(saliency: Tensor, size: tuple[int, int] | None = None) -> None:
-    """Refuse what is no saliency map.
+def usable_map(
+    saliency: Any, size: tuple[int, int] | None = None
+) -> Float32[Tensor, "height width"]:
+    """A saliency map from anything array-like; what is none is refused.
 
     Args:
-        saliency: ``height width``.
+        saliency: ``height width``: a tensor, a NumPy array, lists or a PIL image of one channel.
         size: the picture's ``(height, width)``, if the map must fit one.
 
     Raises:
         InputError: on another shape, or NaN or infinity.
     """
-    shape = tuple(saliency.shape)
-    if saliency.ndim != 2 or 0 in shape:
+    if not isinstance(saliency, Tensor):
+        saliency = torch.from_numpy(_array(saliency))
+    values: Tensor = saliency.detach().cpu().float()
+    shape = tuple(values.shape)
+    if values.ndim != 2 or 0 in shape:
         raise InputError(
             f"saliency: wanted one map of shape (height, width), got {shape}; "
             "take one target's map, result.saliency[0]"
@@ -28,27 +37,41 @@ def usable_map(saliency: Tensor, size: tuple[int, int] | None = None) -> None:
         raise InputError(
             f"saliency: wanted a map of the picture's size {size}, got {shape}, (height, width)"
         )
-    if not bool(torch.isfinite(saliency).all()):
-        bad = int((~torch.isfinite(saliency)).sum())
+    if not bool(torch.isfinite(values).all()):
+        bad = int((~torch.isfinite(values)).sum())
         raise InputError(
             f"saliency: wanted finite numbers, got NaN or infinity in {bad} of "
-            f"{saliency.numel()} pixels; such a map has no order of pixels"
+            f"{values.numel()} pixels; such a map has no order of pixels"
         )
+    return values
 
 
-def ordered_map(saliency: Tensor, size: tuple[int, int]) -> None:
-    """Refuse a map that has no most salient pixel.
+def _array(saliency: Any) -> npt.NDArray[Any]:
+    try:
+        array = plain_array(saliency)
+    except ValueError as error:
+        raise InputError(f"saliency: wanted a map (height, width), got {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"saliency: wanted a map (height, width) of numbers, got {type(saliency).__name__}"
+        )
+    return np.array(array, dtype=np.float32)
+
+
+def ordered_map(saliency: Any, size: tuple[int, int]) -> Float32[Tensor, "height width"]:
+    """A saliency map, as ``usable_map`` reads it, that has a most salient pixel.
 
     Raises:
         InputError: as for ``usable_map``.
         UndefinedMetricError: on a map with the same value everywhere.
     """
-    usable_map(saliency, size)
-    if float(saliency.max()) == float(saliency.min()):
+    values = usable_map(saliency, size)
+    if float(values.max()) == float(values.min()):
         raise UndefinedMetricError(
-            f"the map has the same value everywhere ({float(saliency[0, 0]):g}), so there is no "
+            f"the map has the same value everywhere ({float(values[0, 0]):g}), so there is no "
             "most salient pixel to begin with; count it, do not average it in"
         )
+    return values
 
 
 def most_salient_first(saliency: Tensor) -> Int64[Tensor, " pixels"]:

@@ -182,7 +182,7 @@ def protocol_named(name: str | Protocol) -> Protocol:
     """
     if isinstance(name, Protocol):
         return name
-    if name not in PROTOCOLS:
+    if not isinstance(name, str) or name not in PROTOCOLS:
         raise UnknownNameError("protocol", name, list(PROTOCOLS))
     return PROTOCOLS[name]
 

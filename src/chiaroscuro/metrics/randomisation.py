@@ -11,14 +11,15 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from chiaroscuro.detectors import Detector
-from chiaroscuro.detectors.protocol import torch_network
+from chiaroscuro.detectors import Detector, load_detector
+from chiaroscuro.detectors.protocol import torch_form, torch_network
 from chiaroscuro.errors import InputError
-from chiaroscuro.evidence import Progress, observe
+from chiaroscuro.evidence import Progress, observe, usable_image
 from chiaroscuro.masks import MaskDesign
 from chiaroscuro.metrics.agreement import Agreement, agreement_or_none
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
@@ -44,7 +45,7 @@ class RandomisedStage:
 
 
 def randomised(
-    detector: Detector, stages: int = 4, seed: int = 0
+    detector: Any, stages: int = 4, seed: int = 0
 ) -> Iterator[tuple[float, str, Detector]]:
     """The detector with more and more of its weights shuffled, from its last layer to its first.
 
@@ -52,7 +53,7 @@ def randomised(
     pass in every network we know. The detector itself is left as it is.
 
     Args:
-        detector: one that runs a torch network.
+        detector: one that runs a torch network, or anything ``load_detector`` takes.
         stages: how many, each of an equal share of the layers; at most one a layer.
         seed: of the shuffling.
 
@@ -62,7 +63,7 @@ def randomised(
     Raises:
         InputError: if the detector has no torch network with weights, or stages is below 1.
     """
-    changed = copy.deepcopy(detector)
+    changed = copy.deepcopy(torch_form(load_detector(detector)))
     network = torch_network(changed)
     layers = [
         (name, layer)
@@ -88,8 +89,8 @@ def randomised(
 
 
 def randomisation(
-    image: Tensor,
-    detector: Detector,
+    image: Any,
+    detector: Any,
     targets: TargetsLike,
     *,
     reference: Explanation | None = None,
@@ -108,8 +109,8 @@ def randomisation(
     reference.
 
     Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1].
-        detector: one that runs a torch network.
+        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
+        detector: one that runs a torch network, or anything ``load_detector`` takes.
         targets: what was explained.
         reference: the real detector's maps, made in the same way; made when not given.
         explain: makes maps of the targets, of any detector, for a method other than D-RISE; what
@@ -125,6 +126,7 @@ def randomisation(
     Raises:
         InputError: as ``randomised`` does.
     """
+    image, detector = usable_image(image), load_detector(detector)
     height, width = image.shape[1:]
     wanted = tuple(target.inside(height, width) for target in as_targets(targets))
     design = design or MaskDesign()

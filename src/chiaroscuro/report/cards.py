@@ -78,7 +78,8 @@ def average(of: AverageMap) -> dict[str, Any]:
     """An average map and average face as data addresses, with their counts."""
     side = of.saliency.shape[0]
     error = of.spread / of.count.clamp(min=1).sqrt()
-    tint = draw.overlay(torch.full((3, side, side), 0.5), of.saliency, error)
+    grey = torch.full((3, side, side), 0.5, dtype=torch.float32)
+    tint = draw.overlay(grey, of.saliency, error)
     pictures = {}
     for name, pixels in (("face", draw.pixels(of.face.clamp(0, 1))), ("map", tint)):
         framed = Image.fromarray(pixels).resize((3 * side, 3 * side))

@@ -1,12 +1,12 @@
 """The report of a comparison: one HTML file with everything in it."""
 
-import json
 from typing import Any
 
-from chiaroscuro import bundle, draw, plots
+from chiaroscuro import bundle, contents, draw, plots
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.report import cards, page
+from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.study.compare import Comparison, Subject
 from chiaroscuro.study.examine import FALSE_ALARM
 from chiaroscuro.study.run import Run
@@ -85,7 +85,7 @@ def write_comparison_report(
             for name, one in zip(comparison.names, comparison.averages, strict=True)
             if one.n_targets
         ],
-        curves=[page.embedded_svg(file) for file in _curves(first, second, names, path.parent)],
+        curves=[embedded_svg(file) for file in _curves(first, second, names, path.parent)],
         settings=first.asked["settings"],
         source=first.asked["data"]["source"],
         version=__version__,
@@ -109,7 +109,12 @@ def _curves(first: Run, second: Run, names: dict[str, str], out: AnyPath) -> lis
         other = second.folder / told.parent.name / told.name
         if not other.is_file():
             continue
-        pair = [json.loads(file.read_text())["collection"] for file in (told, other)]
+        pair = [
+            bundle.read_json(file, contents.EVALUATION, remedy="evaluate that run again")[
+                "collection"
+            ]
+            for file in (told, other)
+        ]
         if all(pair):
             figure = plots.collections_figure(dict(zip(names.values(), pair, strict=True)))
             name = told.parent.name.removeprefix("evaluation-")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from chiaroscuro import bundle
@@ -36,9 +35,3 @@ def embedded(pixels: npt.NDArray[np.uint8], *, kind: str = "jpeg") -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind, quality=86)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def embedded_svg(path: AnyPath) -> Markup:
-    """One of our own SVG figures as part of the page, without what precedes its root."""
-    text = path.read_text(encoding="utf-8")
-    return Markup(text[text.index("<svg") :])  # noqa: S704  (drawn by us, from numbers)

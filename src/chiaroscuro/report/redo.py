@@ -6,7 +6,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from chiaroscuro.data.images import image_hash
+from chiaroscuro.data.images import image_hash, is_address
 from chiaroscuro.errors import InputError
 from chiaroscuro.masks import MaskDesign
 from chiaroscuro.records import Explanation, Target
@@ -90,7 +90,7 @@ def redo_script(
 
 def file_name(picture: Picture) -> str:
     """The name of a picture's file, or the whole address where it came from one."""
-    if "://" in picture.source:
+    if is_address(picture.source):
         return picture.source
     return Path(picture.source).name or "picture"
 
@@ -156,7 +156,11 @@ def _indented(fields: Mapping[str, Any]) -> list[str]:
 def _design(described: Mapping[str, Any]) -> list[str]:
     """The mask design as an argument, saying what differs from the default; none if nothing."""
     default = MaskDesign().describe()
-    changed = {name: value for name, value in described.items() if value != default[name]}
+    changed = {
+        name: described[name]
+        for name in default
+        if described.get(name, default[name]) != default[name]
+    }
     if not changed:
         return []
     typed = []

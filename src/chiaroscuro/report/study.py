@@ -7,9 +7,9 @@ from typing import Any
 from chiaroscuro import bundle, draw
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.evidence import Evidence
-from chiaroscuro.records import Explanation
 from chiaroscuro.report import cards, page
+from chiaroscuro.report.svg import embedded_svg
+from chiaroscuro.results import SavedResult
 from chiaroscuro.study.examine import FALSE_ALARM, HIT, MISSED, UNMARKED
 from chiaroscuro.study.run import Run
 from chiaroscuro.study.summary import Summary
@@ -69,7 +69,7 @@ def write_study_report(run: Run, summary: Summary, path: AnyPath) -> AnyPath:
         curves=[
             {
                 "protocol": file.parent.name.removeprefix("evaluation-"),
-                "svg": page.embedded_svg(file),
+                "svg": embedded_svg(file),
             }
             for file in bundle.matching(run.folder, "evaluation-*/collection.svg")
         ],
@@ -91,8 +91,8 @@ def most_worth_seeing(targets: Sequence[Mapping[str, Any]], kind: str) -> list[M
 
 def _card(run: Run, row: Mapping[str, Any], title: str) -> dict[str, Any]:
     folder = run.picture(row["picture"])
-    explanation = Explanation.load(folder)
-    image = Evidence.load_image(folder / "evidence.npz")
+    saved = SavedResult.load(folder)
+    explanation, image = saved.explanation, saved.image()
     index = row["target"] - 1
     target = explanation.targets[index]
     mapped = draw.overlay(image, explanation.saliency[index], explanation.standard_error[index])

@@ -101,7 +101,9 @@ def box_crop(layers: Tensor, target: Target) -> tuple[Tensor, Tensor]:
     height, width = layers.shape[1:]
     side = round(BOX_PX * (1 + 2 * MARGIN))
     x1, y1, x2, y2 = target.box.tolist()
-    steps = (torch.arange(side) + 0.5) / BOX_PX - MARGIN  # 0 at the box's near edge, 1 at its far
+    steps = (
+        torch.arange(side, dtype=torch.float32) + 0.5
+    ) / BOX_PX - MARGIN  # 0 at the box's near edge, 1 at its far
     x, y = x1 + steps * (x2 - x1), y1 + steps * (y2 - y1)
     inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))[None, :]
     shrink = max((x2 - x1), (y2 - y1)) / BOX_PX

@@ -21,6 +21,7 @@ from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.metrics.resampling import interval
 from chiaroscuro.records import Explanation, Proposals, Target, Truth
+from chiaroscuro.results import SavedResult
 from chiaroscuro.study.averages import AverageMap, Averager
 from chiaroscuro.study.examine import FALSE_ALARM, HIT, UNMARKED, detections_of, truth_of
 from chiaroscuro.study.run import Run
@@ -233,13 +234,13 @@ class _Side:
     """One run's view of a picture."""
 
     def __init__(self, run: Run, name: str) -> None:
-        self.folder = run.picture(name)
-        self.explanation = Explanation.load(self.folder)
+        self._saved = SavedResult.load(run.picture(name))
+        self.explanation = self._saved.explanation
         self.manifest = run.manifest(name)
 
     def evidence(self) -> Evidence | None:
-        file = self.folder / "evidence.npz"
-        return Evidence.load(file) if file.is_file() else None
+        there = (self._saved.folder / "evidence.npz").is_file()
+        return self._saved.evidence() if there else None
 
     def found(self, kinds: tuple[str, ...]) -> list[tuple[Target, Mapping[str, Any]]]:
         return [
@@ -332,19 +333,22 @@ def _mean(place: list[int], values: list[float], n_pictures: int) -> dict[str, A
 def _precision(first: Run, second: Run) -> dict[str, Any] | None:
     """Average precision of both on the pictures that both have, and its difference."""
     found: tuple[list[Proposals], list[Proposals]] = ([], [])
-    truth: list[Truth] = []
+    truth: tuple[list[Truth], list[Truth]] = ([], [])  # each in its detector's own labels
     for name in first.names:
         if not (first.done(name) and second.done(name)):
             continue
-        manifests = [run.manifest(name) for run in (first, second)]
-        marked = truth_of(manifests[0])
-        if marked is None:
-            return None
-        truth.append(marked)
-        for side, manifest in zip(found, manifests, strict=True):
+        for side, own, run in zip(found, truth, (first, second), strict=True):
+            manifest = run.manifest(name)
+            annotated = truth_of(manifest)
+            if annotated is None:
+                return None
             side.append(detections_of(manifest))
+            own.append(annotated)
     try:
-        whole = [average_precision(side, truth, n_resamples=_RESAMPLES) for side in found]
+        whole = [
+            average_precision(side, own, n_resamples=_RESAMPLES)
+            for side, own in zip(found, truth, strict=True)
+        ]
     except UndefinedMetricError:
         return None
     return {

@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.checks import maybe, settle, whole
 from chiaroscuro.data.datasets import Entry
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.engine import detect_whole
 from chiaroscuro.errors import ChiaroscuroError, UndefinedMetricError
 from chiaroscuro.evidence import Evidence, Progress
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
@@ -23,7 +26,7 @@ from chiaroscuro.metrics.context import context_share
 from chiaroscuro.records import Explanation, Proposals, Target, Truth, as_targets
 from chiaroscuro.study.matching import FALSE_ALARMS, Match, Matches, match
 from chiaroscuro.study.misses import read_miss
-from chiaroscuro.workflow import Picture, Settings, detect_whole, explain_into
+from chiaroscuro.workflow import Picture, Settings, explain_into
 
 HIT, FALSE_ALARM, MISSED, UNMARKED = "hit", "false alarm", "missed", "found"
 
@@ -37,12 +40,25 @@ class StudySettings:
         match_iou: from which a detection has a marked box.
         max_side: larger pictures are reduced to this longer side; None keeps them.
         max_pixels: pictures with more are refused.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     explain: Settings = Settings()  # noqa: RUF009  (frozen)
     match_iou: float = 0.5
     max_side: int | None = 1280
     max_pixels: int = 100_000_000
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            {
+                "match_iou": contents.MATCH_IOU,
+                "max_side": maybe(contents.SIDE),
+                "max_pixels": whole(1),
+            },
+        )
 
     def describe(self) -> dict[str, Any]:
         """What two runs must share to belong together, as plain JSON values."""
@@ -99,21 +115,23 @@ def _examine(
 ) -> None:
     began = time.perf_counter()
     image = read_image(entry.path, max_pixels=settings.max_pixels)
-    original = tuple(image.shape[1:])
+    entry.check(width=image.shape[2], height=image.shape[1])
     scale = 1.0
     if settings.max_side is not None:
         image, scale = shrink(image, settings.max_side)
     picture = Picture(source=str(entry.path), image=image, scale=scale)
-    whole = detect_whole(detector, image).best(MAX_DETECTIONS)
+    everything = detect_whole(detector, image)
+    whole = everything.best(MAX_DETECTIONS)
     found = whole.above(settings.explain.min_score)
-    truth = _truth(entry, original, scale, labels)
+    truth = None if entry.truth is None else entry.truth.relabelled(labels).scaled(scale)
     matches = None if truth is None else match(found, truth, settings.match_iou)
     targets, kinds = _targets(found, truth, matches, image)
     result, evidence = explain_into(
         folder, image, detector, targets, settings.explain, progress=progress
     )
     about = [
-        _about(i, result, evidence, kinds[i], matches, whole, settings) for i in range(len(result))
+        _about(i, result, evidence, kinds[i], matches, everything, settings)
+        for i in range(len(result))
     ]
     result.save(
         folder,
@@ -128,16 +146,6 @@ def _examine(
             "seconds": round(time.perf_counter() - began, 3),
         },
     )
-
-
-def _truth(
-    entry: Entry, size: tuple[int, ...], scale: float, labels: Mapping[int, int]
-) -> Truth | None:
-    """Marks of classes that the detector has, in the pixels of the picture as it is studied."""
-    if entry.truth is None:
-        return None
-    marked_width = entry.width or size[1]  # the marks may be of a copy of another size
-    return entry.truth.relabelled(labels).scaled(size[1] / marked_width * scale)
 
 
 def _targets(
@@ -201,27 +209,33 @@ def _about(
 
 def _rows(found: Proposals) -> list[dict[str, Any]]:
     return [
-        {"box": [round(v, 3) for v in box], "score": round(score, 6), "label": label}
+        {"box": box, "score": score, "label": label}
         for box, score, label in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            _short(found.boxes), _short(found.scores), found.labels.tolist(), strict=True
         )
     ]
 
 
 def _marks(truth: Truth) -> list[dict[str, Any]]:
+    columns = (truth.labels.tolist(), truth.ignore.tolist(), truth.crowd.tolist())
     return [
-        {"box": [round(v, 3) for v in box], "label": label, "ignore": ignore}
-        for box, label, ignore in zip(
-            truth.boxes.tolist(), truth.labels.tolist(), truth.ignore.tolist(), strict=True
-        )
+        {"box": box, "label": label, "ignore": ignore, "crowd": crowd}
+        for box, label, ignore, crowd in zip(_short(truth.boxes), *columns, strict=True)
     ]
+
+
+def _short(values: Tensor) -> list[Any]:
+    """32-bit floats as the shortest decimals that are the same numbers when read back."""
+    texts = values.cpu().numpy().astype(str)
+    numbers: list[Any] = texts.astype(np.float64).tolist()
+    return numbers
 
 
 def detections_of(manifest: Mapping[str, Any]) -> Proposals:
     """The detections of a picture, as ``examine`` wrote them."""
     rows: Sequence[Mapping[str, Any]] = manifest["detections"]
     return Proposals(
-        boxes=torch.tensor([row["box"] for row in rows]).reshape(-1, 4),
+        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
         scores=[row["score"] for row in rows],
         labels=[row["label"] for row in rows],
     )
@@ -233,7 +247,8 @@ def truth_of(manifest: Mapping[str, Any]) -> Truth | None:
     if rows is None:
         return None
     return Truth(
-        boxes=torch.tensor([row["box"] for row in rows]).reshape(-1, 4),
+        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
         labels=[row["label"] for row in rows],
         ignore=[row["ignore"] for row in rows],
+        crowd=[row.get("crowd", False) for row in rows],
     )

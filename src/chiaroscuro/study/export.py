@@ -12,11 +12,12 @@ from chiaroscuro import bundle
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.study.averages import AverageMap
 from chiaroscuro.study.run import Run
-from chiaroscuro.study.summary import Summary
+from chiaroscuro.study.summary import Summary, image_id
 
 _TEXT = (
     "picture",
     "title",
+    "detector",
     "kind",
     "what",
     "status",
@@ -53,21 +54,36 @@ def export(run: Run, summary: Summary) -> list[AnyPath]:
 
 
 def write_table(path: AnyPath, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as Parquet; a column that is empty throughout keeps its type."""
+    """Rows as Parquet; a column that is empty throughout keeps its type.
+
+    ``image_id`` is a column of whole numbers if all are, else of text.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
+    whole_ids = all(type(row.get("image_id")) is int for row in rows)
+    text = _TEXT if whole_ids else (*_TEXT, "image_id")
+    whole = (*_WHOLE, "image_id")
     fields = [
-        (name, pa.string() if name in _TEXT else pa.int64() if name in _WHOLE else pa.float64())
+        (name, pa.string() if name in text else pa.int64() if name in whole else pa.float64())
         for name in names
     ]
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(fields))
+    told = [
+        {name: _as_text(value) if name in text else value for name, value in row.items()}
+        for row in rows
+    ]
+    table = pa.Table.from_pylist(told, schema=pa.schema(fields))
     bundle.write_atomically(path, partial(pq.write_table, table))
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else bundle.printable(str(value))
 
 
 def coco_results(run: Run) -> list[dict[str, Any]]:
     """All detections, weak ones too, as COCO's evaluation tools read them.
 
     ``image_id`` and ``category_id`` are the data set's own; where it has none, the picture's name
-    and the detector's label.
+    and the detector's label. Classes that the data set lacks have ids that it does not use. Nothing
+    is rounded, so that other tools match the same boxes.
     """
     numbers = {entry["label"]: entry["id"] for entry in run.asked["data"]["classes"]}
     rows = []
@@ -78,9 +94,9 @@ def coco_results(run: Run) -> list[dict[str, Any]]:
             number = numbers.get(found["label"])
             rows.append(
                 {
-                    "image_id": manifest["about"].get("id", name),
+                    "image_id": image_id(name, manifest),
                     "category_id": found["label"] if number is None else number,
-                    "bbox": [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "score": found["score"],
                 }
             )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from chiaroscuro import bundle
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.data.images import is_address
 from chiaroscuro.records import Explanation
 from chiaroscuro.study.run import Run
 
@@ -79,11 +80,11 @@ def export_fiftyone(run: Run) -> AnyPath:
     maps: dict[str, list[dict[str, Any]]] = {}
     for number, (name, manifest) in enumerate(run.manifests(), start=1):
         picture = manifest["picture"]
-        scale = picture["scale"]
+        source, scale = picture["source"], picture["scale"]
         images.append(
             {
                 "id": number,
-                "file_name": str(Path(picture["source"]).resolve()),
+                "file_name": str(source if is_address(source) else Path(source).resolve()),
                 "width": round(picture["width"] / scale),
                 "height": round(picture["height"] / scale),
             }
@@ -95,7 +96,7 @@ def export_fiftyone(run: Run) -> AnyPath:
                     **mark,
                     "id": len(marks) + 1,
                     "area": mark["bbox"][2] * mark["bbox"][3],
-                    "iscrowd": 0,
+                    "iscrowd": int(row.get("crowd", False)),
                     "ignore": int(row["ignore"]),
                 }
             )

@@ -48,14 +48,17 @@ def match(found: Proposals, truth: Truth, min_iou: float = 0.5) -> Matches:
 
     The best detection by score chooses first, the free marked box that it overlaps most, and only
     if none of those to be scored is left, one to be ignored (Lin et al., Microsoft COCO, ECCV 2014;
-    the rule of its evaluation code). Of equal scores the first comes first.
+    the rule of its evaluation code). Of equal scores the first comes first, of equal overlaps the
+    last. A crowd is never taken: any number of detections may have it, and their overlap is the
+    share of the detection that lies in it.
 
     Args:
         found: the detections that count, all above the score that makes them so.
-        truth: the marked boxes.
+        truth: the annotated boxes.
         min_iou: in (0, 1], from which a detection has a box.
     """
-    overlap = boxes.iou(found.boxes.double(), truth.boxes.double())
+    inside, of = found.boxes.double(), truth.boxes.double()
+    overlap = torch.where(truth.crowd[None], boxes.share_inside(inside, of), boxes.iou(inside, of))
     overlap = torch.where(found.labels[:, None] == truth.labels[None], overlap, -1.0)
     taken = torch.zeros(len(truth), dtype=torch.bool)
     decided: dict[int, Match] = {}
@@ -63,21 +66,24 @@ def match(found: Proposals, truth: Truth, min_iou: float = 0.5) -> Matches:
         decided[i] = _decide(overlap[i], taken, truth, min_iou)
         if decided[i].kind in ("hit", "ignored"):
             taken[decided[i].truth] = True
+            taken &= ~truth.crowd
     missed = (~taken & ~truth.ignore).nonzero()[:, 0].tolist()
     return Matches(detections=tuple(decided[i] for i in range(len(found))), missed=tuple(missed))
 
 
 def _decide(overlap: torch.Tensor, taken: torch.Tensor, truth: Truth, min_iou: float) -> Match:
-    enough = overlap >= min_iou
+    least = min(min_iou, 1 - 1e-10)  # as COCO's evaluation code has it
     for free, kind in ((~taken & ~truth.ignore, "hit"), (~taken & truth.ignore, "ignored")):
-        candidates = enough & free
+        candidates = (overlap >= least) & free
         if bool(candidates.any()):
-            best = int(torch.where(candidates, overlap, -1.0).argmax())
-            return Match(kind=kind, truth=best, iou=float(overlap[best]))  # type: ignore[arg-type]
+            highest = overlap[candidates].max()
+            best = int((candidates & (overlap == highest)).nonzero()[-1])
+            return Match(kind=kind, truth=best, iou=float(highest))  # type: ignore[arg-type]
+    overlap = torch.where(truth.crowd, -1.0, overlap)  # a share of the detection, no IoU
     if len(overlap) == 0 or float(overlap.max()) < TOUCHES:
         return Match(kind="background", truth=None, iou=max(0.0, _highest(overlap)))
     best = int(overlap.argmax())
-    kind = "duplicate" if float(overlap[best]) >= min_iou else "badly placed"
+    kind = "duplicate" if float(overlap[best]) >= least else "badly placed"
     return Match(kind=kind, truth=best, iou=float(overlap[best]))  # type: ignore[arg-type]
 
 

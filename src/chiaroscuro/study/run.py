@@ -17,14 +17,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.data.datasets import DataSet, Entry
+from chiaroscuro.data.images import file_hash
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.errors import BundleError
+from chiaroscuro.errors import BundleError, ImageError
 from chiaroscuro.evidence import Progress
 from chiaroscuro.study.examine import StudySettings, examine
+
+UNREADABLE = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,12 @@ class Run:
         folder = bundle.as_path(folder)
         if not (folder / "run.json").is_file():
             raise BundleError(f"{folder} is no run folder: wanted the --out of chiaroscuro study")
-        return cls(folder=folder, asked=bundle.read_json(folder / "run.json"))
+        asked = bundle.read_json(
+            folder / "run.json",
+            contents.RUN,
+            remedy="study again with another --out, or copy the run folder again",
+        )
+        return cls(folder=folder, asked=asked)
 
     @property
     def names(self) -> list[str]:
@@ -70,16 +78,18 @@ class Run:
         for name in self.names:
             file = self.picture(name) / "failed.json"
             if file.is_file() and not self.done(name):
-                reasons[name] = str(bundle.read_json(file)["reason"])
+                failed = bundle.read_json(file, contents.FAILED, remedy=contents.STUDY_AGAIN)
+                reasons[name] = failed["reason"]
         return reasons
 
     def manifest(self, name: str) -> dict[str, Any]:
         """What is known of one complete picture.
 
         Raises:
-            BundleError: if it is not complete.
+            BundleError: if it is not complete, or damaged.
         """
-        return bundle.read_json(self.picture(name) / "manifest.json")
+        file = self.picture(name) / "manifest.json"
+        return bundle.read_json(file, contents.STUDIED_PICTURE, remedy=contents.STUDY_AGAIN)
 
     def manifests(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Names and manifests of the complete pictures, in the data set's order."""
@@ -143,6 +153,14 @@ def labels_of(data: DataSet, detector: Detector) -> dict[int, int]:
     return data.annotations.labels_for(detector.info.class_names)
 
 
+def notes_on(data: DataSet, detector: Detector) -> list[str]:
+    """What the data set says of itself, and what becomes of its classes, in sentences."""
+    if data.annotations is None:
+        return list(data.notes)
+    labels = labels_of(data, detector)
+    return [*data.notes, *data.annotations.notes_on(labels, detector.info.class_names)]
+
+
 def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str, Any]:
     """What a run is asked, as plain JSON values."""
     return {
@@ -152,16 +170,20 @@ def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str,
             "source": data.source,
             "marked": data.annotations is not None,
             "classes": _classes(data, detector),
+            "class_map": {} if data.annotations is None else dict(data.annotations.class_map),
             "pictures": {entry.name: _fingerprint(entry) for entry in data.entries},
             "missing": list(data.missing),
-            "notes": list(data.notes),
+            "notes": notes_on(data, detector),
         },
         "settings": settings.describe(),
     }
 
 
 def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
-    """Start a run in a folder, or go on with the one there.
+    """Start a run in a folder, or resume the one there.
+
+    Files that could not be read when the run began may be readable now; the run then keeps what
+    they hold.
 
     Raises:
         BundleError: if it asked something else.
@@ -177,6 +199,12 @@ def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
         raise BundleError(
             f"{folder} holds a run that asked something else: {shown}. Choose another --out"
         )
+    before, now = run.asked["data"]["pictures"], asked["data"]["pictures"]
+    known = {name: before[name] or now[name] for name in before}
+    if known != before:
+        data = {**run.asked["data"], "pictures": known}
+        run = Run(folder=folder, asked={**run.asked, "data": data})
+        bundle.write_json(file, run.asked)
     return run
 
 
@@ -209,22 +237,33 @@ def only_one(folder: AnyPath) -> Iterator[None]:
 
 
 def _classes(data: DataSet, detector: Detector) -> list[dict[str, Any]]:
-    """The detector's classes, with the data set's number for each that it has."""
-    numbers = {}
-    if data.annotations is not None:
-        labels = labels_of(data, detector)
-        numbers = {labels[mine]: data.annotations.class_ids[mine] for mine in labels}
+    """The detector's classes, with the data set's id for each; its own ids for those it lacks.
+
+    They follow the data set's highest, so that no detection is taken for another class's.
+    """
+    if data.annotations is None:
+        ids: dict[int, int | str | None] = {}
+    else:
+        given = data.annotations.class_ids
+        ids = {theirs: given[mine] for mine, theirs in reversed(labels_of(data, detector).items())}
+        highest = max((number for number in given if isinstance(number, int)), default=0)
+        foreign = [label for label in range(len(detector.info.class_names)) if label not in ids]
+        ids |= {label: highest + place for place, label in enumerate(foreign, start=1)}
     return [
-        {"label": label, "name": name, "id": numbers.get(label)}
+        {"label": label, "name": name, "id": ids.get(label)}
         for label, name in enumerate(detector.info.class_names)
     ]
 
 
 def _fingerprint(entry: Entry) -> str:
-    """Changes when the file's size or the marks do."""
-    told = hashlib.sha256(str(entry.path.stat().st_size).encode())
+    """Changes when the file's content or the marks do; ``UNREADABLE`` where it cannot be read."""
+    try:
+        told = hashlib.sha256(file_hash(entry.path).encode())
+    except ImageError:  # which is told when the picture's turn comes
+        return UNREADABLE
     if entry.truth is not None:
-        for values in (entry.truth.boxes, entry.truth.labels, entry.truth.ignore):
+        truth = entry.truth
+        for values in (truth.boxes, truth.labels, truth.ignore, truth.crowd):
             told.update(values.numpy().tobytes())
     return told.hexdigest()[:16]
 
@@ -233,6 +272,8 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
     """What differs between two runs' questions, in words; the version and notes may."""
     if path in ("version", "data.notes", "data.missing", "data.source"):
         return
+    if path == "data.class_map":
+        before, now = before or {}, now or {}  # runs of earlier versions have none
     if path == "data.pictures":
         yield from _picture_differences(before, now)
     elif isinstance(before, Mapping) and isinstance(now, Mapping):
@@ -245,7 +286,11 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
 
 def _picture_differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
     gone, new = before.keys() - now.keys(), now.keys() - before.keys()
-    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    changed = [
+        name
+        for name in before.keys() & now.keys()
+        if UNREADABLE not in (before[name], now[name]) and before[name] != now[name]
+    ]
     for names, what in ((gone, "gone"), (new, "new"), (changed, "changed, or its marks are")):
         if names:
             few = ", ".join(sorted(names)[:3])

@@ -6,6 +6,8 @@ costs is the picture it was at: it is tried once more, and recorded as failed if
 """
 
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,7 +142,10 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     options = {"include_dashboard": False} if address == LOCAL else {"address": address}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(log_to_driver=False, logging_level="ERROR", **options)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray exits at once
     try:
         yield
     finally:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from chiaroscuro.errors import BundleError, UndefinedMetricError
-from chiaroscuro.evidence import Evidence
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.resampling import interval
-from chiaroscuro.records import Explanation
+from chiaroscuro.results import SavedResult
 from chiaroscuro.study.averages import AverageMap, Averager
 from chiaroscuro.study.examine import FALSE_ALARM, HIT, MISSED, UNMARKED, detections_of, truth_of
 from chiaroscuro.study.run import Run
@@ -58,19 +57,16 @@ def summarise(run: Run) -> Summary:
             found.append(detections_of(manifest))
             truth.append(marked)
         if rows:
-            folder = run.picture(name)
-            explanation, image = (
-                Explanation.load(folder),
-                Evidence.load_image(folder / "evidence.npz"),
-            )
+            saved = SavedResult.load(run.picture(name))
+            explanation, image = saved.explanation, saved.image()
             for i, row in enumerate(rows):
                 if row["kind"] in KINDS:
                     averagers[row["kind"]].add(
                         image, explanation.saliency[i], explanation.targets[i]
                     )
-    if not pictures:
-        raise BundleError(f"{run.folder}: no picture is complete yet")
     failed = run.failed()
+    if not pictures:
+        raise BundleError(f"{run.folder}: no picture is complete{_why_none(failed)}")
     pictures += [{"picture": name, "failed": reason} for name, reason in failed.items()]
     complete = [row for row in pictures if "failed" not in row]
     figures: dict[str, Any] = {
@@ -96,16 +92,24 @@ def summarise(run: Run) -> Summary:
     )
 
 
+def _why_none(failed: Mapping[str, str]) -> str:
+    if not failed:
+        return " yet"
+    return f": all {len(failed)} that were tried failed; pictures/*/failed.json there says why"
+
+
 def summarise_targets(run: Run) -> list[dict[str, Any]]:
     """One row a target of the complete pictures, as in the table; reads no map.
 
     Boxes are in the pixels of the picture's file.
     """
-    rows = []
-    for name, manifest in run.manifests():
-        title = manifest["about"].get("title") or name
-        rows += [{**row, "title": title} for row in _target_rows(name, manifest)]
-    return rows
+    return [row for name, manifest in run.manifests() for row in _target_rows(name, manifest)]
+
+
+def image_id(name: str, manifest: Mapping[str, Any]) -> Any:
+    """The data set's own id of a picture; the picture's name where it has none."""
+    given = manifest["about"].get("id")
+    return name if given is None else given
 
 
 def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,6 +123,9 @@ def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]
         rows.append(
             {
                 "picture": name,
+                "title": manifest["about"].get("title") or name,
+                "image_id": image_id(name, manifest),
+                "detector": manifest["settings"]["detector"],
                 "target": i,
                 "kind": about["kind"],
                 "match": about.get("match"),

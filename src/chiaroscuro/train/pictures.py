@@ -9,7 +9,7 @@ from torch import Tensor
 
 from chiaroscuro.data.datasets import DataSet
 from chiaroscuro.data.images import read_image, shrink
-from chiaroscuro.errors import ImageError, TrainingError
+from chiaroscuro.errors import AnnotationError, ImageError, TrainingError
 from chiaroscuro.records import Truth
 from chiaroscuro.train.notes import Tell, warn
 
@@ -37,8 +37,9 @@ def training_pictures(
 ) -> list[TrainingPicture]:
     """Read a data set into memory, pictures reduced to a longer side of 1600 pixels.
 
-    Pictures that cannot be read are left out; so are boxes of classes that the detector does not
-    have, and boxes outside their picture. Boxes that reach past it are cut.
+    Pictures that cannot be read, or whose annotations are for another size, are left out; so are
+    boxes of classes that the detector does not have, and boxes outside their picture. Boxes that
+    reach past it are cut.
 
     Args:
         data: with marks.
@@ -50,7 +51,7 @@ def training_pictures(
             learn.
     """
     pictures: list[TrainingPicture] = []
-    unreadable: list[str] = []
+    unusable: list[str] = []
     foreign: Counter[str] = Counter()
     outside: Counter[str] = Counter()
     past: Counter[str] = Counter()
@@ -59,19 +60,19 @@ def training_pictures(
             raise TrainingError(f"{data.source} has no marks; wanted a data set with boxes")
         try:
             image = read_image(entry.path)
-        except ImageError as error:
-            unreadable.append(str(error))
+            entry.check(width=image.shape[2], height=image.shape[1])
+        except (ImageError, AnnotationError) as error:
+            unusable.append(str(error))
             continue
-        width = image.shape[2]
         image, scale = shrink(image, _KEPT_SIDE)
         for label in entry.truth.labels.tolist():
             if label not in labels:
                 foreign[data.class_names[label]] += 1
-        truth = entry.truth.relabelled(labels).scaled(scale * width / (entry.width or width))
+        truth = entry.truth.relabelled(labels).scaled(scale)
         inside, outside[entry.name], past[entry.name] = _inside(truth, image)
         pictures.append(TrainingPicture(name=entry.name, image=image, truth=inside))
-    if unreadable:
-        tell(f"{len(unreadable)} pictures cannot be read and are left out: {unreadable[0]}")
+    if unusable:
+        tell(f"{len(unusable)} pictures cannot be used and are left out: {unusable[0]}")
     if foreign:
         names = ", ".join(foreign)
         tell(f"{foreign.total()} boxes of classes that the detector has not are left out: {names}")
@@ -102,5 +103,10 @@ def _inside(truth: Truth, image: Tensor) -> tuple[Truth, int, int]:
     cut = torch.minimum(truth.boxes.clamp(min=0), limits)
     kept = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
     past = kept & ((cut - truth.boxes).abs() > _SPARE).any(dim=1)
-    inside = Truth(boxes=cut[kept], labels=truth.labels[kept], ignore=truth.ignore[kept])
+    inside = Truth(
+        boxes=cut[kept],
+        labels=truth.labels[kept],
+        ignore=truth.ignore[kept],
+        crowd=truth.crowd[kept],
+    )
     return inside, int((~kept).sum()), int(past.sum())

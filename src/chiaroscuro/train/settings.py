@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from chiaroscuro import contents
+from chiaroscuro.checks import flag, maybe, number, settle, whole
 from chiaroscuro.errors import InputError
 from chiaroscuro.train.augment import Augmentation
 
@@ -33,6 +35,9 @@ class TrainingSettings:
             begins at random. Else they keep those of the start, which so few crops would blur.
         seed: of the crops, and of what the network draws in training.
         augmentation: how crops are drawn.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
     """
 
     steps: int = 100
@@ -52,12 +57,26 @@ class TrainingSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1 or self.evaluate_every < 1:
-            raise InputError("training: wanted at least 1 step, crop a step and step an evaluation")
-        if not 0 <= self.keep < 1:
-            raise InputError(f"keep: wanted a share in [0, 1), got {self.keep}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate: wanted more than 0, got {self.learning_rate}")
+        at_least_one = dict.fromkeys(
+            ("steps", "batch_size", "evaluate_every", "max_side"), whole(1)
+        )
+        settle(
+            self,
+            {
+                **at_least_one,
+                "learning_rate": number(0, ends=False),
+                "weight_decay": number(0),
+                "warm_up": whole(0),
+                "clip": number(0, ends=False),
+                "keep": number(0, 1),
+                "patience": maybe(whole(1)),
+                "mixed_precision": flag,
+                "train_norms": flag,
+                "seed": contents.SEED,
+            },
+        )
+        if self.keep == 1:
+            raise InputError("keep: wanted a share in [0, 1), got 1, which keeps the start alone")
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chiaroscuro import bundle
+from chiaroscuro import bundle, contents
 from chiaroscuro.data.images import image_hash
-from chiaroscuro.errors import TrainingError
+from chiaroscuro.errors import InputError, TrainingError
 from chiaroscuro.train.notes import Tell
 from chiaroscuro.train.pictures import TrainingPicture
 from chiaroscuro.train.settings import TrainingSettings, changed
 
 STATE, LOG = "state.pt", "log.csv"
-_KEYS = {"asked", "diverged", "network", "optimiser", "step", "best", "since_best", "rows"}
 
 
 class State:
@@ -106,9 +105,19 @@ class State:
         }
 
     def go_on_from(self, content: Mapping[str, Any]) -> None:
-        """Take over what ``content`` gave."""
-        self._network.load_state_dict(content["network"])
-        self._optimiser.load_state_dict(content["optimiser"])
+        """Take over what ``content`` gave.
+
+        Raises:
+            TrainingError: if it does not fit this network and optimiser.
+        """
+        try:
+            self._network.load_state_dict(content["network"])
+            self._optimiser.load_state_dict(content["optimiser"])
+        except Exception as error:  # damage surfaces as almost any error; all of them end here
+            raise TrainingError(
+                f"{STATE} does not fit the network ({type(error).__name__}); remove it to begin "
+                "that training again"
+            ) from error
         self.step, self.best = content["step"], content["best"]
         self._since_best, self.rows = content["since_best"], content["rows"]
         self.good = (self.step, copied(self._network))
@@ -227,9 +236,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise TrainingError(
             f"{path} is damaged ({type(error).__name__}); remove it to begin that training again"
         ) from error
-    if not isinstance(content, dict) or not content.keys() >= _KEYS:
+    try:
+        state: dict[str, Any] = contents.TRAINING_STATE("", content)
+    except InputError as error:
         raise TrainingError(
-            f"{path} is no state of a training, or one of an older version; remove it to begin "
-            "that training again"
-        )
-    return content
+            f"{path} is no state of a training, or one of an older version ({error}); remove it to "
+            "begin that training again"
+        ) from error
+    return state

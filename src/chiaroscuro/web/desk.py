@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from chiaroscuro.errors import InputError, ObservationInterrupted, UndefinedMetr
 from chiaroscuro.evidence import Evidence, Progress, observe
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.records import Explanation, Proposals, Target
+from chiaroscuro.target_classes import with_classes
 from chiaroscuro.web.jobs import Job, Stopped
 from chiaroscuro.workflow import SHOWN_SCORE, Picture, detect_picture
 
@@ -128,11 +130,19 @@ class Desk:
             TargetError: on a box outside the painting.
         """
         evidence = self.watched(name)
+        (target,), notes = self._classed(name, [target])
         key = target_key(target.inside(*self.picture.image.shape[1:]))
         return self._maps.get(
             (self._mark, name, evidence.seed, evidence.n_masks, *key),
-            lambda: evidence.explain([target]),
+            lambda: _noted(evidence.explain([target]), notes),
         )
+
+    def _classed(
+        self, name: str, targets: Sequence[Target]
+    ) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+        """Drawn boxes with the class of the found object that they lie over, and notes of it."""
+        names = self.detector(name).info.class_names
+        return with_classes(targets, names, lambda: self.faces(name))
 
     def pair(self, names: Sequence[str], target: Target) -> list[Tensor]:
         """Two detectors' maps of one target from the same masks, ``height width`` each.
@@ -148,14 +158,15 @@ class Desk:
             (
                 self.explain(name, target)
                 if evidence.n_masks == n
-                else evidence.first(n).explain([target])
+                else evidence.first(n).explain(self._classed(name, [target])[0])
             ).saliency[0]
             for name, evidence in zip(names, both, strict=True)
         ]
 
     def explain_all(self, name: str, targets: Sequence[Target]) -> Explanation:
         """All targets in one explanation, for files; as ``explain`` otherwise."""
-        return self.watched(name).explain(targets)
+        classed, notes = self._classed(name, targets)
+        return _noted(self.watched(name).explain(classed), notes)
 
     def answer(self, name: str, target: Target) -> dict[str, Any]:
         """One target as the page shows it: the manifest's JSON, and where the evidence lies."""
@@ -265,7 +276,7 @@ class Desk:
                 detector,
                 n_masks=n_masks,
                 fidelity=FIDELITY,
-                targets=targets,
+                targets=self._classed(name, targets)[0],
                 seed=seed,
                 progress=progress,
                 resume=resume,
@@ -298,6 +309,10 @@ class _Stopping:
         return self._detector.detect(images)
 
 
+def _noted(explanation: Explanation, notes: tuple[str, ...]) -> Explanation:
+    return replace(explanation, notes=notes + explanation.notes)
+
+
 def _bytes(of: Explanation) -> int:
     return of.saliency.nbytes + of.standard_error.nbytes
 
@@ -322,6 +337,6 @@ def read_target(value: Mapping[str, Any]) -> Target:
             None if score is None else float(score),
         )
         origin = "drawn" if value.get("origin") == "drawn" else "found"
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError("target: wanted {box: [x1, y1, x2, y2], label, score, origin}") from error
     return Target(box=box, label=label, score=score, origin=origin)

@@ -6,9 +6,9 @@ from typing import Any
 
 from chiaroscuro import draw
 from chiaroscuro.errors import InputError
-from chiaroscuro.evidence import Evidence
 from chiaroscuro.records import Explanation
 from chiaroscuro.report.cards import around
+from chiaroscuro.results import SavedResult
 from chiaroscuro.study.run import Run
 from chiaroscuro.study.summary import summarise_targets
 from chiaroscuro.web.layers import jpeg
@@ -79,5 +79,5 @@ def _card(run: Run, name: str, target: int) -> bytes:
 
 @lru_cache(maxsize=8)
 def _opened(folder: str, name: str) -> tuple[Any, Explanation]:
-    place = Run.load(folder).picture(name)
-    return Evidence.load_image(place / "evidence.npz"), Explanation.load(place)
+    saved = SavedResult.load(Run.load(folder).picture(name))
+    return saved.image(), saved.explanation

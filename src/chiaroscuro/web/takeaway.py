@@ -50,9 +50,11 @@ _Maps = dict[str, Explanation]
 def _overlay(path: Path, desk: Desk, name: str, of: Explanation, _: _Maps, colours: str) -> None:
     found = desk.faces(name)
     if len(of) == 1:
-        figure = draw.target_figure(desk.picture.image, of, 0, found, colours)
+        figure = draw.target_figure(desk.picture.image, of, 0, found, draw.Look(colours=colours))
     else:
-        figure = draw.contact_sheet(desk.picture.image, of, found, desk.picture.title, colours)
+        figure = draw.contact_sheet(
+            desk.picture.image, of, found, desk.picture.title, draw.Look(colours=colours)
+        )
     draw.save_figure(figure, path)
 
 

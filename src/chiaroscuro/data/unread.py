@@ -1,0 +1,62 @@
+"""Label files that no reader understands: to be refused, never passed over."""
+
+import re
+from pathlib import Path
+
+from chiaroscuro.data.paths import find_pictures
+
+_WORDS = re.compile(
+    r"""["'<,;\s_](bbox|bboxes|boxes|bndbox|xmin|x_min|x1|xtl|polygon|polygons|shapes|regions|"""
+    r"""region_shape_attributes|annotations|annotation|rectanglelabels|segmentation|keypoints)"""
+    r"""["'>,;:\s=_]""",
+    re.IGNORECASE,
+)
+_NUMBERS = re.compile(r"(?:[-+]?\d+(?:\.\d+)?[\s,;]+){3}[-+]?\d")  # four in a row
+_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson", ".xml", ".txt", ".csv", ".tsv"))
+_LOOKED_AT_BYTES = 65536
+_SHOWN = 3
+
+
+def unread_labels(folder: Path) -> str:
+    """Files in a folder, at any depth, that hold labels of its pictures; ``""`` without any.
+
+    A file is taken for one if it is called as a picture is, or speaks of boxes. Text beside a
+    picture, such as its caption, is none unless it has four numbers in a row.
+    """
+    pictures = find_pictures(folder)
+    stems, names = {path.stem for path in pictures}, {path.name for path in pictures}
+    found = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in _SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.endswith(".aux.xml")  # a map's coordinates, by GDAL
+        and path.is_file()
+        and _holds_labels(path, stems, names)
+    ]
+    return ", ".join(found[:_SHOWN]) + (
+        f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
+    )
+
+
+def _holds_labels(path: Path, stems: set[str], names: set[str]) -> bool:
+    kind = path.suffix.lower()
+    own = path.stem in stems or path.stem in names  # a.json or a.png.json, for a.png
+    if own and kind not in (".txt", ".csv", ".tsv"):
+        return True
+    text = _beginning(path)
+    if kind == ".txt":
+        listed = own or not names.isdisjoint(re.split(r"[\s,;/\\]+", text))
+        return listed and _NUMBERS.search(text) is not None
+    if own and _NUMBERS.search(text):
+        return True
+    return _WORDS.search(f" {text} ") is not None
+
+
+def _beginning(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LOOKED_AT_BYTES)
+    except OSError:
+        return ""
+    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")

@@ -1,0 +1,168 @@
+"""Are boxes ``x1 y1 x2 y2`` in pixels of the picture? Judged by what a detector reports.
+
+A box in another format often looks like a box: ``x y width height`` in the picture's upper left
+passes every check of its shape, and the map that follows is of the wrong place. Two things give the
+format away: rows that are no boxes in this picture, and the same picture mirrored, in which a box
+in pixels is mirrored too.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from chiaroscuro import boxes as geometry
+
+_SMALLEST = 16  # pixels a side below which a picture says nothing of its boxes
+_GOOD_SHARE = 0.2  # of the scores, on boxes that cannot be right, from which all are suspected
+_MARGIN = 0.05  # of a side, by which a box of the right format may reach past the picture
+_FAR = 0.25  # of a side, from which a box whose centre is as far outside cannot be right
+_SAME = 0.6  # IoU from which a mirrored box is where it should be
+_BETTER = 0.3  # IoU by which another format must fit better
+_MOVED = 0.02  # of the width, by which a box must move to tell anything
+
+
+def _from_corner(rows: Tensor) -> Tensor:
+    return torch.cat([rows[:, :2], rows[:, :2] + rows[:, 2:]], dim=1)
+
+
+def _from_centre(rows: Tensor) -> Tensor:
+    return torch.cat([rows[:, :2] - rows[:, 2:] / 2, rows[:, :2] + rows[:, 2:] / 2], dim=1)
+
+
+_OTHER_FORMATS: dict[str, Callable[[Tensor], Tensor]] = {
+    "x y width height": _from_corner,
+    "centre x, centre y, width, height": _from_centre,
+    "y1 x1 y2 x2": lambda rows: rows[:, [1, 0, 3, 2]],
+}
+
+
+def suspicion(boxes: Tensor, scores: Tensor, height: int, width: int) -> str | None:
+    """What the boxes of one picture look like, if they cannot be ``x1 y1 x2 y2`` in its pixels.
+
+    Args:
+        boxes: ``n 4``, as reported; rows that are not finite are passed over.
+        scores: ``n``; rows of score 0 or less are padding and are passed over.
+        height: of the picture in pixels.
+        width: of the picture in pixels.
+
+    Returns:
+        A clause that names the likely format; None where nothing speaks against the boxes.
+    """
+    boxes, scores = _judged(boxes, scores)
+    if not len(boxes) or min(height, width) < _SMALLEST:
+        return None
+    if _normalised(boxes):
+        return (
+            f"looks normalised, from 0 to 1; multiply x by {width}, the picture's width, and y by "
+            f"{height}, its height"
+        )
+    inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
+    outside = _far_outside(boxes, height, width)
+    wrong = inverted | outside
+    if float(scores[wrong].sum()) < _GOOD_SHARE * float(scores.sum()):
+        return None
+    fitting = [
+        name
+        for name, corners in _OTHER_FORMATS.items()
+        if bool(_inside(corners(boxes), height, width).all())
+    ]
+    if fitting:
+        return f"looks like {' or '.join(fitting)}; convert to x1 y1 x2 y2"
+    if bool(inverted.any()):
+        return (
+            f"looks like x y width height, or another order, since {int(inverted.sum())} of "
+            f"{len(boxes)} boxes have x2 < x1 or y2 < y1; convert to x1 y1 x2 y2"
+        )
+    return (
+        f"looks like pixels of another size: {int(outside.sum())} of {len(boxes)} boxes lie far "
+        f"outside the picture, which is {width} pixels wide and {height} high; if it is resized "
+        "first, scale the boxes back"
+    )
+
+
+def undecided(boxes: Tensor, scores: Tensor, height: int, width: int) -> bool:
+    """Whether the boxes of one picture could as well be a corner or a centre with a size."""
+    boxes, _ = _judged(boxes, scores)
+    if min(height, width) < _SMALLEST:
+        return False
+    return any(
+        bool(_inside(corners(boxes), height, width).all())
+        for corners in (_from_corner, _from_centre)
+    )
+
+
+def suspicion_mirrored(
+    boxes: Tensor, scores: Tensor, mirrored: Tensor, mirrored_scores: Tensor, size: tuple[int, int]
+) -> str | None:
+    """What boxes look like, if those of the mirrored picture are mirrored in another format only.
+
+    Args:
+        boxes: ``n 4``, as reported for the picture.
+        scores: ``n``.
+        mirrored: ``m 4``, as reported for the picture with left and right exchanged.
+        mirrored_scores: ``m``.
+        size: height and width of the picture.
+
+    Returns:
+        As ``suspicion``; None also where nothing can be told, as of a box that did not move.
+    """
+    height, width = size
+    boxes, scores = _judged(boxes, scores)
+    mirrored, mirrored_scores = _judged(mirrored, mirrored_scores)
+    if not len(boxes) or not len(mirrored) or min(size) < _SMALLEST:
+        return None
+    best = boxes[scores.argmax()][None]
+    if float((mirrored - best).abs().amax(dim=1).min()) <= _MOVED * width:
+        return None
+    needed = max(_SAME, _agreement(_flipped(best, width), mirrored) + _BETTER)
+    fitting = [
+        name
+        for name, corners in _OTHER_FORMATS.items()
+        if _agreement(_flipped(corners(best), width), corners(mirrored)) >= needed
+        and bool(_inside(corners(best), height, width).all())
+    ]
+    if not fitting:
+        return None
+    return (
+        f"looks like {' or '.join(fitting)}, by what was reported for the mirrored picture; "
+        "convert to x1 y1 x2 y2"
+    )
+
+
+def _judged(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    kept = torch.isfinite(boxes).all(dim=1) & (scores > 0)
+    return boxes[kept], scores[kept]
+
+
+def _normalised(boxes: Tensor) -> bool:
+    """All within about a pixel of the corner, and not on whole pixels."""
+    if float(boxes.min()) < -0.5 or float(boxes.max()) > 1.5:
+        return False
+    return bool(((boxes - boxes.round()).abs() > 1e-6).any())
+
+
+def _far_outside(boxes: Tensor, height: int, width: int) -> Tensor:
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    size = boxes.new_tensor([width, height])
+    return ((centres < -_FAR * size) | (centres > (1 + _FAR) * size)).any(dim=1)
+
+
+def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
+    size = boxes.new_tensor([width, height])
+    margin = _MARGIN * size + 1
+    upright = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    return upright & ((boxes[:, :2] >= -margin) & (boxes[:, 2:] <= size + margin)).all(dim=1)
+
+
+def _flipped(boxes: Tensor, width: int) -> Tensor:
+    x1, y1, x2, y2 = boxes.unbind(dim=1)
+    return torch.stack([width - x2, y1, width - x1, y2], dim=1)
+
+
+def _agreement(box: Tensor, others: Tensor) -> float:
+    """Highest IoU of a box with others; inverted ones have no area, and agree with none."""
+    upright = others[(others[:, 2:] >= others[:, :2]).all(dim=1)]
+    if not len(upright) or not bool((box[:, 2:] >= box[:, :2]).all()):
+        return 0.0
+    return float(geometry.iou(box, upright).max())

@@ -1,0 +1,143 @@
+"""Whether boxes can be meant as they were read: wrong ones are refused, with the likely cause."""
+
+import torch
+from torch import Tensor
+
+from chiaroscuro.detectors.frames import Frame
+from chiaroscuro.detectors.protocol import DetectorInfo
+from chiaroscuro.detectors.rows import Rows
+from chiaroscuro.errors import DetectorOutputError
+
+_STRONG = 0.5  # of the best score: weaker boxes of a sound network may lie anywhere
+_PIXEL = 2.0  # a side no longer than this is no object, in pixels of the network's input
+_SEVERAL = 5  # equal boxes: fewer may be one object
+_MANY = 20  # boxes, over which their format shows
+_INVERTED = (
+    "inverted (x2 < x1 or y2 < y1): they look like x y width height, centre and size, or y x y x",
+    "box_format='xywh', 'cxcywh' or 'yxyx'",
+)
+
+
+def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
+    """Check the strongest boxes of a picture; those of a sound network pass, whatever it found.
+
+    Args:
+        rows: in pixels of the network's input.
+        frame: how the picture lay in it.
+        info: name and lowest score of the detector.
+
+    Raises:
+        DetectorOutputError: if the boxes cannot be meant as they were read.
+    """
+    boxes, scores = _reported(rows, info.min_score)
+    if not len(boxes):
+        return
+    strongest = boxes[scores >= _STRONG * scores[0]]
+    fault = _fault_of_strongest(strongest, frame) or _fault_of_all(boxes, frame)
+    if fault is None:
+        return
+    what, remedy = fault
+    shown = ", ".join(f"{float(side):.4g}" for side in boxes[0])
+    height, width = frame.size
+    raise DetectorOutputError(
+        f"detector {info.name}: wanted boxes x1 y1 x2 y2 in pixels of its input, {width} wide and "
+        f"{height} high, got boxes {what}; the strongest: {shown}. Give "
+        f"{remedy}, or another layout="
+    )
+
+
+def _fault_of_strongest(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
+    """What is wrong with the boxes that count, and what would put it right."""
+    inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
+    upright = boxes[~inverted]
+    if bool((boxes.abs() <= 1.5).all()) and min(frame.size) > 4:
+        return "in [0, 1]", "normalised=True (or grid_offsets=True, for offsets of a grid)"
+    if _most(inverted):
+        return _INVERTED
+    if _most((upright[:, 2:] - upright[:, :2] <= _PIXEL).all(dim=1)):
+        what = "of about one pixel: they look like offsets of a grid, or fractions of the picture"
+        return what, "grid_offsets=True or normalised=True"
+    if _most(_share_inside(upright, frame) < 0.5):
+        return _why_outside(upright, frame)
+    if len(boxes) >= _SEVERAL and bool(((boxes - boxes[0]).abs() < 1e-3).all()):
+        what = f"all the same, {len(boxes)} times: another output may hold the boxes"
+        return what, "outputs={'boxes': 'NAME', ...}"
+    return None
+
+
+def _fault_of_all(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
+    """What many boxes, weak ones too, have in common if their format is another."""
+    if len(boxes) < _MANY:
+        return None
+    if float((boxes[:, 2:] < boxes[:, :2]).any(dim=1).float().mean()) > 0.2:
+        return _INVERTED
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    height, width = frame.size
+    spread = (centre.amax(dim=0) - centre.amin(dim=0)) / boxes.new_tensor([width, height])
+    near = (size >= boxes[:, :2]).all(dim=1).float().mean()
+    if float(near) > 0.95 and bool((spread > 0.4).all()):  # not all of one large object
+        what = "that nearly all begin at the top left: they look like corners, read as a place"
+        return f"{what} and a size", "box_format='xyxy' or 'yxyx'"
+    return None
+
+
+def refuse_labels(rows: Rows, info: DetectorInfo, first_label: int) -> None:
+    """Check that every label has a class name.
+
+    Args:
+        rows: with labels that count from 0.
+        info: class names and lowest score of the detector.
+        first_label: what the file calls its first class.
+
+    Raises:
+        DetectorOutputError: if one has none.
+    """
+    labels = rows.labels[(rows.scores >= info.min_score) & (rows.scores > 0)]
+    n = len(info.class_names)
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n:
+        low, high = (int(end) + first_label for end in (labels.min(), labels.max()))
+        raise DetectorOutputError(
+            f"detector {info.name}: wanted labels from {first_label} to {first_label + n - 1}, got "
+            f"{low} to {high}; give class_names, all of them, or first_label, the number of the "
+            "first (1 where a background is 0)"
+        )
+
+
+def _reported(rows: Rows, min_score: float) -> tuple[Tensor, Tensor]:
+    """Finite boxes that reach the lowest score, and their scores, best first."""
+    boxes, scores = rows.boxes, rows.scores
+    usable = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores)
+    usable &= (scores >= min_score) & (scores > 0)
+    boxes, scores = boxes[usable], scores[usable]
+    order = scores.argsort(descending=True, stable=True)
+    return boxes[order], scores[order]
+
+
+def _most(flags: Tensor) -> bool:
+    return bool(len(flags)) and float(flags.float().mean()) > 0.5
+
+
+def _share_inside(boxes: Tensor, frame: Frame) -> Tensor:
+    """How much of each box lies on the picture."""
+    inner = _edges(frame, boxes)
+    cut = torch.cat(
+        [torch.maximum(boxes[:, :2], inner[:2]), torch.minimum(boxes[:, 2:], inner[2:])], dim=1
+    )
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    inside: Tensor = (cut[:, 2:] - cut[:, :2]).clamp(min=0).prod(dim=1) / area.clamp(min=1e-6)
+    return inside
+
+
+def _edges(frame: Frame, like: Tensor) -> Tensor:
+    (top, left), (height, width) = frame.corner, frame.inner
+    return like.new_tensor([left, top, left + width, top + height])
+
+
+def _why_outside(boxes: Tensor, frame: Frame) -> tuple[str, str]:
+    """What boxes that lie off the picture look like, and what would put them right."""
+    if float(boxes.abs().median()) > 4 * max(frame.size):
+        what = "far off the picture: pixels may have been enlarged again"
+        return what, "normalised=False or grid_offsets=False"
+    if not _most(_share_inside(boxes[:, [1, 0, 3, 2]], frame) < 0.5):
+        return "off the picture, as if x and y were swapped", "box_format='yxyx'"
+    return "off the picture, or mostly so", "box_format= (xyxy, yxyx, xywh or cxcywh)"
