@@ -9,13 +9,10 @@ the fidelity that the result states; the truth beside it is the correlation of i
 map over the same region.
 """
 
-import argparse
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 

@@ -121,7 +121,7 @@ def target_figure(
     result: Explanation,
     index: int,
     proposals: Proposals | None = None,
-    look: Look = Look(),  # noqa: B008  (frozen)
+    look: Look = Look(),
     captions: Sequence[str] = (),
 ) -> Figure:
     """One target's map over the picture, with the boxes and a colour bar of the real values."""
@@ -139,7 +139,7 @@ def contact_sheet(
     result: Explanation,
     proposals: Proposals | None = None,
     heading: str = "",
-    look: Look = Look(),  # noqa: B008  (frozen)
+    look: Look = Look(),
     captions: Sequence[str] = (),
 ) -> Figure:
     """The picture with every box, then every target's map, on one sheet."""

@@ -42,6 +42,7 @@ from chiaroscuro.records import (
     as_targets,
 )
 from chiaroscuro.similarity import mask_weights
+from chiaroscuro.surrogate import energy_near
 
 MAX_AUTO_MASKS = 5000
 FIRST_LOOK = MIN_MASKS
@@ -210,7 +211,7 @@ class Evidence:
         estimates = self._last[key]
         size = (0, *self.image.shape[1:])
         fidelity = torch.tensor([e.fidelity for e in estimates], dtype=torch.float32)
-        notes = self._notes(wanted, weights)
+        notes = self._notes(wanted, weights) + _notes_on_place(wanted, estimates)
         if wanted_fidelity is not None:
             notes += self._unreached(fidelity, wanted_fidelity)
         return Explanation(
@@ -374,8 +375,6 @@ class Evidence:
 
     def _notes(self, targets: Sequence[Target], weights: Tensor) -> list[str]:
         notes = []
-        if self.n_masks < 4 and targets:
-            notes.append(f"{self.n_masks} masks are too few to tell signal from noise")
         for i, w in enumerate(weights):
             if not bool(w.any()):
                 notes.append(
@@ -395,10 +394,17 @@ class Evidence:
                     f"target {i + 1}: every mask has the same weight, so no pixel can be told "
                     "from another; hide more (keep_probability 0.3) or use smaller cells"
                 )
-        if 4 <= self.n_masks < FIRST_LOOK and targets:
+            elif self.n_masks >= FIRST_LOOK and estimators.n_answers(w) < estimators.MIN_ANSWERS:
+                notes.append(
+                    f"target {i + 1}: too few answers to judge the map: it rests on about "
+                    f"{estimators.n_answers(w):.0f} of the {self.n_masks} masks, and "
+                    f"{estimators.MIN_ANSWERS} are needed. Hide less (keep_probability 0.8), or "
+                    "run more masks"
+                )
+        if self.n_masks < FIRST_LOOK and targets:
             notes.append(
-                f"with {self.n_masks} masks, fewer than {FIRST_LOOK}, the fidelity of a target "
-                "that is barely seen may be too high by a tenth"
+                f"{self.n_masks} masks are too few to judge a map by; its fidelity is stated from "
+                f"{FIRST_LOOK} on"
             )
         return notes + self._notes_on_dropped(targets) + self._notes_on_threshold(weights)
 
@@ -438,7 +444,7 @@ class Evidence:
         ]
 
     def _unreached(self, fidelity: Tensor, wanted: float) -> list[str]:
-        short = [str(i + 1) for i, value in enumerate(fidelity.tolist()) if value < wanted]
+        short = [str(i + 1) for i, value in enumerate(fidelity.tolist()) if not value >= wanted]
         if not short:
             return []
         keep, (rows, columns) = self.design.keep_probability, self.design.grid
@@ -541,7 +547,7 @@ def observe(
                 reached = tuple(seen.explain(judged, estimator=estimator).fidelity.tolist())
             if look == total or all(value >= fidelity for value in reached):
                 return seen
-            expected = min(total, max(look + 1, _expected_masks(look, min(reached), fidelity)))
+            expected = min(total, max(look + 1, _expected_masks(look, reached, fidelity)))
             look = min(total, look + max(FIRST_LOOK, look // 8 * 2))  # even: whole pairs
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(record.evidence() if record.n_masks else None) from error
@@ -583,9 +589,10 @@ def find_targets(
     return as_targets(find(image, detector, score))
 
 
-def _expected_masks(n_masks: int, reached: float, wanted: float) -> int:
-    """Masks for a fidelity, from the one reached: the noise falls as one over their number."""
-    noise = (1 / max(reached, 0.05) ** 2 - 1) / (1 / wanted**2 - 1)
+def _expected_masks(n_masks: int, reached: Sequence[float], wanted: float) -> int:
+    """Masks for a fidelity, from those reached: the noise falls as one over their number."""
+    lowest = min(0.0 if math.isnan(value) else value for value in reached)
+    noise = (1 / max(lowest, 0.05) ** 2 - 1) / (1 / wanted**2 - 1)
     return math.ceil(n_masks * noise)
 
 
@@ -700,6 +707,21 @@ class _Column:
     def rows(self) -> Tensor:
         """A copy of what has come in."""
         return self._data[: self._n].clone()
+
+
+def _notes_on_place(
+    targets: Sequence[Target], estimates: Sequence[estimators.Estimate]
+) -> list[str]:
+    notes = []
+    for i, (target, one) in enumerate(zip(targets, estimates, strict=True), start=1):
+        if one.outside:
+            near = energy_near(one.saliency, one.standard_error, target)
+            notes.append(
+                f"target {i}: the evidence lies outside the neighbourhood of the box"
+                + ("" if near is None else f", which has {near:.0%} of the map's energy")
+                + "; the fidelity is of the whole picture"
+            )
+    return notes
 
 
 def _kept(target: Target) -> Kept:

@@ -322,6 +322,38 @@ def _flags(name: str, values: Any, n: int) -> Tensor:
 MIN_MASKS = 100  # from fewer no fidelity is judged
 FAINT, SETTLED = 0.5, 0.9  # fidelities below which a map is too faint to tell, and settling
 
+
+def trust_words(fidelity: float | None, n_masks: int | None) -> str:
+    """How far a map can be trusted.
+
+    Args:
+        fidelity: in [-1, 1]; None or NaN where it is not known.
+        n_masks: that the map is from; None for a method without masks.
+
+    Returns:
+        ``"forming"``: fewer masks than a fidelity can be judged from; ``"too few answers to
+        judge"``: masks enough, but hardly any of them told something; ``"too faint to tell"``: a
+        fidelity below 0.5; ``"settling"``: below 0.9; ``"settled"``; or nothing, for a method that
+        has no estimate.
+    """
+    if fidelity is None or math.isnan(fidelity):
+        if n_masks is None:
+            return ""
+        return "forming" if n_masks < MIN_MASKS else "too few answers to judge"
+    if fidelity < FAINT:
+        return "too faint to tell"
+    return "settled" if fidelity >= SETTLED else "settling"
+
+
+def fidelity_text(fidelity: float | None, words: str, digits: int = 2) -> str:
+    """A fidelity as it is shown: rounded down, beside its words; the words alone below 0.5."""
+    if fidelity is None or math.isnan(fidelity) or fidelity < FAINT:
+        return words
+    step: int = 10**digits
+    shown = math.floor(step * fidelity) / step  # .997 is not 1.00
+    return f"fidelity {shown:.{digits}f}, {words}"
+
+
 TargetsLike = Proposals | Target | Sequence[Target] | Sequence[Sequence[float]] | Tensor | Any
 
 
@@ -415,31 +447,14 @@ class Explanation:
         return len(self.targets)
 
     def trust(self, index: int) -> str:
-        """How far a map can be trusted, in words; empty for a method that has no estimate.
-
-        ``"forming"``: fewer masks than a fidelity can be judged from; ``"too few answers to
-        judge"``: enough masks, but hardly one of them told anything; ``"too faint to tell"``: a
-        fidelity below 0.5; ``"settling"``: below 0.9; ``"settled"``.
-        """
-        fidelity = float(self.fidelity[index])
-        if math.isnan(fidelity):
-            if "n_masks" not in self.settings or bool(self.mean_weight[index].isnan()):
-                return ""
-            few = self.settings["n_masks"] < MIN_MASKS
-            return "forming" if few else "too few answers to judge"
-        if fidelity < FAINT:
-            return "too faint to tell"
-        return "settled" if fidelity >= SETTLED else "settling"
+        """How far a map can be trusted, in the words of ``trust_words``."""
+        masked = not bool(self.mean_weight[index].isnan())
+        n_masks = self.settings.get("n_masks") if masked else None
+        return trust_words(float(self.fidelity[index]), n_masks)
 
     def fidelity_text(self, index: int, digits: int = 2) -> str:
-        """The fidelity as it is shown: rounded down, beside its word, or the word alone."""
-        words = self.trust(index)
-        fidelity = float(self.fidelity[index])
-        if math.isnan(fidelity) or fidelity < FAINT:
-            return words
-        step: int = 10**digits
-        shown = math.floor(step * fidelity) / step  # .997 is not 1.00
-        return f"fidelity {shown:.{digits}f}, {words}"
+        """The fidelity as it is shown; see the function of that name."""
+        return fidelity_text(float(self.fidelity[index]), self.trust(index), digits)
 
     @property
     def height(self) -> int:

@@ -176,7 +176,8 @@ class Surrogate:
             variance = something * (variance + (1 - something) * saliency.square())
             saliency, standard_error = something * saliency, variance.sqrt()
 
-            outside = _outside(saliency, standard_error, target)
+            near = energy_near(saliency, standard_error, target)
+            outside = near is not None and near < OUTSIDE
             functions = self._judged(target, spread, outside)
             fidelity, agreement = learnt.judge(functions)
         return Posterior(
@@ -512,12 +513,21 @@ def _telling_rows(y: Float64[Tensor, " n"]) -> Int64[Tensor, " rows"]:
     return rows
 
 
-def _outside(saliency: Tensor, standard_error: Tensor, target: Target) -> bool:
-    """Whether most of the energy that the standard error supports is away from the target."""
+def energy_near(saliency: Tensor, standard_error: Tensor, target: Target) -> float | None:
+    """Share of a map's energy, the sum of its squares, in the target's box and ring.
+
+    Args:
+        saliency: ``height width``.
+        standard_error: of its values; what is within two of zero does not count.
+        target: whose neighbourhood.
+
+    Returns:
+        In [0, 1]; None where no value is supported.
+    """
     inside, ring = boxes.neighbourhood(target.box, *saliency.shape)
-    energy = torch.where(saliency.abs() > 2 * standard_error, saliency, 0).square()
+    energy = torch.where(saliency.abs() > 2 * standard_error, saliency.double(), 0).square()
     total = float(energy.sum())
-    return total > 0 and float(energy[inside | ring].sum()) < OUTSIDE * total
+    return float(energy[inside | ring].sum()) / total if total > 0 else None
 
 
 def _some_points(

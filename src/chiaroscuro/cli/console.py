@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import signal
 import sys
 import threading
@@ -268,7 +269,8 @@ def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
         task = bar.add_task(_escaped(what), total=None, pace="", fidelity="")
 
         def show(progress: "evidence.Progress") -> None:
-            lowest = f"fidelity {min(progress.fidelity):.2f}" if progress.fidelity else ""
+            known = [value for value in progress.fidelity if not math.isnan(value)]
+            lowest = f"fidelity {min(known):.2f}" if known else ""
             bar.update(
                 task,
                 completed=progress.done,

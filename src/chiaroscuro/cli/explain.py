@@ -1,6 +1,5 @@
 """``chiaroscuro explain``."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -247,8 +246,8 @@ def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
 
 def _fidelity(result: "Explanation", index: int) -> str:
     """In words; nothing for a method that estimates none."""
-    value = float(result.fidelity[index])
-    return "" if math.isnan(value) else f"fidelity {value:.3f}  "
+    text = result.fidelity_text(index, 3)
+    return f"{text}  " if text else ""
 
 
 def _boxes(texts: list[str] | None) -> list[list[float]]:

@@ -213,6 +213,7 @@ def _figures(explanation: Explanation, index: int) -> dict[str, Any]:
         share = None
     return {
         "fidelity": float(explanation.fidelity[index]),
+        "trust": explanation.trust(index),
         "mean_weight": float(explanation.mean_weight[index]),
         "share": share,
     }

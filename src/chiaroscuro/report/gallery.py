@@ -80,6 +80,7 @@ def _describe(entry: GalleryEntry, root: Path) -> dict[str, Any]:
                 "caption": caption,
                 "score": target.score,
                 "fidelity": float(explained.result.fidelity[i]),
+                "trust": explained.result.trust(i),
                 "mean_weight": float(explained.result.mean_weight[i]),
                 "overlay": overlay.relative_to(root).as_posix(),
             }

@@ -4,6 +4,7 @@ Both runs must have studied the same pictures with the same seed and mask design
 the same pixels from both, and the difference of two maps of one box is the detectors' own.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -68,7 +69,9 @@ class Subject:
         }
         for i, which in enumerate(("first", "second")):
             row[f"score_{which}"] = self.scores[i]
-            row[f"fidelity_{which}"] = float(self.explanation.fidelity[i])
+            fidelity = float(self.explanation.fidelity[i])
+            row[f"fidelity_{which}"] = None if math.isnan(fidelity) else fidelity
+            row[f"trust_{which}"] = self.explanation.trust(i)
             row[f"mean_weight_{which}"] = float(self.explanation.mean_weight[i])
             try:
                 share = context_share(

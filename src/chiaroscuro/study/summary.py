@@ -10,6 +10,7 @@ import numpy as np
 from chiaroscuro.errors import BundleError, UndefinedMetricError
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.records import trust_words
 from chiaroscuro.results import SavedResult
 from chiaroscuro.study.averages import AverageMap, Averager
 from chiaroscuro.study.examine import FALSE_ALARM, HIT, MISSED, UNMARKED, detections_of, truth_of
@@ -134,6 +135,7 @@ def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]
                 "label": target["label"],
                 **{"x1": x1, "y1": y1, "x2": x2, "y2": y2},
                 "fidelity": target["fidelity"],
+                "trust": trust_words(target["fidelity"], manifest["settings"].get("n_masks")),
                 "mean_weight": target["mean_weight"],
                 "in_box": about["in_box"],
                 "in_ring": about["in_ring"],

@@ -177,6 +177,7 @@ class Desk:
             "detector": name,
             "n_masks": told["settings"]["n_masks"],
             "reported": self._reported(name, target),
+            "trust": explanation.fidelity_text(0),
             "notes": list(explanation.notes),
             "shares": None,
         }

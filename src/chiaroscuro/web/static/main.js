@@ -292,8 +292,7 @@ function answerCard(name) {
   card.className = "answer";
   const said = document.createElement("p");
   const score = answer.reported == null ? "reports no face here" : `score ${answer.reported.toFixed(2)}`;
-  const sure = Math.floor(100 * answer.fidelity) / 100;
-  said.textContent = `${NAMES[name] ?? name}: ${score}; ${answer.n_masks} masks, fidelity ${sure.toFixed(2)}.`;
+  said.textContent = `${NAMES[name] ?? name}: ${score}; ${answer.n_masks} masks, ${answer.trust}.`;
   card.append(said);
   if (answer.shares) {
     const bar = document.createElement("div");

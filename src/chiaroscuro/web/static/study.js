@@ -59,7 +59,7 @@ export function setUpStudy(runs, fail) {
     const score = row.score == null ? "not reported" : `score ${row.score.toFixed(2)}`;
     const inBox = row.in_box == null ? "" : `, ${Math.round(100 * row.in_box)} % of the evidence in the box`;
     const said = document.createElement("div");
-    said.textContent = `${score}, fidelity ${row.fidelity.toFixed(2)}${inBox}.`;
+    said.textContent = `${[score, row.trust].filter(Boolean).join(", ")}${inBox}.`;
     text.append(title, said);
     if (row.why) {
       const why = document.createElement("div");
