@@ -30,9 +30,9 @@ whatever is the same under both, all interactions of even order among it, drops 
 The posterior gives the standard error, and the fidelity: with ``S`` the sum of squares of the map
 about its mean over a region, and ``N`` the posterior variance of that, the expected correlation of
 the posterior mean with the truth is ``P sqrt(S / (S + N))``. The region is the target's
-neighbourhood, or the picture where most of the map's supported energy lies outside of it. A second
-look needs no model of the noise: the maps from both halves of the masks correlate by ``r``, so a map
-from all of them correlates with the truth by about ``sqrt(2 r / (1 + r))`` (Spearman, 1910).
+neighbourhood, or the picture where most of the map's supported energy lies outside of it. A
+second look needs no model of the noise: the maps from both halves of the masks correlate by ``r``,
+so a map of all correlates with the truth by about ``sqrt(2 r / (1 + r))`` (Spearman, 1910).
 
 References: Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006,
 chapters 2 and 5. The use for mask-based saliency is ours.

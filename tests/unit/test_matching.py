@@ -113,7 +113,9 @@ def test_what_a_miss_states() -> None:
     assert (miss.best_mask, miss.share_found) == (2, 0.5)
     assert (miss.whole_score, miss.best_score) == (pytest.approx(0.25), pytest.approx(0.7))
     assert miss.negative_share == 0
+    assert miss.reading == "unsteady"  # nothing in the map says what has to be hidden
     assert "under 50% of the masks" in miss.sentence()
+    assert "beyond chance" in miss.sentence()
     assert miss.describe()["sentence"] == miss.sentence()
 
 
@@ -146,8 +148,10 @@ def test_averages_count_every_target_alike() -> None:
         saliency[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = strength
         averager.add(image, saliency, cs.Target(box=box))
     averager.add(image, -torch.ones(40, 60), cs.Target(box=[20, 12, 28, 20]))
+    of_noise = 0.1 * torch.rand(40, 60, generator=torch.Generator().manual_seed(0))
+    averager.add(image, of_noise, cs.Target(box=[20, 12, 28, 20]), torch.full((40, 60), 0.06))
     average = averager.result()
-    assert (average.n_targets, average.n_empty) == (2, 1)
+    assert (average.n_targets, average.n_empty) == (2, 2)
     assert float(average.saliency[48:80, 48:80].min()) == pytest.approx(1)
     assert float(average.spread[48:80, 48:80].max()) == pytest.approx(0, abs=1e-5)
     assert (int(average.count[64, 5]), int(average.count[64, 120])) == (1, 2)

@@ -46,9 +46,9 @@ def map_difference(
 ) -> MapDifference:
     """Compare two maps.
 
-    A map has about as many independent values as its masks have cells, so chance would carry some of
-    them past two standard errors. The limit is that of Bonferroni: over all cells, one picture in
-    twenty shows anything where two maps differ by noise alone.
+    A map has about as many independent values as its masks have cells, so chance would carry some
+    of them past two standard errors. The limit is that of Bonferroni: over all cells, one picture
+    in twenty shows anything where two maps differ by noise alone.
 
     The errors of both are taken for independent. Under the same masks they are not quite, and the
     difference is surer than stated.

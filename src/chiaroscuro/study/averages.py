@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from chiaroscuro.metrics.context import SUPPORTED
 from chiaroscuro.records import Target
 
 BOX_PX, MARGIN = 64, 0.5  # side of the box in the average, and the margin in box sides
@@ -29,7 +30,7 @@ class AverageMap:
         face: ``3 side side``, mean of the pictures in [0, 1].
         count: ``side side``, how many crops reach a pixel.
         n_targets: how many targets there are in it.
-        n_empty: how many had no positive value and are left out.
+        n_empty: how many had no positive value that stands out, and are left out.
     """
 
     saliency: Float32[Tensor, "side side"]
@@ -51,16 +52,26 @@ class Averager:
         self._count = torch.zeros(side, side, dtype=torch.int64)
         self._n = self._empty = 0
 
-    def add(self, image: Tensor, saliency: Tensor, target: Target) -> None:
-        """Add one target's map.
+    def add(
+        self,
+        image: Tensor,
+        saliency: Tensor,
+        target: Target,
+        standard_error: Tensor | None = None,
+    ) -> None:
+        """Add one target's map, unless nothing in it is positive and stands out from its error.
+
+        A map of noise, divided by its own highest value, would look like evidence.
 
         Args:
             image: ``3 height width``, uint8 or float32 in [0, 1].
             saliency: ``height width``, raw.
             target: whose box it is.
+            standard_error: of the values; every positive value counts when not given.
         """
+        sure = saliency if standard_error is None else saliency - SUPPORTED * standard_error
         highest = float(saliency.max())
-        if highest <= 0:
+        if float(sure.max()) <= 0:
             self._empty += 1
             return
         pixels = image.float() / 255 if image.dtype == torch.uint8 else image.float()

@@ -172,7 +172,10 @@ def compare(
             each(subject)
         if subject.status == "both" and subject.what != FALSE_ALARM:
             for i, averager in enumerate(averagers):
-                averager.add(subject.image, subject.explanation.saliency[i], subject.target)
+                maps = subject.explanation
+                averager.add(
+                    subject.image, maps.saliency[i], subject.target, maps.standard_error[i]
+                )
     if not rows:
         raise BundleError(
             f"{first.folder} and {second.folder} have no explained box of a picture in common"

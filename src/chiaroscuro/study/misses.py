@@ -18,7 +18,7 @@ from chiaroscuro.metrics.context import SUPPORTED
 from chiaroscuro.records import Proposals, Target
 from chiaroscuro.study.matching import TOUCHES
 
-Reading = Literal["suppressed", "crowded out", "weak", "badly placed", "unseen"]
+Reading = Literal["suppressed", "unsteady", "crowded out", "weak", "badly placed", "unseen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,9 @@ class Miss:
     """What is known of a missed face.
 
     Attributes:
-        reading: ``"suppressed"``: found once other parts of the picture are hidden;
+        reading: ``"suppressed"``: found once other parts of the picture are hidden, and the map
+            shows which;
+            ``"unsteady"``: found under some masks, and the map shows nothing that hinders it;
             ``"crowded out"``: the detection that has it counts for another face;
             ``"weak"``: proposed in its place, with too low a score;
             ``"badly placed"``: detected, but the box is off;
@@ -62,6 +64,12 @@ class Miss:
                 f"The face is seen but suppressed by its surroundings: {best}, and under "
                 f"{self.share_found:.0%} of the masks it would count as found. What the detector "
                 "makes of the face can suffice; something that those masks hide speaks against it."
+            )
+        if self.reading == "unsteady":
+            return (
+                f"The face is found now and then: {best}, and under {self.share_found:.0%} of the "
+                "masks it would count as found. The map shows nothing whose hiding brings it back "
+                "beyond chance: several things may have to be hidden at once, or it is luck."
             )
         if self.reading == "crowded out":
             return f"The detection that overlaps it counts for another face; {best}."
@@ -112,18 +120,18 @@ def read_miss(
     best_score = _highest(scores)
     mask_of = torch.repeat_interleave(torch.arange(evidence.n_masks), evidence.counts)
     found_under = set(mask_of[scores >= min_score].tolist())
+    supported = torch.where(saliency.abs() > SUPPORTED * standard_error, saliency, 0).double()
     reading: Reading
     if whole_score >= min_score:
         reading = "crowded out"
     elif best_score >= min_score:
-        reading = "suppressed"
+        reading = "suppressed" if bool((supported < 0).any()) else "unsteady"
     elif best_score > 0 or whole_score > 0:
         reading = "weak"
     elif bool((overlap[whole.scores >= min_score] >= TOUCHES).any()):
         reading = "badly placed"
     else:
         reading = "unseen"
-    supported = torch.where(saliency.abs() > SUPPORTED * standard_error, saliency, 0).double()
     total = float(supported.abs().sum())
     return Miss(
         reading=reading,

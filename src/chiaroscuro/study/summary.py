@@ -63,7 +63,10 @@ def summarise(run: Run) -> Summary:
             for i, row in enumerate(rows):
                 if row["kind"] in KINDS:
                     averagers[row["kind"]].add(
-                        image, explanation.saliency[i], explanation.targets[i]
+                        image,
+                        explanation.saliency[i],
+                        explanation.targets[i],
+                        explanation.standard_error[i],
                     )
     failed = run.failed()
     if not pictures:
