@@ -29,10 +29,12 @@ whatever is the same under both, all interactions of even order among it, drops 
 
 The posterior gives the standard error, and the fidelity: with ``S`` the sum of squares of the map
 about its mean over a region, and ``N`` the posterior variance of that, the expected correlation of
-the posterior mean with the truth is ``P sqrt(S / (S + N))``. The region is the target's
-neighbourhood, or the picture where most of the map's supported energy lies outside of it. A
-second look needs no model of the noise: the maps from both halves of the masks correlate by ``r``,
-so a map of all correlates with the truth by about ``sqrt(2 r / (1 + r))`` (Spearman, 1910).
+the posterior mean with the truth is ``P sqrt(S / (S + N))``. The prior is itself chosen from the
+answers, which the posterior does not know: so from ``n`` contrasts ``N`` counts ``1 + 50 / n``
+times. The region is the target's neighbourhood, or the picture where most of the map's supported
+energy lies outside of it. A second look needs no model of the noise: the maps from both halves of
+the masks correlate by ``r``, so a map of all correlates with the truth by about
+``sqrt(2 r / (1 + r))`` (Spearman, 1910).
 
 References: Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006,
 chapters 2 and 5. The use for mask-based saliency is ours.
@@ -59,7 +61,8 @@ MOST_POINTS = 48  # each way
 MIN_VISIBILITY = 0.02
 SEARCH_ROWS = 128  # contrasts from which the prior's form is chosen
 FEW_ROWS = 256  # contrasts up to which there are as many equations as contrasts
-DOUBT = 4.0  # log odds against there being anything to find, before a pass
+DOUBT = 7.0  # log odds against there being anything to find, before a pass
+UNSURE = 50  # contrasts at which the prior, chosen from them, adds as much doubt as the noise
 OUTSIDE = 1 / 3  # share of the map's energy near the box, below which it is judged over the picture
 CHUNK = 512  # masks summed in one go; even, so that pairs stay together
 JUDGED_POINTS = 16  # each way, where fidelity is judged
@@ -388,6 +391,7 @@ class _Learnt:
     Attributes:
         mean: of the unknowns.
         halves: ``unknowns 2``: the same from every second contrast alone, and from the others.
+        n: how many contrasts there were.
         noise: variance of an answer that the model leaves unexplained.
         gain: log marginal likelihood over that of noise alone.
         spread: variance of linear functions ``unknowns n`` of the unknowns, over ``noise``.
@@ -395,6 +399,7 @@ class _Learnt:
 
     mean: Float64[Tensor, " unknowns"]
     halves: Float64[Tensor, "unknowns 2"]
+    n: int
     noise: float
     gain: float
     spread: Callable[[Tensor], Tensor]
@@ -415,6 +420,7 @@ class _Learnt:
         first, second = (functions.T @ self.halves).T
         lengths = float(first.norm() * second.norm())
         alike = max(0.0, float(first @ second) / lengths) if lengths > 0 else 0.0
+        noise *= 1 + UNSURE / self.n
         return math.sqrt(signal / (signal + noise)), math.sqrt(2 * alike / (1 + alike))
 
 
@@ -434,6 +440,7 @@ def _from_contrasts(x: Float64[Tensor, "n unknowns"], y: Float64[Tensor, " n"]) 
     return _Learnt(
         mean=mean(x, y),
         halves=torch.stack([mean(x[0::2], y[0::2]), mean(x[1::2], y[1::2])], dim=1),
+        n=len(y),
         noise=float(noises[best]),
         gain=float(likelihood[best]) - _of_noise_alone(float(y.square().sum()), len(y)),
         spread=lambda f: ratio * f.square().sum(0) - (seen @ f).square().sum(0),
@@ -484,6 +491,7 @@ def _from_moments(
     return _Learnt(
         mean=torch.cholesky_solve(projection, root)[:, 0],
         halves=torch.cat(halves, dim=1),
+        n=n,
         noise=noise,
         gain=value - _of_noise_alone(square, n),
         spread=lambda f: torch.linalg.solve_triangular(root, f, upper=False).square().sum(0),
