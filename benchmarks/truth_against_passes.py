@@ -110,9 +110,10 @@ def main() -> None:
                         owners += range(n_targets - len(targets), n_targets)
                     for i, (inside, ring, _) in enumerate(where):
                         measured = correlation(result.saliency[i], truth.saliency[i], inside | ring)
-                        fidelity[n].append(
-                            (float(result.fidelity[i]), measured, float(truth.mean_weight[i]))
-                        )
+                        if not bool(result.fidelity[i].isnan()):  # too few masks to judge
+                            fidelity[n].append(
+                                (float(result.fidelity[i]), measured, float(truth.mean_weight[i]))
+                            )
             print(f"<!-- {name} {painting}: {len(targets)} targets -->", flush=True)
     print(f"{n_targets} targets, {n_pictures} pictures of a detector and a painting\n")
     print("| estimator | passes | box | ring | beyond | box, mean | ring, mean |")
