@@ -129,6 +129,12 @@ def evaluate(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures a detector call; chosen when not given.")
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace figures of other settings or maps in the folder."
+        ),
+    ] = False,
     as_json: AS_JSON = False,
 ) -> None:
     """Measure how true saved maps are: insertion, deletion, localisation, stability, sanity.
@@ -137,7 +143,8 @@ def evaluate(
     explain nothing are scored beside, so that a good-looking number can be doubted. Writes
     scores.parquet, curves.parquet, figures as PNG and SVG, and evaluation.json.
 
-    After Ctrl-C, the same command goes on where it stopped.
+    What was measured earlier stays in the tables, whatever the options are now. After Ctrl-C, the
+    same command resumes.
     """
     with errors_as_exit_status():
         from chiaroscuro.bundle import as_path
@@ -168,6 +175,7 @@ def evaluate(
                         stability=stability,
                         randomisation=randomisation,
                         batch_size=batch_size,
+                        overwrite=overwrite,
                     ),
                     folder,
                     annotations=marks,
