@@ -248,7 +248,7 @@ def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
     target = result.targets[index]
     words = {"found": "found", "drawn": "drawn box", "truth": "true box"}
     what = captions[index] if captions else words[target.origin]
-    score = "" if target.score is None else f" {target.score:.2f}"
+    score = "" if target.score is None else f" {target.score:z.2f}"
     named = f"{index + 1}: {what}{score}"
     method = result.settings.get("method", "drise")
     if method != "drise":
@@ -256,7 +256,7 @@ def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
     if bool(result.fidelity[index].isnan()):
         return named
     fidelity = math.floor(100 * float(result.fidelity[index])) / 100  # .997 is not 1.00
-    return f"{named}, fidelity {fidelity:.2f}"
+    return f"{named}, fidelity {fidelity:z.2f}"
 
 
 def pixels(image: Any) -> npt.NDArray[np.uint8]:

@@ -380,7 +380,7 @@ class Evidence:
             elif float(w.mean()) < _TRACES:
                 notes.append(
                     f"target {i + 1}: the detector hardly reports anything like it (mean weight "
-                    f"{float(w.mean()):.1g}), so the map is of traces; its colours are scaled to "
+                    f"{float(w.mean()):z.1g}), so the map is of traces; its colours are scaled to "
                     "them"
                 )
             elif self.n_masks > 1 and float(w.max() - w.min()) == 0:
@@ -425,7 +425,7 @@ class Evidence:
             return []
         return [
             f"the lowest score that the detector reported under the first {n} masks is "
-            f"{lowest:.2f}: it seems to have a threshold, and what falls below it is lost as "
+            f"{lowest:z.2f}: it seems to have a threshold, and what falls below it is lost as "
             "evidence; lower the detector's threshold to 0.02 or so, in the function itself or by "
             "its option (-O min_score=0.02)"
         ]

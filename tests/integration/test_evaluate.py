@@ -366,8 +366,8 @@ def contents_of(folder: Path) -> dict[str, object]:
 PARTS = {
     "baselines": (),
     "methods": ("--no-baselines", "--methods", "occlusion"),
-    "stability": ("--no-baselines", "--stability"),
-    "randomisation": ("--no-baselines", "--randomisation"),
+    "stability": ("--no-baselines", "--stability", "--methods", "occlusion"),
+    "randomisation": ("--no-baselines", "--randomisation", "--methods", "occlusion"),
     "annotations": ("--no-baselines", "--annotations", "marks.json"),
 }
 

@@ -227,8 +227,8 @@ def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
         passes = result.settings.get("passes", result.settings.get("n_masks"))
         print(f"{picture.source}  {len(result)} targets  {passes} passes  {explained.sheet}")
         for i, target in enumerate(result.targets):
-            box = ",".join(f"{v / picture.scale:.0f}" for v in target.box.tolist())
-            score = "-" if target.score is None else f"{target.score:.2f}"
+            box = ",".join(f"{v / picture.scale:z.0f}" for v in target.box.tolist())
+            score = "-" if target.score is None else f"{target.score:z.2f}"
             print(
                 f"  {i + 1}  {target.origin}  score {score}  box {box}  "
                 f"{_fidelity(result, i)}{files[i]}"
@@ -248,7 +248,7 @@ def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
 def _fidelity(result: "Explanation", index: int) -> str:
     """In words; nothing for a method that estimates none."""
     value = float(result.fidelity[index])
-    return "" if math.isnan(value) else f"fidelity {value:.3f}  "
+    return "" if math.isnan(value) else f"fidelity {value:z.3f}  "
 
 
 def _boxes(texts: list[str] | None) -> list[list[float]]:

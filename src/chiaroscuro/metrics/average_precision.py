@@ -27,7 +27,8 @@ class AveragePrecision:
         ap: mean over IoU thresholds of 0.50, 0.55, ..., 0.95.
         ap50: at an IoU of 0.50.
         ap75: at an IoU of 0.75.
-        ap50_interval: 95 % interval of ``ap50`` by resampling pictures, where it was asked for.
+        ap50_interval: 95 % interval of ``ap50`` by resampling pictures, where it was asked for
+            and two pictures or more have a box that is scored.
     """
 
     ap: float
@@ -56,10 +57,15 @@ def average_precision(
     judge = _judged(found, truth)
     ap, ap50, ap75 = _accumulated(judge)
     bounds = None
-    if n_resamples:
+    if n_resamples and n_scored(truth) > 1:
         of_drawn = _of_drawn(judge, len(truth))
         bounds = interval(of_drawn, len(truth), n_resamples=n_resamples, seed=seed)
     return AveragePrecision(ap=ap, ap50=ap50, ap75=ap75, ap50_interval=bounds)
+
+
+def n_scored(truth: Sequence[Truth]) -> int:
+    """How many pictures have a box that is to be scored; of one alone nothing can be resampled."""
+    return sum(bool((~one.ignore).any()) for one in truth)
 
 
 def resampled(
