@@ -29,6 +29,7 @@ from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.evidence import usable_image
 from chiaroscuro.metrics.maps import usable_map
 from chiaroscuro.records import Explanation, Proposals, Target
+from chiaroscuro.threads import PROCESS_WIDE
 
 COLOURS = "jet"  # blue low to red high, as in the seed paper
 UNIFORM_COLOURS = "viridis"
@@ -153,7 +154,7 @@ def contact_sheet(
 def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
     """Write a PNG, whole or not at all."""
     stream = io.BytesIO()
-    with warnings.catch_warnings():
+    with PROCESS_WIDE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
         figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
     bundle.write_atomically(path, lambda file: file.write(stream.getvalue()))

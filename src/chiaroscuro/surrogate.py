@@ -30,8 +30,7 @@ chapters 2 and 5. The use for mask-based saliency is ours.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +42,7 @@ from torch import Tensor
 from chiaroscuro import boxes
 from chiaroscuro.masks import Masks, fill_image
 from chiaroscuro.records import Target
+from chiaroscuro.threads import one_thread as _one_thread
 
 LINK_FLOOR = 0.1
 POINTS_A_CELL = 2.0  # lattice points on which b is modelled, each way
@@ -367,14 +367,3 @@ def _near_points(
         for points in (rows, columns)
     )
     return rows, columns, near[rows][:, columns].reshape(-1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order whatever the number of threads: the same bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -233,7 +233,9 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
     A cell says how many targets are left out where it is not as many as in the column.
     """
     n = max((figures["insertion"]["n"] for figures in evaluation.summary.values()), default=0)
-    over = "1 target" if n == 1 else "median over targets (middle half); pointing_game: share of hits"
+    over = (
+        "1 target" if n == 1 else "median over targets (middle half); pointing_game: share of hits"
+    )
     print(f"protocol {protocol}; {over}\n")
     header = ["map", "targets", "left out", *SHOWN]
     lines = [header]
@@ -251,7 +253,9 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
     described = _as_json(evaluation)
     for name, figures in described["methods"].items():
         passes, times = figures["passes"]["median"], figures["times_a_pass"]["median"]
-        print(f"{name}: {passes:z.0f} passes a picture, {times:z.0f} times one pass of the detector")
+        print(
+            f"{name}: {passes:z.0f} passes a picture, {times:z.0f} times one pass of the detector"
+        )
         for kind in ("stability", "randomisation"):
             for what, correlations in figures[kind].items():
                 where = f"stage {what}" if kind == "randomisation" else what

@@ -15,6 +15,7 @@ from torch import Tensor
 from chiaroscuro.errors import InputError, UndefinedMetricError
 from chiaroscuro.metrics.resampling import interval
 from chiaroscuro.records import Proposals, Truth
+from chiaroscuro.threads import PROCESS_WIDE
 
 MAX_DETECTIONS = 100  # a picture, the best by score: COCO's rule
 
@@ -123,7 +124,7 @@ def _judged(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
             found_rows.append({**row, "iscrowd": 0, "score": float(best.scores[i])})
     classes = sorted({row["category_id"] for row in marked_rows if not row["unscored"]})
     pictures = range(len(truth))
-    with contextlib.redirect_stdout(io.StringIO()):  # the evaluator prints as it goes
+    with PROCESS_WIDE, contextlib.redirect_stdout(io.StringIO()):  # the evaluator prints as it goes
         judge = _Evaluator(
             _dataset(marked_rows, classes, pictures),
             _dataset(found_rows, classes, pictures),
@@ -135,7 +136,7 @@ def _judged(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
 
 def _accumulated(judge: COCOeval) -> tuple[float, float, float]:
     """AP, AP50 and AP75 of what was evaluated; NaN without a box to score."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with PROCESS_WIDE, contextlib.redirect_stdout(io.StringIO()):
         judge.accumulate()
     # thresholds, recalls, classes, area ranges (the first is all), detection limits (the last, 100)
     precision = judge.eval["precision"][:, :, :, 0, -1]

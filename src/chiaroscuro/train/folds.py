@@ -14,7 +14,12 @@ import numpy as np
 
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.errors import DivergedError, TrainingError
-from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision, n_scored, resampled
+from chiaroscuro.metrics.average_precision import (
+    AveragePrecision,
+    average_precision,
+    n_scored,
+    resampled,
+)
 from chiaroscuro.records import Proposals, Truth
 from chiaroscuro.train.loop import Step, detections, train
 from chiaroscuro.train.notes import Tell, warn
