@@ -57,8 +57,8 @@ def first_use(address: str, began: float) -> None:
             usable = time.perf_counter()
             n_requests = page.evaluate("performance.getEntriesByType('resource').length") + 1
             print(
-                f"{what}: the page in {painted - opened:z.2f} s ({painted - began:z.2f} s after the "
-                f"command), usable in {usable - opened:z.2f} s, {n_requests} requests"
+                f"{what}: the page in {painted - opened:z.2f} s ({painted - began:z.2f} s after "
+                f"the command), usable in {usable - opened:z.2f} s, {n_requests} requests"
             )
             page.close()
         browser.close()

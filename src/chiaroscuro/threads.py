@@ -1,4 +1,4 @@
-"""What belongs to the whole process or thread, changed for a moment without harm to other threads."""
+"""What belongs to the whole process, changed for a moment without harm to other threads."""
 
 import threading
 from collections.abc import Callable, Iterator

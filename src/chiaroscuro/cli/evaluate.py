@@ -272,7 +272,8 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
     for curve in evaluation.collection:
         print(
             f"whole set, {curve.direction}: area {curve.area:z.3f} under AP, "
-            f"{curve.ap50_area:z.3f} under AP50 ({curve.n_pictures} pictures, {curve.n_boxes} boxes)"
+            f"{curve.ap50_area:z.3f} under AP50 "
+            f"({curve.n_pictures} pictures, {curve.n_boxes} boxes)"
         )
     print(f"\n{evaluation.folder / 'scores.parquet'}")
 

@@ -73,8 +73,8 @@ class Miss:
         if self.reading == "badly placed":
             return (
                 "Something near it is detected, with a box that is off: the highest IoU of any "
-                f"proposal with the marked face is {self.best_iou:z.2f}. So it is lost when the box "
-                "is placed."
+                f"proposal with the marked face is {self.best_iou:z.2f}. So it is lost when the "
+                "box is placed."
             )
         return (
             "Nothing is proposed in its place, whatever is hidden: the highest IoU of any proposal "
