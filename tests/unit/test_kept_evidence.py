@@ -22,13 +22,13 @@ def picture() -> Picture:
     return Picture(source="painting.png", image=(image * 255).byte())
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
 def stops(progress: Progress) -> None:
     if progress.done >= 8:
-        raise Broken("the disk of the log is full")
+        raise BrokenError("the disk of the log is full")
 
 
 def explain(out: Path, **changes: object) -> workflow.ExplainedPicture:
@@ -45,7 +45,7 @@ def explain(out: Path, **changes: object) -> workflow.ExplainedPicture:
 
 
 def test_a_callback_that_raises_loses_no_evidence(tmp_path: Path) -> None:
-    with pytest.raises(Broken, match="disk of the log") as raised:
+    with pytest.raises(BrokenError, match="disk of the log") as raised:
         explain(tmp_path, progress=stops)
     assert raised.value.evidence.n_masks == 8  # type: ignore[attr-defined]
     kept = Evidence.load(tmp_path / "painting" / "evidence.npz")
@@ -80,6 +80,6 @@ def test_on_a_full_disk_the_error_has_the_evidence(
     with pytest.raises(BundleError, match="No space left") as raised:
         explain(tmp_path)
     assert raised.value.evidence.n_masks == 24  # type: ignore[attr-defined]
-    with pytest.raises(BundleError, match="disk of the log is full; and .* No space") as raised:
+    with pytest.raises(BundleError, match=r"disk of the log is full; and .* No space") as raised:
         explain(tmp_path, progress=stops)
     assert raised.value.evidence.n_masks == 8  # type: ignore[attr-defined]
