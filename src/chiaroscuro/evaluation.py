@@ -172,7 +172,10 @@ def evaluate_folder(
     shared = _plain(
         {"version": __version__, "detector": detector.info.name, "protocol": protocol.describe()}
     )
-    made_set = {**shared, "pictures": made, "annotations": _digest(marked)} if annotations else None
+    pictures = {name: one["of"] for name, one in made.items()}
+    made_set = (
+        {**shared, "pictures": pictures, "annotations": _digest(marked)} if annotations else None
+    )
     measured = Measured(out)
     passes = dict.fromkeys(settings.methods, settings.passes)
     measured.settle(made, shared, passes, made_set, overwrite=settings.overwrite)

@@ -327,11 +327,9 @@ def test_a_result_of_another_picture_is_not_written_over_by_any_method(folder: P
         ("10,10,10,50", "got 10,10,10,50, a box without area"),
     ],
 )
-def test_errors_of_targets_are_in_the_pixels_of_the_file(
-    tmp_path: Path, box: str, says: str
-) -> None:
-    Image.new("RGB", (400, 300)).save(tmp_path / "big.png")
-    words = ("explain", str(tmp_path / "big.png"), "-d", "bright:find", "--max-side", "64")
-    result = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "out"), "--target", box])
+def test_errors_of_targets_are_in_the_pixels_of_the_file(folder: Path, box: str, says: str) -> None:
+    Image.new("RGB", (400, 300)).save(folder / "big.png")
+    words = ("explain", str(folder / "big.png"), "-d", "bright:find", "--max-side", "64")
+    result = CliRunner().invoke(app, [*words, "-o", str(folder / "out"), "--target", box])
     assert result.exit_code == 2
     assert says in result.stderr
