@@ -106,7 +106,7 @@ def main() -> None:
                 seconds[run].append(time.perf_counter() - began)
         ratio = statistics.median(seconds[runs[0]]) / statistics.median(seconds[runs[1]])
         peaks = [peak_mb(run, options.masks, options.size) for run in runs]
-        print(f"| {name} | {ratio:.2f} | {peaks[0] - peaks[1]:.0f} MB |", flush=True)
+        print(f"| {name} | {ratio:z.2f} | {peaks[0] - peaks[1]:z.0f} MB |", flush=True)
 
 
 if __name__ == "__main__":

@@ -79,10 +79,10 @@ def main() -> None:
         began = time.perf_counter()
         bare(detector, image, 2 * points * len(targets))
         alone = time.perf_counter() - began
-        print(f"{2 * points * len(targets)} passes, whole / bare {whole / alone:.3f}", flush=True)
+        print(f"{2 * points * len(targets)} passes, whole / bare {whole / alone:z.3f}", flush=True)
     base = peak_mb("bare")
     for steps in ("19", "950"):
-        print(f"{steps} steps a map: {peak_mb(steps) - base:.0f} MB above bare passes")
+        print(f"{steps} steps a map: {peak_mb(steps) - base:z.0f} MB above bare passes")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def main() -> None:
     print("| design | targets and seeds | box | ring |\n|---|---|---|---|")
     for name, rows in errors.items():
         box, ring = np.exp(np.log(rows).mean(axis=0))
-        print(f"| {name} | {len(rows)} | {box:.4f} | {ring:.3f} |")
+        print(f"| {name} | {len(rows)} | {box:z.4f} | {ring:z.3f} |")
 
 
 def judge(errors, name, targets, maps, truth) -> None:  # type: ignore[no-untyped-def]

@@ -73,8 +73,8 @@ def main() -> None:
         error = np.nanstd(gain) / np.sqrt(len(gain))
         worst, best = np.nanquantile(gain, (0.25, 0.75))
         print(
-            f"| {what} | {up:.3f} | {down:.3f} | {both:.3f} | {low:.2f} to {high:.2f} "
-            f"| {np.nanmean(gain):+.3f} ± {error:.3f} | {worst:+.3f} to {best:+.3f} |"
+            f"| {what} | {up:z.3f} | {down:z.3f} | {both:z.3f} | {low:z.2f} to {high:z.2f} "
+            f"| {np.nanmean(gain):+z.3f} ± {error:z.3f} | {worst:+z.3f} to {best:+z.3f} |"
         )
     print("\nmaps without an order of pixels, left out:", dict(undefined) or "none")
 

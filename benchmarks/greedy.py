@@ -62,17 +62,17 @@ def run(detector_name, wanted):
         by_search = scored(image, target, result.saliency[0], detector)
         rows.append((by_search["chiaroscuro"][2], by_greedy["chiaroscuro"][2], passes))
         print(
-            f"{detector_name} {picture}, score {float(target.score):.2f}: search "
-            f"{rows[-1][0]:.3f} in {result.settings['passes']} passes, every next region "
-            f"{rows[-1][1]:.3f} in {passes}",
+            f"{detector_name} {picture}, score {float(target.score):z.2f}: search "
+            f"{rows[-1][0]:z.3f} in {result.settings['passes']} passes, every next region "
+            f"{rows[-1][1]:z.3f} in {passes}",
             flush=True,
         )
     found, tried, passes = np.array(rows).T
     gains = found - tried
     print(
-        f"search {found.mean():.3f}, every next region {tried.mean():.3f}; search gains "
-        f"{gains.mean():+.3f} ± {gains.std() / np.sqrt(len(gains)):.3f}, better on "
-        f"{(gains > 0).sum()} of {len(gains)}, in 1/{passes.mean() / PASSES:.0f} of the passes"
+        f"search {found.mean():z.3f}, every next region {tried.mean():z.3f}; search gains "
+        f"{gains.mean():+z.3f} ± {gains.std() / np.sqrt(len(gains)):z.3f}, better on "
+        f"{(gains > 0).sum()} of {len(gains)}, in 1/{passes.mean() / PASSES:z.0f} of the passes"
     )
 
 

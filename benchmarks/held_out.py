@@ -36,8 +36,8 @@ def paintings(detector, wanted):
 def told(gains):
     values = np.array(gains)
     return (
-        f"{values.mean():+.3f} ± {values.std() / np.sqrt(len(values)):.3f}, median "
-        f"{np.median(values):+.3f}, at least as good on {(values >= 0).mean():.0%}"
+        f"{values.mean():+z.3f} ± {values.std() / np.sqrt(len(values)):z.3f}, median "
+        f"{np.median(values):+z.3f}, at least as good on {(values >= 0).mean():z.0%}"
     )
 
 
@@ -49,8 +49,8 @@ def run(detector_name, wanted):
             result = cs.explain(image, detector, [target], method=method, n_masks=PASSES)
             rows[method] = scored(image, target, result.saliency[0], detector)
         print(
-            f"{detector_name} {name}, score {target.score:.2f}:",
-            *(f"{method} {row[PROTOCOLS[0]][2]:.3f}" for method, row in rows.items()),
+            f"{detector_name} {name}, score {target.score:z.2f}:",
+            *(f"{method} {row[PROTOCOLS[0]][2]:z.3f}" for method, row in rows.items()),
             flush=True,
         )
         score.append(target.score)

@@ -52,7 +52,7 @@ def run(detector_name: str, painting: int, role: str) -> None:
         )
         if done % 2500 == 0 or done == n_masks:
             evidence.save(path)
-            print(path.name, done, f"{time.perf_counter() - began:.0f} s", flush=True)
+            print(path.name, done, f"{time.perf_counter() - began:z.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ def describe(name: str, masks: Tensor) -> None:
     edges = torch.cat([variance[0], variance[-1], variance[:, 0], variance[:, -1]])
     corners = variance[[0, 0, -1, -1], [0, -1, 0, -1]]
     print(
-        f"{name}: centre {variance[32:96, 32:96].mean():.3f}, edges {edges.mean():.3f}, "
-        f"corners {corners.min():.3f} to {corners.max():.3f}"
+        f"{name}: centre {variance[32:96, 32:96].mean():z.3f}, edges {edges.mean():z.3f}, "
+        f"corners {corners.min():z.3f} to {corners.max():z.3f}"
     )
 
 

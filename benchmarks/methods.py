@@ -197,7 +197,7 @@ def quartiles(values, digits=3):
     if not values:
         return "-"
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-    return f"{middle:.{digits}f} ({low:.2f} to {high:.2f})"
+    return f"{middle:.{digits}f} ({low:z.2f} to {high:z.2f})"
 
 
 def middle(values, digits=0):
@@ -206,14 +206,14 @@ def middle(values, digits=0):
 
 
 def mean(values):
-    return f"{np.mean(values):.3f} ± {np.std(values) / np.sqrt(len(values)):.3f}"
+    return f"{np.mean(values):z.3f} ± {np.std(values) / np.sqrt(len(values)):z.3f}"
 
 
 def of_search(values):
     """What search gains, and on how many targets it does at least as well."""
     if not values or not any(values):
         return "-"
-    return f"{mean(values)}, {np.mean(np.array(values) >= 0):.0%}"
+    return f"{mean(values)}, {np.mean(np.array(values) >= 0):z.0%}"
 
 
 def column(rows, *keys):
@@ -275,7 +275,7 @@ def table(detector_name):
             (
                 np.mean(differences),
                 told,
-                f"{np.mean(column(rows, 'pointing')):.2f}",
+                f"{np.mean(column(rows, 'pointing')):z.2f}",
                 quartiles(column(rows, "energy"), 2),
                 *(quartiles(column(rows, what), 2) for what in ("seed", "noise", "shuffled")),
                 middle(column(rows, "passes")),
@@ -319,7 +319,7 @@ def beside_box(detector_name):
         best = max(won, key=won.get)
         yield (
             f"{detector_name}, box from {low} to {high}, {len(some)} targets: search gains "
-            f"{np.mean(gains):.3f} over it; next {best}, better than it on {won[best]:.0%}"
+            f"{np.mean(gains):z.3f} over it; next {best}, better than it on {won[best]:z.0%}"
         )
 
 

@@ -72,8 +72,8 @@ def main() -> None:
             odd = share[3::2].sum() / share[1::2].sum()
             share = share[1:] / share[1:].sum()
             print(
-                f"| {painting}, {target.score:.2f} | {share[0]:.2f} | {share[1]:.2f} "
-                f"| {share[2]:.3f} | {share[3:].sum():.3f} | {odd:.2f} |",
+                f"| {painting}, {target.score:z.2f} | {share[0]:z.2f} | {share[1]:z.2f} "
+                f"| {share[2]:z.3f} | {share[3:].sum():z.3f} | {odd:z.2f} |",
                 flush=True,
             )
 

@@ -124,13 +124,13 @@ def main() -> None:
     detector, image = cs.load_detector(DETECTOR), picture(options.size)
     ratio, inside = time_ratio(detector, image, options.masks)
     print(f"{options.masks} masks of {options.size}x{options.size}:")
-    print(f"whole run / the passes in it {ratio:.3f}; those passes / bare ones {inside:.3f}")
+    print(f"whole run / the passes in it {ratio:z.3f}; those passes / bare ones {inside:z.3f}")
     for n_masks in (50, 500):
         above = peak_mb(whole, n_masks, 1024) - peak_mb(bare, n_masks, 1024)
-        print(f"memory above bare passes at 1024x1024, {n_masks} masks: {above:.0f} MB")
+        print(f"memory above bare passes at 1024x1024, {n_masks} masks: {above:z.0f} MB")
     for n_masks in options.many:
         above = peak_mb(cheap_whole, n_masks, 1024) - peak_mb(cheap_bare, n_masks, 1024)
-        print(f"the same with a detector that costs nothing, {n_masks} masks: {above:.0f} MB")
+        print(f"the same with a detector that costs nothing, {n_masks} masks: {above:z.0f} MB")
 
 
 if __name__ == "__main__":

@@ -264,8 +264,8 @@ def sheet(subjects: Sequence[tuple[Subject, list[np.ndarray]]]) -> Figure:
             if row:
                 score = subject.scores[row - 1]
                 fidelity = float(subject.explanation.fidelity[row - 1])
-                said = "not found" if score is None else f"{score:.2f}"
-                axes.set_title(f"{said}, fidelity {fidelity:.2f}", fontsize=7)
+                said = "not found" if score is None else f"{score:z.2f}"
+                axes.set_title(f"{said}, fidelity {fidelity:z.2f}", fontsize=7)
             else:
                 axes.set_title(short(subject.title), fontsize=7)
             if column == 0:

@@ -57,7 +57,7 @@ def main() -> None:
     ]
     for axis, (x, y, what, title) in zip(axes, panels, strict=True):
         slope, offset, fit = straight(x, y)
-        print(f"{what}: {slope:.3g} passes each, {offset:.3g} at none, R2 {fit:.4f}")
+        print(f"{what}: {slope:z.3g} passes each, {offset:z.3g} at none, R2 {fit:z.4f}")
         axis.plot(x, [slope * v + offset for v in x], color="0.7")
         axis.plot(x, y, "o", color="tab:red", label="observe and explain")
         axis.set(xlabel=what, ylabel="time, in bare detector passes", title=title)

@@ -63,7 +63,7 @@ def faces() -> list[Face]:
 def tell(what: str, pairs: list[tuple[Tensor, Tensor]]) -> None:
     scores = [[correlation(a, b, where) for where in (IN_BOX, ~IN_BOX)] for a, b in pairs]
     box, ring = np.median(scores, axis=0)
-    print(f"| {what} | {len(pairs)} | {box:.2f} | {ring:.2f} |")
+    print(f"| {what} | {len(pairs)} | {box:z.2f} | {ring:z.2f} |")
 
 
 def main() -> None:

@@ -72,9 +72,9 @@ def main() -> None:
         print(
             f"{name}: {passes} passes, {len(summary.targets)} targets in "
             f"{summary.figures['pictures']} pictures; "
-            f"run / detector {wall / detector.seconds:.3f}; "
-            f"tables and report {told / detector.seconds:.3f} more; peak memory "
-            + ", ".join(f"{value:.0f} MB at picture {done}" for done, value in memory.items()),
+            f"run / detector {wall / detector.seconds:z.3f}; "
+            f"tables and report {told / detector.seconds:z.3f} more; peak memory "
+            + ", ".join(f"{value:z.0f} MB at picture {done}" for done, value in memory.items()),
             flush=True,
         )
 

@@ -49,8 +49,8 @@ def main() -> None:
             maps = [evidence[off].explain(target).saliency[0] for off in (False, True)]
             growth = len(evidence[True].boxes) / len(evidence[False].boxes)
             print(
-                f"{name} {painting}: weights {correlation(*weights):.4f}  "
-                f"maps {correlation(*maps):.4f}  evidence x{growth:.1f}"
+                f"{name} {painting}: weights {correlation(*weights):z.4f}  "
+                f"maps {correlation(*maps):z.4f}  evidence x{growth:z.1f}"
             )
 
 

@@ -62,18 +62,18 @@ def main() -> None:
         losses.append(sum(step.losses.values()))
         if step.step % 20 == 0:
             mean = sum(losses[-20:]) / 20
-            parts = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+            parts = " ".join(f"{name} {value:z.3f}" for name, value in step.losses.items())
             seconds = time.perf_counter() - began
-            print(f"step {step.step}, {seconds:.0f} s: loss {mean:.3f} ({parts})", flush=True)
+            print(f"step {step.step}, {seconds:z.0f} s: loss {mean:z.3f} ({parts})", flush=True)
 
     train(detector, pictures, settings, progress=show)
     after = precision(detector, pictures, asked.side)
     n = max(1, len(losses) // 10)
     print(
         f"{asked.builder}, {len(pictures)} pictures, {settings.steps} steps of "
-        f"{settings.batch_size}, {time.perf_counter() - began:.0f} s: "
-        f"loss {losses[0]:.3f} at first, {sum(losses[-n:]) / n:.3f} over the last tenth; "
-        f"AP50 {before.ap50:.3f} before, {after.ap50:.3f} after"
+        f"{settings.batch_size}, {time.perf_counter() - began:z.0f} s: "
+        f"loss {losses[0]:z.3f} at first, {sum(losses[-n:]) / n:z.3f} over the last tenth; "
+        f"AP50 {before.ap50:z.3f} before, {after.ap50:z.3f} after"
     )
 
 

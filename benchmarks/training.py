@@ -76,7 +76,7 @@ def _compare(start, pictures, parts, recipes, seeds) -> None:
         before = [detections(start, picture, side)[0] for picture in pictures]
         base = average_precision(before, truth)
         draws = resampled(before, truth, n_resamples=400)
-        print(f"side {side}: before AP50 {base.ap50:.3f} AP {base.ap:.3f}", flush=True)
+        print(f"side {side}: before AP50 {base.ap50:z.3f} AP {base.ap:z.3f}", flush=True)
         for recipe, keep in product(recipes, KEEPS):
             groups = [[seed] for seed in seeds] + ([seeds] if len(seeds) > 1 else [])
             for group in groups:
@@ -93,9 +93,9 @@ def _compare(start, pictures, parts, recipes, seeds) -> None:
                 gains = resampled(after, truth, n_resamples=400) - draws
                 low, high = np.quantile(gains[np.isfinite(gains)], (0.05, 0.95))
                 print(
-                    f"  {recipe:12} seeds {group} keep {keep:.2f}: AP50 {now.ap50:.3f} "
-                    f"{now.ap50 - base.ap50:+.3f} ({low:+.3f} to {high:+.3f}), AP {now.ap:.3f} "
-                    f"{now.ap - base.ap:+.3f}",
+                    f"  {recipe:12} seeds {group} keep {keep:z.2f}: AP50 {now.ap50:z.3f} "
+                    f"{now.ap50 - base.ap50:+z.3f} ({low:+z.3f} to {high:+z.3f}), AP {now.ap:z.3f} "
+                    f"{now.ap - base.ap:+z.3f}",
                     flush=True,
                 )
 

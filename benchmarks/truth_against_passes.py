@@ -121,8 +121,8 @@ def main() -> None:
     for (name, n), rows in scores.items():
         middle, mean = np.median(rows, axis=0), np.mean(rows, axis=0)
         print(
-            f"| {name} | {n} | {middle[0]:.3f} | {middle[1]:.3f} | {middle[2]:.2f} "
-            f"| {mean[0]:.3f} | {mean[1]:.3f} |"
+            f"| {name} | {n} | {middle[0]:z.3f} | {middle[1]:z.3f} | {middle[2]:z.2f} "
+            f"| {mean[0]:z.3f} | {mean[1]:z.3f} |"
         )
     published = np.array(scores["paper", 5000])[:, :2]
     weight_of = np.array(strength)[owners]
@@ -135,7 +135,7 @@ def main() -> None:
             box, ring = reached[n][here].mean(axis=0)
             both = reached[n][here].all(axis=1).mean()
             count = int(here.sum()) // 2
-            print(f"| {low} to {high} | {count} | {n} | {box:.2f} | {ring:.2f} | {both:.2f} |")
+            print(f"| {low} to {high} | {count} | {n} | {box:z.2f} | {ring:z.2f} | {both:z.2f} |")
     print("\nMedian over targets and seeds of the first budget that reached it:\n")
     firsts = [[], [], []]
     for i in range(len(owners)):
@@ -149,8 +149,8 @@ def main() -> None:
         weak = weight < 0.08
         bias = (said - measured)[weak].mean() if weak.any() else float("nan")
         print(
-            f"| {n} | {said.mean():.3f} | {measured.mean():.3f} "
-            f"| {np.abs(said - measured).mean():.3f} | {bias:+.3f} |"
+            f"| {n} | {said.mean():z.3f} | {measured.mean():z.3f} "
+            f"| {np.abs(said - measured).mean():z.3f} | {bias:+z.3f} |"
         )
 
 

@@ -57,8 +57,8 @@ def first_use(address: str, began: float) -> None:
             usable = time.perf_counter()
             n_requests = page.evaluate("performance.getEntriesByType('resource').length") + 1
             print(
-                f"{what}: the page in {painted - opened:.2f} s ({painted - began:.2f} s after the "
-                f"command), usable in {usable - opened:.2f} s, {n_requests} requests"
+                f"{what}: the page in {painted - opened:z.2f} s ({painted - began:z.2f} s after "
+                f"the command), usable in {usable - opened:z.2f} s, {n_requests} requests"
             )
             page.close()
         browser.close()
@@ -106,9 +106,9 @@ def together(address: str, pid: int) -> None:
     watcher.join()
     seconds = sorted(one for one, _ in answers)
     print(
-        f"{VISITORS} visitors, {N_MASKS} masks each: answered after {seconds[0]:.0f} to "
-        f"{seconds[-1]:.0f} s, {sum(own for _, own in answers)} with their own painting; memory "
-        f"{before:.0f} MB before, at most {highest[0]:.0f}, {memory_mb(pid):.0f} after"
+        f"{VISITORS} visitors, {N_MASKS} masks each: answered after {seconds[0]:z.0f} to "
+        f"{seconds[-1]:z.0f} s, {sum(own for _, own in answers)} with their own painting; memory "
+        f"{before:z.0f} MB before, at most {highest[0]:z.0f}, {memory_mb(pid):z.0f} after"
     )
 
 

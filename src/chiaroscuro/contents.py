@@ -307,9 +307,30 @@ def _curve(needed: dict[str, Check], values: tuple[str, ...]) -> Check:
 
 
 # rows that are taken over only if they have the hash, so what is in them needs no check
-_PARTS = ("scores", "curves", "stability", "randomisation", "costs", "left_out")
+EVALUATED_ROWS = ("scores", "curves", "stability", "randomisation", "costs", "left_out")
 EVALUATED_PICTURE = record(
-    {"key": text, "rows_sha256": text, **{part: many(mapping()) for part in _PARTS}}
+    {
+        "rows_sha256": text,
+        "pieces": many(
+            record(
+                {
+                    "map": text,
+                    "measure": text,
+                    "made": mapping(),
+                    **{rows: many(mapping()) for rows in EVALUATED_ROWS},
+                }
+            )
+        ),
+    }
+)
+EVALUATED_COLLECTION = record(
+    {
+        "rows_sha256": text,
+        "made": mapping(),
+        "curves": many(mapping()),
+        "left_out": many(mapping()),
+        "annotations": mapping(),
+    }
 )
 
 EVALUATION = record(

@@ -30,6 +30,7 @@ from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.evidence import usable_image
 from chiaroscuro.metrics.maps import usable_map
 from chiaroscuro.records import Explanation, Proposals, Target
+from chiaroscuro.threads import PROCESS_WIDE
 
 TARGET_COLOUR = "#39ff14"
 PROPOSAL_COLOUR = "#4da3ff"
@@ -179,7 +180,7 @@ def contact_sheet(
 def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
     """Write a PNG, whole or not at all."""
     stream = io.BytesIO()
-    with warnings.catch_warnings():
+    with PROCESS_WIDE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
         figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
     bundle.write_atomically(path, lambda file: file.write(stream.getvalue()))
@@ -313,7 +314,7 @@ def _title(result: Explanation, index: int, captions: Sequence[str]) -> str:
     target = result.targets[index]
     words = {"found": "found", "drawn": "drawn box", "truth": "true box"}
     what = captions[index] if captions else words[target.origin]
-    score = "" if target.score is None else f" {target.score:.2f}"
+    score = "" if target.score is None else f" {target.score:z.2f}"
     named = f"{index + 1}: {what}{score}"
     method = result.settings.get("method", "drise")
     if method != "drise":

@@ -1,20 +1,22 @@
 """Score the maps in a folder of results: what ``chiaroscuro evaluate`` does.
 
-Every picture's figures are written as soon as they are known, so a run that stops goes on from
-there. A figure that cannot be had is counted with its reason, and never averaged in.
+Every picture's figures are written as soon as they are known (``measured``), so that a run that
+stops is resumed and a later run adds to them. A figure that cannot be had is counted with its
+reason, and never averaged in.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from torch import Tensor
 
 from chiaroscuro import bundle, contents, metrics, plots, remaking
@@ -28,11 +30,12 @@ from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
 from chiaroscuro.errors import BundleError, InputError, UndefinedMetricError
 from chiaroscuro.evidence import Evidence
+from chiaroscuro.measured import MAP, ROWS, Measure, Measured, Piece
 from chiaroscuro.methods import method_named
 from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.collection import protocol_of_sets
 from chiaroscuro.metrics.maps import ordered_map
-from chiaroscuro.metrics.protocols import protocol_named
+from chiaroscuro.metrics.protocols import Protocol, protocol_named
 from chiaroscuro.records import Explanation, Target, Truth
 from chiaroscuro.results import (
     ExplainedPicture,
@@ -41,9 +44,6 @@ from chiaroscuro.results import (
     explained_picture,
     saved_results,
 )
-
-_PARTS = ("scores", "curves", "stability", "randomisation", "costs", "left_out")
-MAP = "map"  # what the explanation's own map is called beside the baselines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ class EvaluationSettings:
         methods: other methods whose maps of the same targets are made and scored beside.
         passes: of each of them for a picture's targets; its own default with ``"auto"``.
         batch_size: pictures a detector call.
+        overwrite: whether figures of other settings in the folder are replaced, not refused.
 
     Raises:
         InputError: on a setting of another kind or out of range; it names the setting.
@@ -72,6 +73,7 @@ class EvaluationSettings:
     stability: bool = False
     randomisation: bool = False
     batch_size: int | None = None
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         settle(self, {"passes": contents.masks_or_auto, "batch_size": contents.BATCH_SIZE})
@@ -85,16 +87,19 @@ class Evaluation:
         folder: where the files are.
         scores: one row for every picture, target and map.
         curves: one row a picture, target, map and direction.
-        summary: by map and metric: ``n``, ``mean``, ``median``, ``low`` and ``high`` (quartiles)
-            and ``undefined``. All maps are averaged over the same ``n`` targets, those for which
-            every map has a value; ``undefined`` is the number of targets left out.
+        summary: by map and metric: ``n``, ``undefined``, ``mean``, ``median``, and of two targets
+            and more ``low`` and ``high`` (quartiles). All maps are averaged over the same ``n``
+            targets, those for which every map has a value; ``undefined`` is the number of targets
+            left out. Maps that were measured on some of the pictures only are not in it.
         stability: one row a picture, target and changed choice.
         randomisation: one row a picture, target and stage.
         costs: one row a picture and method: passes and seconds, of all targets together, and
             ``pass_seconds``, what one pass of the detector alone took at that time.
         collection: the insertion and the deletion curve of the whole set, or none.
         left_out: pictures, targets and maps without figures, with the reason.
-        notes: what was left out of the annotations, or had to be decided, in sentences.
+        notes: what was left out of the annotations, what had to be decided, and what is measured
+            on some of the pictures only, in sentences.
+        unfinished: maps and measures of which that is so.
     """
 
     folder: AnyPath
@@ -107,6 +112,7 @@ class Evaluation:
     collection: tuple[metrics.CollectionCurve, ...]
     left_out: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
+    unfinished: tuple[tuple[str, str], ...] = ()
 
 
 def evaluate_folder(
@@ -121,6 +127,8 @@ def evaluate_folder(
 ) -> Evaluation:
     """Score every map under ``folder`` and write tables and figures to ``out``.
 
+    What an earlier run measured there stays: the tables hold it beside what is measured now.
+
     Args:
         folder: the ``--out`` folder of ``explain``, or one picture's folder in it.
         detector: the detector that was explained.
@@ -132,7 +140,8 @@ def evaluate_folder(
         progress: called with what is done, how much is done, and how much there is.
 
     Raises:
-        BundleError: if there are no results, or they are of another detector.
+        BundleError: if there are no results, they are of another detector, or ``out`` holds figures
+            of other settings or maps.
         InputError: on an unknown protocol, or shuffling the weights of a black box.
     """
     folders = saved_results(folder)
@@ -155,122 +164,180 @@ def evaluate_folder(
             raise UndefinedMetricError(
                 f"{annotations.source}: no picture has a marked box that is to be scored"
             )
-    work = [(path, name) for path in folders for name in (MAP, *settings.methods)]
-    steps = len(work) + (len(folders) if annotations else 0)
-    parts: list[dict[str, Any]] = []
-    for done, (path, name) in enumerate(work):
-        if progress is not None:
-            progress(path.name if name == MAP else f"{path.name}, {name}", done, steps)
-        parts.append(_evaluate_picture(path, name, detector, settings, out))
-    gathered = {name: [row for part in parts for row in part[name]] for name in _PARTS}
-    collection: tuple[metrics.CollectionCurve, ...] = ()
+    marked: dict[AnyPath, Truth | str] = {}
     notes: list[str] = []
     if annotations:
         marked, notes = _annotated(folders, annotations, labels, detector, frame)
+    made = {path.name: {"of": remaking.fingerprint(path)} for path in folders}
+    shared = _plain(
+        {"version": __version__, "detector": detector.info.name, "protocol": protocol.describe()}
+    )
+    pictures = {name: one["of"] for name, one in made.items()}
+    made_set = (
+        {**shared, "pictures": pictures, "annotations": _digest(marked)} if annotations else None
+    )
+    measured = Measured(out)
+    passes = dict.fromkeys(settings.methods, settings.passes)
+    measured.settle(made, shared, passes, made_set, overwrite=settings.overwrite)
+
+    work = [(path, name) for path in folders for name in (MAP, *settings.methods)]
+    steps = len(work) + (len(folders) if annotations else 0)
+    for done, (path, name) in enumerate(work):
+        if progress is not None:
+            progress(path.name if name == MAP else f"{path.name}, {name}", done, steps)
+        settled = {**shared, **made[path.name]}
+        if name != MAP:
+            settled["passes"] = settings.passes
+        _evaluate_picture(path, name, detector, settings, out, measured, settled)
+    if annotations and made_set and measured.collection is None:
         seen = iter(range(len(work), steps + 1))
 
-        def mapped() -> Iterator[metrics.MappedPicture]:
+        def mapped() -> Iterator[AnyPath]:
             for path in folders:
                 if progress is not None:
                     progress(f"{path.name}, whole set", next(seen), steps)
-                picture = _mapped(path, marked[path])
-                if isinstance(picture, str):
-                    gathered["left_out"].append({"picture": path.name, "reason": picture})
-                else:
-                    yield picture
+                yield path
 
-        collection = metrics.collection_curves(
-            mapped(), detector, protocol, batch_size=settings.batch_size
+        about = {
+            "source": annotations.source,
+            "class_map": dict(annotations.class_map),
+            "notes": notes,
+        }
+        measured.add_collection(
+            {
+                "made": made_set,
+                **_set_curves(mapped(), marked, detector, protocol, settings.batch_size),
+                "annotations": _plain(about),
+            }
         )
-        gathered["left_out"] += [
-            {"picture": name, "reason": reason} for name, reason in collection[0].left_out
-        ]
-    evaluation = Evaluation(
-        folder=out,
-        summary=_summary(gathered["scores"], gathered["left_out"]),
-        collection=collection,
-        notes=tuple(notes),
-        **gathered,
-    )
-    _write(evaluation, settings, detector, folder, annotations)
+    evaluation = _gathered(measured, out, [path.name for path in folders], notes)
+    _write(evaluation, measured, detector, folder, protocol)
     if progress is not None:
         progress("done", steps, steps)
     return evaluation
 
 
-def _evaluate_picture(
-    folder: AnyPath, name: str, detector: Detector, settings: EvaluationSettings, out: AnyPath
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def _digest(marked: Mapping[AnyPath, Truth | str]) -> str:
+    """SHA-256 of the annotations of all pictures, as hexadecimal digits."""
+    told = {
+        path.name: truth
+        if isinstance(truth, str)
+        else [values.tolist() for values in (truth.boxes, truth.labels, truth.ignore, truth.crowd)]
+        for path, truth in marked.items()
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _set_curves(
+    folders: Iterator[AnyPath],
+    marked: Mapping[AnyPath, Truth | str],
+    detector: Detector,
+    protocol: Protocol,
+    batch_size: int | None,
 ) -> dict[str, Any]:
-    """All rows of one picture, from an earlier run with the same settings where there is one.
+    """The curves of the whole set, and the pictures that take no part in either of them."""
+    left_out: list[dict[str, str]] = []
+
+    def mapped() -> Iterator[metrics.MappedPicture]:
+        for path in folders:
+            picture = _mapped(path, marked[path])
+            if isinstance(picture, str):
+                left_out.append({"picture": path.name, "reason": picture})
+            else:
+                yield picture
+
+    curves = metrics.collection_curves(mapped(), detector, protocol, batch_size=batch_size)
+    left_out += [{"picture": name, "reason": reason} for name, reason in curves[0].left_out]
+    return {"curves": [_plain(curve.describe()) for curve in curves], "left_out": left_out}
+
+
+def _evaluate_picture(
+    folder: AnyPath,
+    name: str,
+    detector: Detector,
+    settings: EvaluationSettings,
+    out: AnyPath,
+    measured: Measured,
+    made: Mapping[str, Any],
+) -> None:
+    """Measure what is wanted of one picture and map and is not there yet.
 
     Args:
         folder: of the picture's result.
         name: ``MAP`` for the map in it, with the baselines beside, or a method's.
         detector: what was explained.
         settings: what is measured.
-        out: where the rows are kept, and the maps of other methods.
+        out: where the maps of other methods are kept.
+        measured: what is there; it is added to.
+        made: what the pieces are made of and with.
     """
-    key = _fingerprint(folder, name, detector, settings)
-    file = (
-        out / "pictures" / (f"{folder.name}.json" if name == MAP else f"{folder.name}.{name}.json")
-    )
-    if file.is_file():
-        try:
-            earlier = bundle.read_json(file, contents.EVALUATED_PICTURE)
-        except BundleError:
-            earlier = {}
-        if earlier.get("key") == key and earlier["rows_sha256"] == _rows_sha256(earlier):
-            return earlier
-    part: dict[str, Any] = {"key": key, **{rows: [] for rows in _PARTS}}
+    wanted: dict[Measure, bool] = {
+        "scores": True,
+        "baselines": settings.baselines and name == MAP,
+        "stability": settings.stability,
+        "randomisation": settings.randomisation,
+    }
+    missing = [m for m, asked in wanted.items() if asked and not measured.has(folder.name, name, m)]
+    if not missing:
+        return
     try:
         saved = SavedResult.load(folder)
         if not len(saved.explanation):
             raise InputError("nothing was explained in it")
         evidence = saved.evidence()
-        if name == MAP:
-            explained, baselines = saved.explanation, settings.baselines
-        else:
+        explained, cost = saved.explanation, None
+        if name != MAP:
             kept = out / "methods" / name / folder.name
             explained, cost = remaking.by_method(
                 name, saved, evidence, detector, settings.passes, settings.batch_size, kept
             )
-            part["costs"].append({"picture": folder.name, **cost})
-            baselines = False
     except InputError as reason:
-        left_out = {"picture": folder.name, "map": name, "reason": str(reason)}
+        failed = _piece(name, "scores", made)
+        failed["left_out"].append({"picture": folder.name, "map": name, "reason": str(reason)})
         if name == MAP:
-            del left_out["map"]
-        part["left_out"].append(left_out)
-        return part
-    _score(part, name, saved, explained, evidence, detector, settings, baselines=baselines)
-    bundle.write_json(file, {**part, "rows_sha256": _rows_sha256(part)})
-    return part
+            del failed["left_out"][0]["map"]
+        measured.add(folder.name, failed)
+        return
+    for measure in missing:
+        piece = _piece(name, measure, made)
+        if measure == "scores" and cost is not None:
+            piece["costs"].append({"picture": folder.name, **cost})
+        if measure in ("scores", "baselines"):
+            maps = tuple(metrics.BASELINES) if measure == "baselines" else (name,)
+            _score(piece, maps, saved, explained, evidence.image, detector, settings)
+        elif measure == "stability":
+            _compare_steadiness(piece, saved, explained, evidence, detector, settings)
+        else:
+            _compare_shuffled(piece, saved, explained, evidence, detector, settings)
+        measured.add(folder.name, piece)
 
 
-def _rows_sha256(part: Mapping[str, Any]) -> str:
-    rows = {name: part[name] for name in _PARTS}
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+def _piece(name: str, measure: Measure, made: Mapping[str, Any]) -> Piece:
+    rows: dict[str, list[Any]] = {rows: [] for rows in ROWS}
+    return {"map": name, "measure": measure, "made": dict(made), **rows}
 
 
 def _score(
-    part: dict[str, Any],
-    name: str,
+    piece: Piece,
+    names: Sequence[str],
     saved: SavedResult,
     explained: Explanation,
-    evidence: Evidence,
+    image: Tensor,
     detector: Detector,
     settings: EvaluationSettings,
-    *,
-    baselines: bool,
 ) -> None:
-    """Fill in the rows of one picture's maps."""
-    named = (name, *metrics.BASELINES) if baselines else (name,)
-    maps = _maps(saved.name, explained, evidence.image, named, part["left_out"])
-    areas = _curves(saved, evidence.image, detector, settings, maps, part["curves"])
+    """Fill in the figures of one picture's maps of these names."""
+    maps = _maps(saved.name, explained, image, names, piece["left_out"])
+    areas = _curves(saved, image, detector, settings, maps, piece["curves"])
     for (index, what), saliency in maps.items():
         target = explained.targets[index]
         fidelity = float(explained.fidelity[index])
-        part["scores"].append(
+        piece["scores"].append(
             {
                 "picture": saved.name,
                 "target": index + 1,
@@ -282,54 +349,56 @@ def _score(
                 **_of_map(saliency, target),
             }
         )
-    make = remaking.again(explained, evidence, detector, settings.batch_size)
-    told = {"picture": saved.name, "map": name}
-    if settings.stability:
-        of_drise = name == MAP and explained.settings["method"] == "drise"
-        compared = (
-            metrics.stability(
-                evidence.image,
-                detector,
-                explained.targets,
-                reference=explained,
-                n_masks=evidence.n_masks,
-                seed=evidence.seed,
-                design=evidence.design,
-                estimator=str(explained.settings["estimator"]),
-                batch_size=settings.batch_size,
-            )
-            if of_drise
-            else metrics.repeatability(evidence.image, explained, evidence.seed, make)
-        )
-        part["stability"].extend({**told, **row} for row in _stability(compared))
-    if settings.randomisation:
-        stages = metrics.randomisation(
+
+
+def _compare_steadiness(
+    piece: Piece,
+    saved: SavedResult,
+    explained: Explanation,
+    evidence: Evidence,
+    detector: Detector,
+    settings: EvaluationSettings,
+) -> None:
+    """Fill in how like the maps are to those of other seeds, fills and grids."""
+    if piece["map"] == MAP and explained.settings["method"] == "drise":
+        compared = metrics.stability(
             evidence.image,
             detector,
             explained.targets,
             reference=explained,
-            explain=lambda changed: make(evidence.image, evidence.seed, changed),
+            n_masks=evidence.n_masks,
             seed=evidence.seed,
+            design=evidence.design,
+            estimator=str(explained.settings["estimator"]),
+            batch_size=settings.batch_size,
         )
-        part["randomisation"].extend({**told, **row} for row in _randomisation(stages))
+    else:
+        make = remaking.again(explained, evidence, detector, settings.batch_size)
+        compared = metrics.repeatability(evidence.image, explained, evidence.seed, make)
+    told = {"picture": saved.name, "map": piece["map"]}
+    piece["stability"].extend({**told, **row} for row in _stability(compared))
 
 
-def _fingerprint(
-    folder: AnyPath, name: str, detector: Detector, settings: EvaluationSettings
-) -> str:
-    asked = {
-        "of": remaking.fingerprint(folder),
-        "version": __version__,
-        "detector": detector.info.name,
-        "map": name,
-        "protocol": protocol_named(settings.protocol).describe(),
-        "stability": settings.stability,
-        "randomisation": settings.randomisation,
-        "baselines" if name == MAP else "passes": (
-            settings.baselines if name == MAP else settings.passes
-        ),
-    }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+def _compare_shuffled(
+    piece: Piece,
+    saved: SavedResult,
+    explained: Explanation,
+    evidence: Evidence,
+    detector: Detector,
+    settings: EvaluationSettings,
+) -> None:
+    """Fill in how like the maps are to those of the detector with shuffled weights."""
+    make = remaking.again(explained, evidence, detector, settings.batch_size)
+    stages = metrics.randomisation(
+        evidence.image,
+        detector,
+        explained.targets,
+        reference=explained,
+        explain=lambda changed: make(evidence.image, evidence.seed, changed),
+        seed=evidence.seed,
+    )
+    told = {"picture": saved.name, "map": piece["map"]}
+    piece["randomisation"].extend({**told, **row} for row in _randomisation(stages))
 
 
 def _maps(
@@ -339,24 +408,24 @@ def _maps(
     names: Sequence[str],
     left_out: list[dict[str, Any]],
 ) -> dict[tuple[int, str], Tensor]:
-    """Usable maps by target and name; a constant one is told and left out.
+    """Usable maps by target and name, those of baselines or else the explanation's own.
 
-    The first name is that of the explained map, the others those of baselines.
+    A constant map is told and left out.
     """
-    name, *baselines = names
     size = (explained.height, explained.width)
     maps: dict[tuple[int, str], Tensor] = {}
     for index, target in enumerate(explained.targets):
-        saliency = explained.saliency[index]
-        try:
-            ordered_map(saliency, size)
-            maps[index, name] = saliency
-        except UndefinedMetricError as reason:
-            left_out.append(
-                {"picture": picture, "target": index + 1, "map": name, "reason": str(reason)}
-            )
-        for baseline in baselines:
-            maps[index, baseline] = metrics.baseline(baseline, image, target)
+        for name in names:
+            if name in metrics.BASELINES:
+                maps[index, name] = metrics.baseline(name, image, target)
+                continue
+            try:
+                ordered_map(explained.saliency[index], size)
+                maps[index, name] = explained.saliency[index]
+            except UndefinedMetricError as reason:
+                left_out.append(
+                    {"picture": picture, "target": index + 1, "map": name, "reason": str(reason)}
+                )
     return maps
 
 
@@ -509,29 +578,127 @@ def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str
         return str(reason)
 
 
+def _gathered(
+    measured: Measured, out: AnyPath, pictures: Sequence[str], notes: Sequence[str]
+) -> Evaluation:
+    """All that is measured, now and earlier."""
+    rows = {name: measured.rows(name) for name in ROWS}
+    collection: tuple[metrics.CollectionCurve, ...] = ()
+    if measured.collection is not None:
+        collection = tuple(map(_as_curve, measured.collection["curves"]))
+        rows["left_out"] += measured.collection["left_out"]
+    unfinished = _unfinished(measured)
+    elsewhere = sorted(set(measured.pieces) - set(pictures))
+    told = [*notes, *unfinished.values()]
+    if elsewhere:
+        told.append(
+            f"the tables also hold what was measured earlier of {len(elsewhere)} pictures that are "
+            f"not among these results, such as {elsewhere[0]}"
+        )
+    finished = [
+        row for row in rows["scores"] if (row["map"], _measure_of(row["map"])) not in unfinished
+    ]
+    return Evaluation(
+        folder=out,
+        summary=_summary(finished, rows["left_out"]),
+        collection=collection,
+        notes=tuple(told),
+        unfinished=tuple(unfinished),
+        **rows,
+    )
+
+
+def _measure_of(what: str) -> Measure:
+    return "baselines" if what in metrics.BASELINES else "scores"
+
+
+def _unfinished(measured: Measured) -> dict[tuple[str, str], str]:
+    """Maps and measures that some of the explained pictures lack, with a sentence of each."""
+    explained = [
+        pieces
+        for pieces in measured.pieces.values()
+        if (MAP, "scores") in pieces
+        and all("target" in one for one in pieces[MAP, "scores"]["left_out"])
+    ]
+    found: dict[tuple[str, str], str] = {}
+    for what, measure in dict.fromkeys(name for pieces in explained for name in pieces):
+        n = sum((what, measure) in pieces for pieces in explained)
+        failed = [
+            pieces
+            for pieces in explained
+            if (what, "scores") in pieces and not pieces[what, "scores"]["scores"]
+        ]
+        if n + (0 if measure == "scores" else len(failed)) >= len(explained):
+            continue
+        named = tuple(metrics.BASELINES) if measure == "baselines" else (what,)
+        text = (
+            f"{_called(what, measure)} measured on {n} of {len(explained)} pictures, so left out "
+            "of the summary; the same options measure the rest"
+        )
+        found |= {(name, measure): text for name in named}
+    return found
+
+
+def _called(what: str, measure: str) -> str:
+    if measure == "baselines":
+        return "the baselines were"
+    return f"{what} was" if measure == "scores" else f"the {measure} of {what} was"
+
+
+def _as_curve(told: Mapping[str, Any]) -> metrics.CollectionCurve:
+    """The curve that ``CollectionCurve.describe`` told."""
+    fraction, ap, ap50 = (
+        torch.tensor(told[name], dtype=torch.float64) for name in ("fraction", "ap", "ap50")
+    )
+    return metrics.CollectionCurve(
+        direction=told["direction"],
+        protocol=protocol_named(told["protocol"]["name"]),
+        fraction=fraction,
+        ap=ap,
+        ap50=ap50,
+        n_pictures=told["n_pictures"],
+        n_boxes=told["n_boxes"],
+        left_out=tuple((one["picture"], one["reason"]) for one in told["left_out"]),
+    )
+
+
 def _summary(
     scores: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Every metric of every map over the same targets: those for which all maps have a value."""
-    by_map: dict[str, dict[Any, Mapping[str, Any]]] = {}
+    by_map: dict[str, dict[Hashable, Mapping[str, Any]]] = {}
     for row in scores:
         by_map.setdefault(row["map"], {})[_target(row)] = row
-    everyone = list(dict.fromkeys(map(_target, scores)))
-    everyone += {_target(one) for one in left_out if "target" in one} - set(everyone)
+    everyone = {_target(one) for one in (*scores, *(o for o in left_out if "target" in o))}
     summary: dict[str, dict[str, dict[str, Any]]] = {what: {} for what in by_map}
     for name in METRICS:
         if not any(name in row for row in scores):
             continue
-        paired = [
-            target
-            for target in everyone
-            if all(rows.get(target, {}).get(name) is not None for rows in by_map.values())
-        ]
-        for what, rows in by_map.items():
-            known = [rows[target][name] for target in paired]
-            nothing = [None] * (len(everyone) - len(paired))
-            summary[what][name] = _spread([*known, *nothing])
+        values = {
+            what: {target: row[name] for target, row in rows.items()}
+            for what, rows in by_map.items()
+        }
+        for what, spread in _paired_spreads(values, everyone).items():
+            summary[what][name] = spread
     return summary
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def _paired_spreads(
+    values: Mapping[_Key, Mapping[Hashable, float | None]], everyone: set[Any]
+) -> dict[_Key, dict[str, Any]]:
+    """Spread of each over the same targets: those of which all have a value."""
+    paired = [
+        target
+        for target in sorted(everyone)
+        if all(of.get(target) is not None for of in values.values())
+    ]
+    nothing = [None] * (len(everyone) - len(paired))
+    return {
+        key: _spread([*(of[target] for target in paired), *nothing]) for key, of in values.items()
+    }
 
 
 def _target(row: Mapping[str, Any]) -> tuple[str, int]:
@@ -548,96 +715,103 @@ def _paired(curves: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _spread(values: Sequence[float | int | None]) -> dict[str, Any]:
+    """Mean, median and, of two values and more, quartiles of those that are known."""
     known = np.array([value for value in values if value is not None])
     spread: dict[str, Any] = {"n": len(known), "undefined": len(values) - len(known)}
     if len(known):
-        low, median, high = np.quantile(known, (0.25, 0.5, 0.75)).tolist()
-        spread |= {"mean": float(known.mean()), "median": median, "low": low, "high": high}
+        spread |= {"mean": float(known.mean()), "median": float(np.median(known))}
+    if len(known) > 1:
+        spread["low"], spread["high"] = np.quantile(known, (0.25, 0.75)).tolist()
     return spread
 
 
 def _write(
     evaluation: Evaluation,
-    settings: EvaluationSettings,
+    measured: Measured,
     detector: Detector,
     folder: AnyPath,
-    annotations: Annotations | None,
+    protocol: Protocol,
 ) -> None:
     out = evaluation.folder
-    protocol = protocol_named(settings.protocol)
     (out / "evaluation.json").unlink(missing_ok=True)
-    tables = {
-        "scores": evaluation.scores,
-        "curves": evaluation.curves,
-        "stability": evaluation.stability,
-        "randomisation": evaluation.randomisation,
-        "costs": evaluation.costs,
-    }
     files = []
-    for name, rows in tables.items():
+    for name in ("scores", "curves", "stability", "randomisation", "costs"):
+        rows = getattr(evaluation, name)
         file = out / f"{name}.parquet"
         file.unlink(missing_ok=True)
         if rows:
             bundle.write_atomically(file, partial(pq.write_table, pa.Table.from_pylist(rows)))
             files.append(file.name)
     figures = {}
-    if curves := _paired(evaluation.curves):
+    finished = [row for row in evaluation.curves if row["map"] in evaluation.summary]
+    if curves := _paired(finished):
         figures["curves"] = plots.curves_figure(curves, MAP, protocol.name)
     if evaluation.collection:
         figures["collection"] = plots.collection_figure(*evaluation.collection)
     for name, figure in figures.items():
         files += [plots.save(figure, out / f"{name}.{suffix}").name for suffix in ("png", "svg")]
+    steady = {
+        name: _steadiness(
+            [
+                row
+                for row in getattr(evaluation, name)
+                if (row["map"], name) not in evaluation.unfinished
+            ],
+            key,
+        )
+        for name, key in (("stability", "variant"), ("randomisation", "stage"))
+    }
+    kept = measured.collection
     bundle.write_json(
         out / "evaluation.json",
         {
             "results": str(folder),
             "detector": detector.info.name,
             "protocol": protocol.describe(),
-            "baselines": settings.baselines,
+            "baselines": any(row["map"] in metrics.BASELINES for row in evaluation.scores),
             "version": __version__,
             "metrics": {name: metric.describe() for name, metric in METRICS.items()},
             "summary": evaluation.summary,
-            "stability": _by(_of(MAP, evaluation.stability), "variant"),
-            "randomisation": _by(_of(MAP, evaluation.randomisation), "stage"),
-            "methods": _methods(evaluation),
+            **{name: of.get(MAP, {}) for name, of in steady.items()},
+            "methods": _methods(evaluation, steady),
             "collection": [curve.describe() for curve in evaluation.collection],
-            "annotations": annotations
-            and {
-                "source": annotations.source,
-                "class_map": dict(annotations.class_map),
-                "notes": list(evaluation.notes),
-            },
+            "annotations": kept and kept["annotations"],
             "left_out": evaluation.left_out,
+            "notes": list(evaluation.notes),
             "files": files,
         },
     )
 
 
-def _of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [row for row in rows if row["map"] == name]
-
-
-def _methods(evaluation: Evaluation) -> dict[str, Any]:
+def _methods(
+    evaluation: Evaluation, steady: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> dict[str, Any]:
     """What each of the other methods is, cost, and how steady its maps are."""
     return {
         name: {
             **method_named(name).describe(),
             "passes": _spread([row["passes"] for row in costs]),
             "times_a_pass": _spread([row["seconds"] / row["pass_seconds"] for row in costs]),
-            "stability": _by(_of(name, evaluation.stability), "variant"),
-            "randomisation": _by(_of(name, evaluation.randomisation), "stage"),
+            **{kind: of.get(name, {}) for kind, of in steady.items()},
         }
         for name in dict.fromkeys(row["method"] for row in evaluation.costs)
         for costs in [[row for row in evaluation.costs if row["method"] == name]]
     }
 
 
-def _by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, dict[str, Any]]:
-    """Spread of the correlations for every variant or stage."""
-    return {
-        str(value): {
-            kind: _spread([row[kind] for row in rows if row[key] == value])
-            for kind in ("linear", "rank")
+def _steadiness(
+    rows: Sequence[Mapping[str, Any]], key: str
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By map and variant or stage: the correlations, all over the same targets."""
+    cells: dict[tuple[str, str], dict[Hashable, Mapping[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault((row["map"], str(row[key])), {})[_target(row)] = row
+    everyone = {_target(row) for row in rows}
+    steady: dict[str, dict[str, dict[str, Any]]] = {}
+    for kind in ("linear", "rank"):
+        values = {
+            cell: {target: row[kind] for target, row in of.items()} for cell, of in cells.items()
         }
-        for value in dict.fromkeys(row[key] for row in rows)
-    }
+        for (what, variant), spread in _paired_spreads(values, everyone).items():
+            steady.setdefault(what, {}).setdefault(variant, {})[kind] = spread
+    return steady

@@ -32,7 +32,6 @@ from chiaroscuro.errors import (
     ObservationInterrupted,
 )
 from chiaroscuro.masks import DESIGN, MaskDesign, Masks
-from chiaroscuro.precision import single_precision
 from chiaroscuro.records import (
     MIN_MASKS,
     Explanation,
@@ -147,7 +146,6 @@ class Evidence:
         start = int(self.counts[:mask].sum())
         return self._all()[start : start + int(self.counts[mask])]
 
-    @single_precision()
     def weights(self, targets: TargetsLike) -> Float32[Tensor, "targets n_masks"]:
         """Weight of every mask for every target, in [0, 1]; see ``similarity.mask_weights``."""
         wanted = self._targets(targets)
@@ -177,7 +175,6 @@ class Evidence:
             counts=counts,
         )
 
-    @single_precision()
     def explain(
         self,
         targets: TargetsLike,
@@ -204,11 +201,11 @@ class Evidence:
         weights = self.weights(wanted)
         pixels = as_unit_floats(self.image[None])[0]
         key = (estimator, tuple(_key(target) for target in wanted))
-        if key not in self._last:  # automatic stopping has explained them already
-            estimates = estimators.estimate(self.masks, pixels, weights, wanted, estimator)
-            self._last.clear()
-            self._last[key] = estimates
-        estimates = self._last[key]
+        last = self._last.get("explained")  # once: another thread may put in its own meanwhile
+        if last is None or last[0] != key:  # automatic stopping has explained them already
+            last = key, estimators.estimate(self.masks, pixels, weights, wanted, estimator)
+            self._last["explained"] = last
+        estimates = last[1]
         size = (0, *self.image.shape[1:])
         fidelity = torch.tensor([e.fidelity for e in estimates], dtype=torch.float32)
         notes = self._notes(wanted, weights) + _notes_on_place(wanted, estimates)
@@ -386,7 +383,7 @@ class Evidence:
             elif float(w.mean()) < _TRACES:
                 notes.append(
                     f"target {i + 1}: the detector hardly reports anything like it (mean weight "
-                    f"{float(w.mean()):.1g}), so the map is of traces; its colours are scaled to "
+                    f"{float(w.mean()):z.1g}), so the map is of traces; its colours are scaled to "
                     "them"
                 )
             elif self.n_masks > 1 and float(w.max() - w.min()) == 0:
@@ -438,7 +435,7 @@ class Evidence:
             return []
         return [
             f"the lowest score that the detector reported under the first {n} masks is "
-            f"{lowest:.2f}: it seems to have a threshold, and what falls below it is lost as "
+            f"{lowest:z.2f}: it seems to have a threshold, and what falls below it is lost as "
             "evidence; lower the detector's threshold to 0.02 or so, in the function itself or by "
             "its option (-O min_score=0.02)"
         ]
@@ -458,7 +455,6 @@ class Evidence:
 EVIDENCE = instance(Evidence, "Evidence, as observe gives it")
 
 
-@single_precision()
 def observe(
     image: Any,
     detector: Any,
@@ -497,6 +493,8 @@ def observe(
         DetectorFailedError: if the detector raises or breaks its promise; its ``evidence`` holds
             what was done.
         ObservationInterrupted: on Ctrl-C; its ``evidence`` holds what was done.
+        Exception: whatever else ends it, such as ``progress``, as it was raised, with what was done
+            as its attribute ``evidence``.
     """
     picture = usable_image(image)
     detector = load_detector(detector)
@@ -561,6 +559,9 @@ def observe(
             f"{type(reason).__name__}: {reason}",
             record.evidence() if record.n_masks else None,
         ) from reason
+    except Exception as error:
+        error.evidence = record.evidence() if record.n_masks else None  # type: ignore[attr-defined]
+        raise
 
 
 def no_evidence(

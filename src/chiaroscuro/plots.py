@@ -23,8 +23,11 @@ _TICKS = (0, 1, 5, 10, 20, 40, 60, 80, 100)
 def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -> Figure:
     """Insertion and deletion of every map: the median over targets, and the middle half of ours.
 
+    Of one target it is that target's curve, with no spread.
+
     Args:
-        rows: one a target, map and direction, with ``fraction`` and ``similarity``.
+        rows: one a picture, target, map and direction, with ``fraction`` and ``similarity``; of
+            every map the same targets.
         ours: name of the map that is drawn bold, first.
         protocol: name of the protocol, for the title.
     """
@@ -35,18 +38,18 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -
         for name, colour in zip(names, _COLOURS, strict=False):
             curves = [row for row in here if row["map"] == name]
             share, values = _on_one_grid(curves)
-            low, median, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+            low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
             bold = name == ours
             axes.plot(
                 share,
-                median,
+                middle,
                 color=colour,
                 linewidth=2.2 if bold else 1.2,
                 linestyle="solid" if bold else (0, (4, 2)),
                 label=f"{name} ({len(curves)})",
                 zorder=3 if bold else 2,
             )
-            if bold:
+            if bold and len(curves) > 1:
                 axes.fill_between(share, low, high, color=colour, alpha=0.15, linewidth=0)
         verb = "put into the blurred picture" if direction == "insertion" else "hidden"
         axes.set_title(f"{direction}: most salient pixels {verb}", loc="left", fontsize=10)
@@ -56,9 +59,9 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -
     panels[1].legend(
         loc="upper right", frameon=False, fontsize=8, title="map (targets)", title_fontsize=8
     )
-    figure.suptitle(
-        f"Protocol {protocol}; median over targets, middle half shaded", x=0.01, ha="left"
-    )
+    n = len({(row["picture"], row["target"]) for row in rows})
+    what = "1 target" if n == 1 else f"median over {n} targets, middle half shaded"
+    figure.suptitle(f"Protocol {protocol}; {what}", x=0.01, ha="left")
     return figure
 
 
@@ -73,7 +76,7 @@ def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> 
             color=colour,
             linewidth=2.2,
             marker=".",
-            label=f"{curve.direction}, AP50 (area {curve.ap50_area:.3f})",
+            label=f"{curve.direction}, AP50 (area {curve.ap50_area:z.3f})",
         )
         axes.plot(
             share,
@@ -81,7 +84,7 @@ def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> 
             color=colour,
             linewidth=1.2,
             linestyle=(0, (4, 2)),
-            label=f"{curve.direction}, AP (area {curve.area:.3f})",
+            label=f"{curve.direction}, AP (area {curve.area:z.3f})",
         )
     axes.set_ylim(0, 1)
     axes.set_ylabel("average precision of the set")
@@ -112,7 +115,7 @@ def collections_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figur
                 linewidth=2,
                 marker=".",
                 linestyle="solid" if curve["direction"] == "insertion" else (0, (4, 2)),
-                label=f"{name}, {curve['direction']} (area {curve['ap50_area']:.3f})",
+                label=f"{name}, {curve['direction']} (area {curve['ap50_area']:z.3f})",
             )
     axes.set_ylim(0, 1)
     axes.set_ylabel("AP50 of the set")

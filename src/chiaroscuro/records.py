@@ -228,6 +228,14 @@ class Target:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
+    def scaled(self, factor: float) -> "Target":
+        """The target in a picture of ``factor`` times the size.
+
+        Raises:
+            TargetError: if the box becomes too small to have an area.
+        """
+        return self._with(self.box * factor)
+
     def inside(self, height: int, width: int) -> "Target":
         """The target cut to a picture of that size.
 
@@ -241,8 +249,11 @@ class Target:
                 f"{width} pixels wide and {height} high; boxes are x1,y1,x2,y2"
             )
         limits = torch.tensor([width, height, width, height], dtype=torch.float32)
+        return self._with(torch.minimum(self.box.clamp(min=0), limits))
+
+    def _with(self, box: Tensor) -> "Target":
         return Target(
-            box=torch.minimum(self.box.clamp(min=0), limits),
+            box=box,
             label=self.label,
             score=self.score,
             class_probabilities=self.class_probabilities,
@@ -351,7 +362,7 @@ def fidelity_text(fidelity: float | None, words: str, digits: int = 2) -> str:
         return words
     step: int = 10**digits
     shown = math.floor(step * fidelity) / step  # .997 is not 1.00
-    return f"fidelity {shown:.{digits}f}, {words}"
+    return f"fidelity {shown:z.{digits}f}, {words}"
 
 
 TargetsLike = Proposals | Target | Sequence[Target] | Sequence[Sequence[float]] | Tensor | Any
@@ -611,8 +622,8 @@ def _optional(name: str, value: Any) -> Tensor | None:
 def _unit_interval(name: str, value: Tensor) -> Tensor:
     if value.numel() and (value.min() < -_TOLERANCE or value.max() > 1 + _TOLERANCE):
         raise ProposalsError(
-            f"{name}: wanted values in [0, 1], got {float(value.min()):.4g} to "
-            f"{float(value.max()):.4g}; logits need a sigmoid or softmax first"
+            f"{name}: wanted values in [0, 1], got {float(value.min()):z.4g} to "
+            f"{float(value.max()):z.4g}; logits need a sigmoid or softmax first"
         )
     return value.clamp(0, 1)
 
@@ -623,4 +634,4 @@ def _known(value: Tensor, digits: int) -> float | None:
 
 
 def _numbers(box: Tensor) -> str:
-    return ",".join(f"{v:g}" for v in box.tolist())
+    return ",".join(f"{v:zg}" for v in box.tolist())

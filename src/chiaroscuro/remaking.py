@@ -1,6 +1,7 @@
 """Maps of saved targets made anew: by another method, of another seed, picture or detector."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from chiaroscuro.detectors.protocol import checked_detect
 from chiaroscuro.evidence import Evidence
 from chiaroscuro.methods import explain, method_named
 from chiaroscuro.records import Explanation
-from chiaroscuro.results import SavedResult
+from chiaroscuro.results import SavedResult, manifest_of
 
 
 def by_method(
@@ -125,12 +126,15 @@ def passes_of(explained: Explanation) -> int:
 
 
 def fingerprint(folder: AnyPath) -> str:
-    """SHA-256 of a saved result, as hexadecimal digits.
+    """SHA-256 of the maps of a saved result and of how they were made, as hexadecimal digits.
+
+    It is the same after the same command ran again.
 
     Raises:
         BundleError: if it is incomplete.
     """
-    told = hashlib.sha256()
-    for name in ("saliency.npz", "manifest.json"):
-        told.update(bundle.read_bytes(folder / name))
+    manifest = manifest_of(folder)
+    told = hashlib.sha256(bundle.read_bytes(folder / "saliency.npz"))
+    how = [manifest["settings"], manifest.get("captions")]
+    told.update(json.dumps(how, sort_keys=True, default=str).encode())
     return told.hexdigest()

@@ -41,8 +41,7 @@ chapters 2 and 5. The use for mask-based saliency is ours.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,7 +138,7 @@ class Surrogate:
             _lattice(size, cell)
             for size, cell in zip((masks.height, masks.width), masks.cell, strict=True)
         )
-        with _one_thread():
+        with one_thread():
             self.visibility = self._visibility(image)
             w = weights.double()
             self.slopes = ((w + LINK_FLOOR) * (1 + LINK_FLOOR - w) / (1 + 2 * LINK_FLOOR)).mean(1)
@@ -159,7 +158,7 @@ class Surrogate:
         if len(y) < 2 or float(y.abs().max()) < 1e-9:
             nothing = torch.zeros(height, width, dtype=torch.float32)
             return Posterior(saliency=nothing, standard_error=nothing, fidelity=0.0, prior=Prior())
-        with _one_thread():
+        with one_thread():
             prior = self._choose_prior(index, target)
             spread = self._spread(prior, target)
             learnt = self._learn(index, y, spread)
@@ -554,14 +553,3 @@ def _some_points(
         for points in (rows, columns)
     )
     return rows, columns, where[rows][:, columns].reshape(-1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order whatever the number of threads: the same bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

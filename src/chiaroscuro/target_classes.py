@@ -64,7 +64,7 @@ def with_classes(
             target = _labelled(target, label)
             notes.append(
                 f"target {number} is drawn over a found {class_names[label]} (score "
-                f"{float(everything.scores[over]):.2f}) and takes its class; another is chosen by "
+                f"{float(everything.scores[over]):z.2f}) and takes its class; another is chosen by "
                 "target_class (--target-class NAME)"
             )
         classed.append(target)

@@ -17,9 +17,7 @@ from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.engine import detect_whole
 from chiaroscuro.errors import (
     BundleError,
-    DetectorFailedError,
     InputError,
-    ObservationInterrupted,
 )
 from chiaroscuro.evidence import Evidence, Progress, no_evidence, observe
 from chiaroscuro.masks import MaskDesign
@@ -42,6 +40,7 @@ class Picture:
         title: heads the contact sheet; the file's name where it is empty.
         name: of its folder of results; by default the file's without its suffix, as
             ``paths.folder_name`` makes it safe.
+        file_size: height and width of the file, upright; from the scale where it is not given.
     """
 
     source: str
@@ -49,8 +48,12 @@ class Picture:
     scale: float = 1.0
     title: str = ""
     name: str = ""
+    file_size: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
+        if not any(self.file_size):
+            height, width = (round(side / self.scale) for side in self.image.shape[1:])
+            object.__setattr__(self, "file_size", (height, width))
         if not self.name:
             object.__setattr__(self, "name", folder_name(self.source))
 
@@ -155,7 +158,10 @@ def open_picture(
     if max_side is None:
         return Picture(source=str(source), image=image, name=name)
     reduced, scale = shrink(image, max_side)
-    return Picture(source=str(source), image=reduced, scale=scale, name=name)
+    height, width = image.shape[1:]
+    return Picture(
+        source=str(source), image=reduced, scale=scale, name=name, file_size=(height, width)
+    )
 
 
 def detect_picture(picture: Picture, detector: Detector, min_score: float) -> Proposals:
@@ -193,6 +199,7 @@ def explain_picture(
         BundleError: if the folder holds evidence of another picture, detector or setting.
         DetectorFailedError: if the detector failed; what was observed is saved first.
         ObservationInterrupted: on Ctrl-C; what was observed is saved first.
+        Exception: whatever ``progress`` raises; what was observed is saved first.
     """
     began = time.perf_counter()
     folder = out / picture.name
@@ -280,16 +287,18 @@ def explain_into(
         return _nothing(image, detector, settings), None
     try:
         evidence = _observed(image, detector, wanted, settings, earlier, progress)
-    except (DetectorFailedError, ObservationInterrupted) as stopped:
-        if stopped.evidence is not None:
-            stopped.evidence.save(file)
-        raise
-    except InputError as error:
-        if earlier is None:
+    except (Exception, KeyboardInterrupt) as stopped:
+        seen = getattr(stopped, "evidence", None)
+        if seen is not None:
+            _save(seen, file, stopped)
             raise
-        raise BundleError(f"{file}: {error}; choose another --out, or --overwrite it") from error
+        if earlier is None or not isinstance(stopped, InputError):
+            raise
+        raise BundleError(
+            f"{file}: {stopped}; choose another --out, or --overwrite it"
+        ) from stopped
     if earlier is None or evidence.n_masks > earlier.n_masks:
-        evidence.save(file)
+        _save(evidence, file)
     if settings.method == "drise":
         result = evidence.explain(
             wanted,
@@ -311,6 +320,21 @@ def explain_into(
         progress=progress,
     )
     return result, evidence
+
+
+def _save(evidence: Evidence, file: AnyPath, stopped: BaseException | None = None) -> None:
+    """Write evidence; where that fails, the error has it as its attribute ``evidence``.
+
+    Raises:
+        BundleError: if it cannot be written; it names what stopped the observation, if anything.
+    """
+    try:
+        evidence.save(file)
+    except BundleError as error:
+        error.evidence = evidence  # type: ignore[attr-defined]
+        if stopped is not None:
+            error.args = (f"{stopped}; and {error}",)
+        raise error from stopped
 
 
 def _observed(

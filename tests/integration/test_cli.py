@@ -314,3 +314,22 @@ def test_a_result_of_another_picture_is_not_written_over_by_any_method(folder: P
     Image.new("RGB", (64, 40), "grey").save("painting.png")
     refused = run(*words, "--method", "occlusion", expect=1)
     assert "--overwrite" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("box", "says"),
+    [
+        (
+            "500,10,600,90",
+            "target 500,10,600,90 lies outside the picture, which is 400 pixels wide",
+        ),
+        ("10,350,20,360", "400 pixels wide and 300 high"),
+        ("10,10,10,50", "got 10,10,10,50, a box without area"),
+    ],
+)
+def test_errors_of_targets_are_in_the_pixels_of_the_file(folder: Path, box: str, says: str) -> None:
+    Image.new("RGB", (400, 300)).save(folder / "big.png")
+    words = ("explain", str(folder / "big.png"), "-d", "bright:find", "--max-side", "64")
+    result = CliRunner().invoke(app, [*words, "-o", str(folder / "out"), "--target", box])
+    assert result.exit_code == 2
+    assert says in result.stderr

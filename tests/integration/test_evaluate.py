@@ -316,7 +316,12 @@ def test_maps_of_other_methods_are_made_once(results: Path) -> None:
     before = sys.modules["bright"].passes  # type: ignore[attr-defined]
     run("evaluate", "out", "--methods", "occlusion", "--no-baselines")
     assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]
-    run("evaluate", "out", "--methods", "occlusion", "--no-baselines", "--passes", "30")
+    other = ("evaluate", "out", "--methods", "occlusion", "--no-baselines", "--passes", "30")
+    refused = run(*other, expect=1).stderr
+    assert "passes of occlusion were auto, are 30" in refused
+    assert "another --out" in refused
+    assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]
+    run(*other, "--overwrite")
     assert sys.modules["bright"].passes > before  # type: ignore[attr-defined]
 
 
@@ -344,3 +349,93 @@ def test_unknown_methods_are_refused_before_any_pass(results: Path) -> None:
     result = run("evaluate", "out", "--methods", "occlusion,lyme", expect=2)
     assert "unknown method 'lyme'" in result.stderr
     assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]
+
+
+def contents_of(folder: Path) -> dict[str, object]:
+    """The tables and what evaluation.json says, without times and counts of passes a second."""
+    told = json.loads((folder / "evaluation.json").read_text())
+    for method in told["methods"].values():
+        del method["times_a_pass"]
+    tables = {
+        name: pq.read_table(folder / f"{name}.parquet").to_pylist()
+        for name in ("scores", "curves", "stability", "randomisation")
+    }
+    return {**tables, **told}
+
+
+PARTS = {
+    "baselines": (),
+    "methods": ("--no-baselines", "--methods", "occlusion"),
+    "stability": ("--no-baselines", "--stability", "--methods", "occlusion"),
+    "randomisation": ("--no-baselines", "--randomisation", "--methods", "occlusion"),
+    "annotations": ("--no-baselines", "--annotations", "marks.json"),
+}
+
+
+def test_commands_in_any_order_add_up_to_one_with_all_options(results: Path) -> None:
+    coco()
+    explain("painting.png", "--overwrite", detector="bright:trained")
+    words = [word for part in PARTS.values() for word in part if word != "--no-baselines"]
+    run("evaluate", "out", "--out", "whole", *words)
+    whole = contents_of(Path("whole"))
+    names = list(PARTS)
+    for turn in range(len(names)):  # every part comes first, and last, once
+        folder = f"turn-{turn}"
+        for name in (*names[turn:], *names[:turn]):
+            run("evaluate", "out", "--out", folder, *PARTS[name])
+        assert contents_of(Path(folder)) == whole
+    last = run("evaluate", "out", "--out", folder, "--no-baselines").stdout
+    lines = {line.split()[0] for line in last.splitlines() if line}
+    assert {"map", "box", "random", "occlusion", "whole", "correlation"} <= lines
+
+
+def test_figures_of_other_maps_or_settings_are_refused_with_the_remedy(results: Path) -> None:
+    coco()
+    run("evaluate", "out", "-a", "marks.json")
+    before = Path("out/evaluation-chiaroscuro/evaluation.json").read_bytes()
+    explain("painting.png")  # the same maps again
+    run("evaluate", "out", "-a", "marks.json")
+    folder = ("--out", "out/evaluation-chiaroscuro")
+    refused = run("evaluate", "out", "-p", "painting", *folder, expect=1).stderr
+    assert "protocol was chiaroscuro, is painting" in refused
+    coco(annotations=[{**FACE, "bbox": [20, 10, 20, 20]}])
+    refused = run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+    assert "the curves of the whole set are of other annotations" in refused
+    assert "--overwrite" in refused
+    explain("painting.png", "--target", "2,32,12,39", "--target", "20,10,44,30")
+    refused = run("evaluate", "out", expect=1).stderr
+    assert "the maps of painting were made again since" in refused
+    assert Path("out/evaluation-chiaroscuro/evaluation.json").read_bytes() == before
+    run("evaluate", "out", "--no-baselines", "--overwrite")
+    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert list(told["summary"]) == ["map"]  # what was of the other maps is gone
+    assert not told["collection"]
+
+
+def test_what_is_measured_on_some_pictures_is_in_no_summary(results: Path) -> None:
+    run("evaluate", "out", "--methods", "occlusion")
+    Image.open("painting.png").transpose(Image.Transpose.FLIP_TOP_BOTTOM).save("z.png")
+    explain("z.png")
+    out = run("evaluate", "out", "--no-baselines")
+    assert "occlusion was measured on 1 of 2 pictures" in out.stderr
+    assert "the baselines were measured on 1 of 2 pictures" in out.stderr
+    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert list(told["summary"]) == ["map"]
+    assert told["summary"]["map"]["insertion"]["n"] == 2
+    rows = pq.read_table("out/evaluation-chiaroscuro/scores.parquet").to_pylist()
+    assert {row["map"] for row in rows if row["picture"] == "painting"} >= {"occlusion", "box"}
+    assert "measured on 1 of 2" not in run("evaluate", "out", "--methods", "occlusion").stderr
+
+
+def test_stability_is_compared_over_the_same_targets(results: Path) -> None:
+    boxes = ("--target", "20,10,44,30", "--target", "2,32,12,39")  # nothing is reported in one
+    explain("painting.png", *boxes, "--overwrite")
+    printed = run("evaluate", "out", "--no-baselines", "--stability").stdout
+    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    counts = {
+        (figures["n"], figures["undefined"])
+        for kinds in told["stability"].values()
+        for figures in kinds.values()
+    }
+    assert counts == {(1, 1)}
+    assert "1 target" in printed

@@ -59,7 +59,15 @@ def test_the_page_comes_before_torch_is_needed(address: str) -> None:
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "http://" not in page.text
     assert "https://" not in page.text
-    for name in ("main.js", "stage.js", "api.js", "believe.js", "study.js", "workbench.css"):
+    for name in (
+        "main.js",
+        "stage.js",
+        "api.js",
+        "believe.js",
+        "figures.js",
+        "study.js",
+        "workbench.css",
+    ):
         assert httpx.get(f"{address}/static/{name}").status_code == 200
 
 

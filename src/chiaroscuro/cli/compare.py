@@ -58,14 +58,16 @@ def _print(told: dict[str, Any], report: "AnyPath") -> None:
     if told["average_precision"]:
         for which, name in names.items():
             of = told["average_precision"][which]
-            print(f"{name}: AP50 {of['ap50']:.3f}, AP {of['ap']:.3f}")
-    for part in ("in_box", "in_ring", "beyond") if told["context"]["n"] else ():
+            print(f"{name}: AP50 {of['ap50']:z.3f}, AP {of['ap']:z.3f}")
+    n = told["context"]["n"]
+    over = "1 face" if n == 1 else f"mean over {n} faces"
+    for part in ("in_box", "in_ring", "beyond") if n else ():
         of = told["context"][part]
         low_high = of["difference"]["interval"]
-        spread = f" ({low_high[0]:+.3f} to {low_high[1]:+.3f})" if low_high else ""
+        spread = f" ({low_high[0]:+z.3f} to {low_high[1]:+z.3f})" if low_high else ""
         print(
             f"evidence {part.replace('_', ' the ' if part != 'beyond' else ' ')}: "
-            f"{of['first']['value']:.3f} and {of['second']['value']:.3f}, "
-            f"difference {of['difference']['value']:+.3f}{spread}"
+            f"{of['first']['value']:z.3f} and {of['second']['value']:z.3f}, "
+            f"difference {of['difference']['value']:+z.3f}{spread}, {over}"
         )
     print(f"open {report}")

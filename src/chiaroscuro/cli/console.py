@@ -270,12 +270,12 @@ def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
 
         def show(progress: "evidence.Progress") -> None:
             known = [value for value in progress.fidelity if not math.isnan(value)]
-            lowest = f"fidelity {min(known):.2f}" if known else ""
+            lowest = f"fidelity {min(known):z.2f}" if known else ""
             bar.update(
                 task,
                 completed=progress.done,
                 total=progress.total,
-                pace=f"{progress.passes_per_second:.1f}/s",
+                pace=f"{progress.passes_per_second:z.1f}/s",
                 fidelity=lowest,
             )
 
@@ -325,10 +325,10 @@ def training_progress() -> Iterator[Callable[[str, "loop.Step"], None]]:
         task = bar.add_task("", total=None, losses="", ap50="")
 
         def show(what: str, step: "loop.Step") -> None:
-            losses = " ".join(f"{name} {value:.2f}" for name, value in step.losses.items())
+            losses = " ".join(f"{name} {value:z.2f}" for name, value in step.losses.items())
             measured: dict[str, Any] = {}
             if step.ap50 is not None:
-                measured["ap50"] = f"AP50 {step.ap50:.3f}"
+                measured["ap50"] = f"AP50 {step.ap50:z.3f}"
             bar.update(
                 task,
                 description=_escaped(what),

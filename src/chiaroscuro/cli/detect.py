@@ -69,8 +69,8 @@ def detect(
             if as_json:
                 continue
             for row in rows:
-                box = ",".join(f"{v:.1f}" for v in row["box"])
-                print(f"{path}  {row['class']}  {row['score']:.3f}  {box}")
+                box = ",".join(f"{v:z.1f}" for v in row["box"])
+                print(f"{path}  {row['class']}  {row['score']:z.3f}  {box}")
             if not rows:
                 note(f"{path}: nothing with a score of {min_score:g} or more; try --min-score 0.1")
         if as_json:

@@ -129,6 +129,12 @@ def evaluate(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures a detector call; chosen when not given.")
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace figures of other settings or maps in the folder."
+        ),
+    ] = False,
     as_json: AS_JSON = False,
 ) -> None:
     """Measure how true saved maps are: insertion, deletion, localisation, stability, sanity.
@@ -137,7 +143,8 @@ def evaluate(
     explain nothing are scored beside, so that a good-looking number can be doubted. Writes
     scores.parquet, curves.parquet, figures as PNG and SVG, and evaluation.json.
 
-    After Ctrl-C, the same command goes on where it stopped.
+    What was measured earlier stays in the tables, whatever the options are now. After Ctrl-C, the
+    same command resumes.
     """
     with errors_as_exit_status():
         from chiaroscuro.bundle import as_path
@@ -168,6 +175,7 @@ def evaluate(
                         stability=stability,
                         randomisation=randomisation,
                         batch_size=batch_size,
+                        overwrite=overwrite,
                     ),
                     folder,
                     annotations=marks,
@@ -220,11 +228,15 @@ def _as_json(evaluation: "Evaluation") -> dict[str, Any]:
 
 
 def _print(evaluation: "Evaluation", protocol: str) -> None:
-    """The table: medians over targets, the middle half after them.
+    """The table: medians over targets, the middle half after them; of one target, its figures.
 
     A cell says how many targets are left out where it is not as many as in the column.
     """
-    print(f"protocol {protocol}; median over targets (middle half); pointing_game: share of hits\n")
+    n = max((figures["insertion"]["n"] for figures in evaluation.summary.values()), default=0)
+    over = (
+        "1 target" if n == 1 else "median over targets (middle half); pointing_game: share of hits"
+    )
+    print(f"protocol {protocol}; {over}\n")
     header = ["map", "targets", "left out", *SHOWN]
     lines = [header]
     for what, figures in evaluation.summary.items():
@@ -241,7 +253,9 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
     described = _as_json(evaluation)
     for name, figures in described["methods"].items():
         passes, times = figures["passes"]["median"], figures["times_a_pass"]["median"]
-        print(f"{name}: {passes:.0f} passes a picture, {times:.0f} times one pass of the detector")
+        print(
+            f"{name}: {passes:z.0f} passes a picture, {times:z.0f} times one pass of the detector"
+        )
         for kind in ("stability", "randomisation"):
             for what, correlations in figures[kind].items():
                 where = f"stage {what}" if kind == "randomisation" else what
@@ -251,11 +265,15 @@ def _print(evaluation: "Evaluation", protocol: str) -> None:
         ("randomisation", "correlation with the map after shuffling weights, stage"),
     ):
         for what, kinds in described[name].items():
-            print(f"{title} {what}: linear {_cell(kinds['linear'])}, rank {_cell(kinds['rank'])}")
+            n = kinds["linear"]["n"]
+            over = "1 target" if n == 1 else f"{n} targets"
+            linear, rank = _cell(kinds["linear"]), _cell(kinds["rank"])
+            print(f"{title} {what}: linear {linear}, rank {rank}; {over}")
     for curve in evaluation.collection:
         print(
-            f"whole set, {curve.direction}: area {curve.area:.3f} under AP, "
-            f"{curve.ap50_area:.3f} under AP50 ({curve.n_pictures} pictures, {curve.n_boxes} boxes)"
+            f"whole set, {curve.direction}: area {curve.area:z.3f} under AP, "
+            f"{curve.ap50_area:z.3f} under AP50 "
+            f"({curve.n_pictures} pictures, {curve.n_boxes} boxes)"
         )
     print(f"\n{evaluation.folder / 'scores.parquet'}")
 
@@ -267,6 +285,6 @@ def _cell(figures: dict[str, Any], name: str = "", told: int = 0) -> str:
     if not figures["n"]:
         return f"-{undefined}"
     if name.startswith("pointing_game"):  # hits: a share says more than a median
-        return f"{figures['mean']:.3f}{undefined}"
-    spread = f" ({figures['low']:.2f}-{figures['high']:.2f})" if figures["n"] > 1 else ""
-    return f"{figures['median']:.3f}{spread}{undefined}"
+        return f"{figures['mean']:z.3f}{undefined}"
+    spread = f" ({figures['low']:z.2f}-{figures['high']:z.2f})" if figures["n"] > 1 else ""
+    return f"{figures['median']:z.3f}{spread}{undefined}"

@@ -226,8 +226,8 @@ def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
         passes = result.settings.get("passes", result.settings.get("n_masks"))
         print(f"{picture.source}  {len(result)} targets  {passes} passes  {explained.sheet}")
         for i, target in enumerate(result.targets):
-            box = ",".join(f"{v / picture.scale:.0f}" for v in target.box.tolist())
-            score = "-" if target.score is None else f"{target.score:.2f}"
+            box = ",".join(f"{v / picture.scale:z.0f}" for v in target.box.tolist())
+            score = "-" if target.score is None else f"{target.score:z.2f}"
             print(
                 f"  {i + 1}  {target.origin}  score {score}  box {box}  "
                 f"{_fidelity(result, i)}{files[i]}"
@@ -280,10 +280,31 @@ def _targets(
 
     if not boxes:
         return None
-    drawn = as_targets([[v * picture.scale for v in box] for box in boxes])
+    drawn = tuple(_in_pixels_of(picture, target) for target in as_targets(boxes))
     if "all" not in (texts or ()):
         return drawn
     return as_targets(detect_picture(picture, model, min_score)) + drawn
+
+
+def _in_pixels_of(picture: "Picture", target: "Target") -> "Target":
+    """A box in the file's pixels, as it lies in the picture that is explained.
+
+    Raises:
+        TargetError: if it lies outside, in the words of the file's pixels.
+    """
+    from chiaroscuro.errors import TargetError
+
+    inside = target.inside(*picture.file_size)
+    height, width = picture.image.shape[1:]
+    try:
+        return inside.scaled(picture.scale).inside(height, width)
+    except TargetError as error:
+        box = ",".join(f"{v:zg}" for v in target.box.tolist())
+        across, down = picture.file_size[1], picture.file_size[0]
+        raise TargetError(
+            f"target {box}, in pixels of the file ({across}x{down}), has no area left in the "
+            f"picture reduced to {width}x{height}; --max-side 0 keeps the full size"
+        ) from error
 
 
 def _fill(name: str, picture: "Picture") -> "str | Tensor":

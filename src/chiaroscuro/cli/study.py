@@ -202,10 +202,11 @@ def _print(figures: dict[str, Any], report: "AnyPath", files: "list[AnyPath]") -
         precision = figures["average_precision"]
         if precision:
             ap50 = {"value": precision["ap50"], "interval": precision["ap50_interval"]}
-            print(f"AP50 {_figure(ap50)}, AP {precision['ap']:.3f}")
+            print(f"AP50 {_figure(ap50)}, AP {precision['ap']:z.3f}")
     for kind, shares in figures["context"].items():
         if shares["n"]:
-            print(f"evidence in the box, {kind}: {_figure(shares['in_box'])}")
+            over = "1 target" if shares["n"] == 1 else f"mean over {shares['n']} targets"
+            print(f"evidence in the box, {kind}: {_figure(shares['in_box'])}, {over}")
     print(f"open {report}")
     print("tables: " + ", ".join(path.name for path in files))
 
@@ -214,5 +215,5 @@ def _figure(value: dict[str, Any]) -> str:
     if value["value"] is None:
         return "-"
     low_high = value["interval"]
-    spread = f" ({low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
-    return f"{value['value']:.3f}{spread}"
+    spread = f" ({low_high[0]:z.3f} to {low_high[1]:z.3f})" if low_high else ""
+    return f"{value['value']:z.3f}{spread}"

@@ -236,7 +236,7 @@ def train(
             if folds:
                 _print_folds(results)
             if held:
-                print(f"AP50 on the {len(held)} pictures held back: {told['validation_ap50']:.3f}")
+                print(f"AP50 on the {len(held)} pictures held back: {told['validation_ap50']:z.3f}")
             print(f"{out}: learned from {len(learn)} pictures; log and samples in {folder}")
             print(f"chiaroscuro detect PICTURE --detector {out}")
 
@@ -268,9 +268,9 @@ def _say_nothing(_: str) -> None:
 def _print_folds(results: "list[FoldResult]") -> None:
     for result in results:
         low_high = result.interval
-        spread = f" (90 %: {low_high[0]:+.3f} to {low_high[1]:+.3f})" if low_high else ""
+        spread = f" (90 %: {low_high[0]:+z.3f} to {low_high[1]:+z.3f})" if low_high else ""
         print(
-            f"out of fold, longer side {result.max_side}: AP50 {result.before.ap50:.3f} before, "
-            f"{result.after.ap50:.3f} after, gain {result.gain:+.3f}{spread}; "
-            f"AP {result.before.ap:.3f} and {result.after.ap:.3f}"
+            f"out of fold, longer side {result.max_side}: AP50 {result.before.ap50:z.3f} before, "
+            f"{result.after.ap50:z.3f} after, gain {result.gain:+z.3f}{spread}; "
+            f"AP {result.before.ap:z.3f} and {result.after.ap:z.3f}"
         )

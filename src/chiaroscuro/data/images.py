@@ -17,7 +17,6 @@ import io
 import os
 import re
 import sys
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -40,6 +39,7 @@ from torch import Tensor
 
 from chiaroscuro._version import __version__
 from chiaroscuro.errors import ImageError, InputError
+from chiaroscuro.threads import PROCESS_WIDE
 
 ImageSource = (
     str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any] | Tensor | Any
@@ -69,7 +69,6 @@ _NO_PICTURES = {  # how files begin that people take for pictures
 }
 _PAGES_LOOKED_AT = 1000  # of a TIFF, for one that is larger than the first
 _REDUCED, _MASK = 1, 4  # bits of TIFF's NewSubfileType
-_pillow_lock = threading.Lock()
 _Stream = io.BytesIO | io.BufferedReader
 
 
@@ -101,7 +100,7 @@ def picture_size(source: ImageSource) -> PictureSize:
         ImageError: if there is no such file, or it is empty or no picture.
     """
     with _opened(source) as (stream, name):
-        with warnings.catch_warnings():
+        with PROCESS_WIDE, warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # reading the picture says it again
             picture = _identify(stream, name, sys.maxsize)
             orientation = _orientation(picture, name)
@@ -346,7 +345,7 @@ def _quiet_pillow(max_pixels: int | None = None) -> Iterator[None]:
     Where ``max_pixels`` is beyond what Pillow itself allows, Pillow's limit is lifted. Both
     settings are the process's, so this is for moments and for one thread at a time.
     """
-    with _pillow_lock, warnings.catch_warnings():
+    with PROCESS_WIDE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         limit = Image.MAX_IMAGE_PIXELS
         lift = limit is not None and max_pixels is not None and max_pixels > 2 * limit

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from chiaroscuro import bundle, contents
 from chiaroscuro.errors import CheckpointError, InputError
+from chiaroscuro.threads import PROCESS_WIDE
 
 _ENTRY, _DIGEST = "chiaroscuro", "chiaroscuro_sha256"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -176,7 +177,11 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 def _read_pickle(path: Path) -> Any:
     # torchvision's training scripts keep their command line in the file: a plain record, harmless
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+        with (
+            PROCESS_WIDE,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals([argparse.Namespace]),
+        ):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             warnings.filterwarnings("ignore", message="'torch.load' received a zip file")
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -37,7 +37,7 @@ def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
     if fault is None:
         return
     what, remedy = fault
-    shown = ", ".join(f"{float(side):.4g}" for side in boxes[0])
+    shown = ", ".join(f"{float(side):z.4g}" for side in boxes[0])
     height, width = frame.size
     raise DetectorOutputError(
         f"detector {info.name}: wanted boxes x1 y1 x2 y2 in pixels of its input, {width} wide and "

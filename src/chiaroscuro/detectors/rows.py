@@ -112,8 +112,8 @@ def _refuse_impossible(rows: Rows, info: DetectorInfo) -> None:
     for part in (rows.scores, rows.class_probabilities, rows.objectness):
         if part is not None and not -0.001 <= float(part.min()) <= float(part.max()) <= 1.001:
             raise DetectorOutputError(
-                f"detector {info.name}: wanted scores in [0, 1], got {float(part.min()):.4g} to "
-                f"{float(part.max()):.4g}; its output has another layout, or no sigmoid"
+                f"detector {info.name}: wanted scores in [0, 1], got {float(part.min()):z.4g} to "
+                f"{float(part.max()):z.4g}; its output has another layout, or no sigmoid"
             )
     if not 0 <= int(rows.labels.min()) <= int(rows.labels.max()) < len(info.class_names):
         raise DetectorOutputError(

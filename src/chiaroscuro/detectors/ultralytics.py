@@ -15,7 +15,6 @@ import copy
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
@@ -38,9 +37,9 @@ from chiaroscuro.errors import (
     MissingDependencyError,
 )
 from chiaroscuro.records import Proposals
+from chiaroscuro.threads import PROCESS_WIDE
 
 _INSTALL = "pip install 'chiaroscuro[ultralytics]'"
-_LOADING = threading.Lock()
 
 
 class UltralyticsDetector:
@@ -213,7 +212,7 @@ def _load(
         )
     tasks = _import_tasks()
     with (
-        _LOADING,
+        PROCESS_WIDE,
         redirect_stdout(sys.stderr),
         nullcontext() if trust else _restricted(tasks, rest),
     ):
@@ -324,7 +323,7 @@ def _import_tasks() -> Any:
         raise MissingDependencyError(f"ultralytics: {missing}")
     threads = os.environ.get("OMP_NUM_THREADS")
     try:
-        with redirect_stdout(sys.stderr):  # where its notes belong
+        with PROCESS_WIDE, redirect_stdout(sys.stderr):  # where its notes belong
             from ultralytics.nn import tasks
     except ImportError as error:
         raise MissingDependencyError(

@@ -151,7 +151,7 @@ class TargetScores(nn.Module):
                 )
             else:
                 said.append(
-                    f"target {number}: the map is zero although its weight is {highest:.3g}:"
+                    f"target {number}: the map is zero although its weight is {highest:z.3g}:"
                     " this method has nothing positive to show, or the score is saturated, so that "
                     "small changes of a pixel do not change it; ask a method that hides parts"
                 )

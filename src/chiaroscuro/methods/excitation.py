@@ -56,8 +56,8 @@ def excitation_backprop(question: Question) -> Answer:
             maps.append(_over_picture(cells, seen.enlarge(cells, scores.extent, *question.size)))
             if 0 < (arrived := float(cells.sum())) < 1 - _LOST:
                 notes.append(
-                    f"target {index + 1}: {1 - arrived:.0%} of the probability is lost on the way, "
-                    "in neurons without any positive input"
+                    f"target {index + 1}: {1 - arrived:z.0%} of the probability is lost on the "
+                    "way, in neurons without any positive input"
                 )
             tell(question, scores, index + 1)
         found = scores.checked(maps)

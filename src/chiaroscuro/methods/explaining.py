@@ -24,12 +24,10 @@ from chiaroscuro.evidence import (
 from chiaroscuro.masks import DESIGN, MaskDesign
 from chiaroscuro.methods.catalogue import Method, method_named
 from chiaroscuro.methods.question import Answer, Question
-from chiaroscuro.precision import single_precision
 from chiaroscuro.records import Explanation, TargetsLike, as_targets
 from chiaroscuro.target_classes import with_classes
 
 
-@single_precision()
 def explain(
     image: Any,
     detector: Any,

@@ -135,7 +135,7 @@ def _each(
 def _gaps(sums: Float[Tensor, " targets"], wanted: Float[Tensor, " targets"]) -> list[str]:
     """Notes on the targets whose map does not sum to the weight's rise."""
     return [
-        f"target {number}: the map sums to {found:.3g}, the weight rises by {rise:.3g}; the "
+        f"target {number}: the map sums to {found:z.3g}, the weight rises by {rise:z.3g}; the "
         "gradient jumps on the way, and more steps (n_masks) bring the two together"
         for number, (found, rise) in enumerate(
             zip(sums.tolist(), wanted.tolist(), strict=True), start=1

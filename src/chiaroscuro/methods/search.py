@@ -136,7 +136,7 @@ def _drawn(
     shown = []
     for i in range(_ROUND // 2):
         moved = torch.randn(asked.n_regions, generator=generator, dtype=torch.float64) * noise
-        place = (i + float(torch.rand(1, generator=generator))) / (_ROUND // 2)
+        place = (i + float(torch.rand(1, generator=generator, dtype=torch.float32))) / (_ROUND // 2)
         share = low + (_LARGEST - low) * place
         values = density + moved[asked.regions]
         hidden = round((1 - share) * height * width)

@@ -15,6 +15,7 @@ from torch import Tensor
 from chiaroscuro.errors import InputError, UndefinedMetricError
 from chiaroscuro.metrics.resampling import interval
 from chiaroscuro.records import Proposals, Truth
+from chiaroscuro.threads import PROCESS_WIDE
 
 MAX_DETECTIONS = 100  # a picture, the best by score: COCO's rule
 
@@ -27,7 +28,8 @@ class AveragePrecision:
         ap: mean over IoU thresholds of 0.50, 0.55, ..., 0.95.
         ap50: at an IoU of 0.50.
         ap75: at an IoU of 0.75.
-        ap50_interval: 95 % interval of ``ap50`` by resampling pictures, where it was asked for.
+        ap50_interval: 95 % interval of ``ap50`` by resampling pictures, where it was asked for
+            and two pictures or more have a box that is scored.
     """
 
     ap: float
@@ -56,10 +58,15 @@ def average_precision(
     judge = _judged(found, truth)
     ap, ap50, ap75 = _accumulated(judge)
     bounds = None
-    if n_resamples:
+    if n_resamples and n_scored(truth) > 1:
         of_drawn = _of_drawn(judge, len(truth))
         bounds = interval(of_drawn, len(truth), n_resamples=n_resamples, seed=seed)
     return AveragePrecision(ap=ap, ap50=ap50, ap75=ap75, ap50_interval=bounds)
+
+
+def n_scored(truth: Sequence[Truth]) -> int:
+    """How many pictures have a box that is to be scored; of one alone nothing can be resampled."""
+    return sum(bool((~one.ignore).any()) for one in truth)
 
 
 def resampled(
@@ -117,7 +124,7 @@ def _judged(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
             found_rows.append({**row, "iscrowd": 0, "score": float(best.scores[i])})
     classes = sorted({row["category_id"] for row in marked_rows if not row["unscored"]})
     pictures = range(len(truth))
-    with contextlib.redirect_stdout(io.StringIO()):  # the evaluator prints as it goes
+    with PROCESS_WIDE, contextlib.redirect_stdout(io.StringIO()):  # the evaluator prints as it goes
         judge = _Evaluator(
             _dataset(marked_rows, classes, pictures),
             _dataset(found_rows, classes, pictures),
@@ -129,7 +136,7 @@ def _judged(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
 
 def _accumulated(judge: COCOeval) -> tuple[float, float, float]:
     """AP, AP50 and AP75 of what was evaluated; NaN without a box to score."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with PROCESS_WIDE, contextlib.redirect_stdout(io.StringIO()):
         judge.accumulate()
     # thresholds, recalls, classes, area ranges (the first is all), detection limits (the last, 100)
     precision = judge.eval["precision"][:, :, :, 0, -1]

@@ -149,7 +149,7 @@ def randomisation(
         reference = maps("reference", detector)
     rows = []
     for share, layer, changed in randomised(detector, stages, seed):
-        result = maps(f"{share:.0%} randomised", changed)
+        result = maps(f"{share:z.0%} randomised", changed)
         agreements = tuple(
             agreement_or_none(reference.saliency[i], result.saliency[i], target)
             for i, target in enumerate(wanted)

@@ -1,5 +1,6 @@
 """The report of a comparison: one HTML file with everything in it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from chiaroscuro import bundle, contents, draw, plots
@@ -66,6 +67,7 @@ def write_comparison_report(
     """
     names = dict(zip(("first", "second"), comparison.names, strict=True))
     counts = {False: comparison.figures["faces"], True: comparison.figures["false_alarms"]}
+    drawn, without = _curves(first, second, names, path.parent)
     return page.render(
         path,
         "comparison.html",
@@ -85,7 +87,8 @@ def write_comparison_report(
             for name, one in zip(comparison.names, comparison.averages, strict=True)
             if one.n_targets
         ],
-        curves=[embedded_svg(file) for file in _curves(first, second, names, path.parent)],
+        curves=[embedded_svg(file) for file in drawn],
+        without_curves=without,
         settings=first.asked["settings"],
         source=first.asked["data"]["source"],
         version=__version__,
@@ -102,9 +105,17 @@ def _pictures(subject: Subject) -> dict[str, str]:
     return {name: page.embedded(cards.around(pixels, target)) for name, pixels in made.items()}
 
 
-def _curves(first: Run, second: Run, names: dict[str, str], out: AnyPath) -> list[AnyPath]:
-    """A figure for every protocol under which both runs were evaluated with marks."""
+def _curves(
+    first: Run, second: Run, names: dict[str, str], out: AnyPath
+) -> tuple[list[AnyPath], list[str]]:
+    """A figure for every protocol under which both runs were evaluated with annotations.
+
+    Returns:
+        The files, and the protocols whose curves are of other pictures in each run, which are
+        never drawn together.
+    """
     files: list[AnyPath] = []
+    without: list[str] = []
     for told in bundle.matching(first.folder, "evaluation-*/evaluation.json"):
         other = second.folder / told.parent.name / told.name
         if not other.is_file():
@@ -115,9 +126,19 @@ def _curves(first: Run, second: Run, names: dict[str, str], out: AnyPath) -> lis
             ]
             for file in (told, other)
         ]
-        if all(pair):
-            figure = plots.collections_figure(dict(zip(names.values(), pair, strict=True)))
-            name = told.parent.name.removeprefix("evaluation-")
-            plots.save(figure, out / f"curves-{name}.png")
-            files.append(plots.save(figure, out / f"curves-{name}.svg"))
-    return files
+        name = told.parent.name.removeprefix("evaluation-")
+        if not all(pair):
+            continue
+        if _pictures_of(pair[0][0]) != _pictures_of(pair[1][0]):
+            without.append(name)
+            continue
+        figure = plots.collections_figure(dict(zip(names.values(), pair, strict=True)))
+        plots.save(figure, out / f"curves-{name}.png")
+        files.append(plots.save(figure, out / f"curves-{name}.svg"))
+    return files, without
+
+
+def _pictures_of(curve: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Which pictures a curve is of, as far as it says: of runs over the same pictures, the same."""
+    left_out = sorted(one["picture"] for one in curve.get("left_out", ()))
+    return curve.get("n_pictures"), curve.get("n_boxes"), left_out

@@ -247,7 +247,7 @@ def _settings(
 ) -> list[tuple[str, list[str]]]:
     """The table of settings: a row each, with a value a detector, or one that all share."""
     height, width = picture.image.shape[1:]
-    reduced = "" if picture.scale == 1 else f", reduced by a factor of {1 / picture.scale:.4g}"
+    reduced = "" if picture.scale == 1 else f", reduced by a factor of {1 / picture.scale:z.4g}"
     rows = [("picture", [file_name(picture)]), ("size", [f"{width} x {height} pixels{reduced}"])]
     flat = [_flat(one.settings) for one in explanations.values()]
     for key in dict.fromkeys(key for one in flat for key in one):

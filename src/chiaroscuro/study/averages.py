@@ -26,7 +26,7 @@ class AverageMap:
     Attributes:
         saliency: ``side side``, mean of the maps, each divided by its highest value in the picture;
             0 where no crop reaches.
-        spread: ``side side``, standard deviation over targets.
+        spread: ``side side``, standard deviation over targets; NaN where fewer than two reach.
         face: ``3 side side``, mean of the pictures in [0, 1].
         count: ``side side``, how many crops reach a pixel.
         n_targets: how many targets there are in it.
@@ -91,7 +91,7 @@ class Averager:
         variance = (self._squares / n - mean**2).clamp(min=0)
         return AverageMap(
             saliency=mean.float(),
-            spread=variance.sqrt().float(),
+            spread=torch.where(self._count > 1, variance.sqrt(), torch.nan).float(),
             face=(self._face / n).float(),
             count=self._count.clone(),
             n_targets=self._n,

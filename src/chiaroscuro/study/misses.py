@@ -56,13 +56,13 @@ class Miss:
     def sentence(self) -> str:
         """The reading and the figures that it rests on, in words."""
         best = (
-            f"the best proposal in its place has a score of {self.whole_score:.2f} in the whole "
-            f"picture and of {self.best_score:.2f} under the best of the masks"
+            f"the best proposal in its place has a score of {self.whole_score:z.2f} in the whole "
+            f"picture and of {self.best_score:z.2f} under the best of the masks"
         )
         if self.reading == "suppressed":
             return (
                 f"The face is seen but suppressed by its surroundings: {best}, and under "
-                f"{self.share_found:.0%} of the masks it would count as found. What the detector "
+                f"{self.share_found:z.0%} of the masks it would count as found. What the detector "
                 "makes of the face can suffice; something that those masks hide speaks against it."
             )
         if self.reading == "unsteady":
@@ -81,12 +81,12 @@ class Miss:
         if self.reading == "badly placed":
             return (
                 "Something near it is detected, with a box that is off: the highest IoU of any "
-                f"proposal with the marked face is {self.best_iou:.2f}. So it is lost when the box "
-                "is placed."
+                f"proposal with the marked face is {self.best_iou:z.2f}. So it is lost when the "
+                "box is placed."
             )
         return (
             "Nothing is proposed in its place, whatever is hidden: the highest IoU of any proposal "
-            f"is {self.best_iou:.2f}. So it is lost early: the features do not respond to it."
+            f"is {self.best_iou:z.2f}. So it is lost early: the features do not respond to it."
         )
 
 

@@ -184,9 +184,10 @@ def _detection_figures(
             return float(part[drawn].sum() / whole) if whole else float("nan")
 
         value = of(np.arange(len(pictures)))
+        several = int((part + rest > 0).sum()) > 1  # pictures that have any
         return {
             "value": value if np.isfinite(value) else None,
-            "interval": interval(of, len(pictures)),
+            "interval": interval(of, len(pictures)) if several else None,
         }
 
     figures: dict[str, Any] = {"precision": share(hits, alarms), "recall": share(hits, missed)}

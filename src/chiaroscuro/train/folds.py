@@ -14,7 +14,12 @@ import numpy as np
 
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.errors import DivergedError, TrainingError
-from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision, resampled
+from chiaroscuro.metrics.average_precision import (
+    AveragePrecision,
+    average_precision,
+    n_scored,
+    resampled,
+)
 from chiaroscuro.records import Proposals, Truth
 from chiaroscuro.train.loop import Step, detections, train
 from chiaroscuro.train.notes import Tell, warn
@@ -128,7 +133,8 @@ def _judge(
     draws = [resampled(rows, truth, n_resamples=400) for rows in found]
     gains = draws[1] - draws[0]
     gains = gains[np.isfinite(gains)]
-    low_high = np.quantile(gains, (0.05, 0.95)).tolist() if len(gains) >= 200 else None
+    enough = len(gains) >= 200 and n_scored(truth) > 1
+    low_high = np.quantile(gains, (0.05, 0.95)).tolist() if enough else None
     folds = []
     for part in parts:
         marks = [truth[i] for i in part]

@@ -419,7 +419,7 @@ async def _body(request: Request, limit: int) -> bytes:
                 break
         else:
             return parts.getvalue()
-    raise Refused(413, f"That is more than {limit / 2**20:.2g} MB; take a smaller copy.")
+    raise Refused(413, f"That is more than {limit / 2**20:z.2g} MB; take a smaller copy.")
 
 
 async def _json(request: Request) -> dict[str, Any]:

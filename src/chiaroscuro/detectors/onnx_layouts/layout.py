@@ -155,7 +155,7 @@ class Scene(NamedTuple):
         if len(split) and float(split.max()) > 0.01:
             raise DetectorOutputError(
                 "ONNX detector: wanted whole numbers as labels, got "
-                f"{float(labels[scores > 0][split.argmax()]):.4g}; scores and labels may be "
+                f"{float(labels[scores > 0][split.argmax()]):z.4g}; scores and labels may be "
                 "swapped: give another layout=, or outputs="
             )
         return Rows(self.boxes(boxes), scores, whole.long() - (self.reading.first_label or 0))

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Changing, drawChart, markNow, shareOf } from "./believe.js";
+import { fixed } from "./figures.js";
 import { sameTarget, Stage } from "./stage.js";
 import { setUpStudy } from "./study.js";
 
@@ -291,7 +292,7 @@ function answerCard(name) {
   const card = document.createElement("div");
   card.className = "answer";
   const said = document.createElement("p");
-  const score = answer.reported == null ? "reports no face here" : `score ${answer.reported.toFixed(2)}`;
+  const score = answer.reported == null ? "reports no face here" : `score ${fixed(answer.reported, 2)}`;
   said.textContent = `${NAMES[name] ?? name}: ${score}; ${answer.n_masks} masks, ${answer.trust}.`;
   card.append(said);
   if (answer.shares) {
@@ -353,16 +354,16 @@ const changing = new Changing(
       fail(error);
       return;
     }
-    const percent = (100 * share).toFixed(share < 0.1 ? 1 : 0);
+    const percent = fixed(100 * share, share < 0.1 ? 1 : 0);
     const what = how === "deletion" ? `With the strongest ${percent} % hidden` : `With only the strongest ${percent} % shown`;
-    byId("live").textContent = `${what}, the detector answers ${answer.score.toFixed(2)} (overlap ${answer.iou.toFixed(2)}).`;
+    byId("live").textContent = `${what}, the detector answers ${fixed(answer.score, 2)} (overlap ${fixed(answer.iou, 2)}).`;
   },
 );
 
 function change() {
   const slider = Number(byId("share").value);
   const share = shareOf(slider);
-  byId("share-said").textContent = `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  byId("share-said").textContent = `${fixed(100 * share, share < 0.1 ? 1 : 0)} %`;
   markNow(byId("chart"), share);
   state.stages[0].map.hidden = true;
   return changing.to({ picture: state.picture.id, detector: detectors()[0], target: state.active, direction: direction(), share });
@@ -420,7 +421,7 @@ async function hearCurves(job, target) {
   drawChart(byId("chart"), curves);
   markNow(byId("chart"), shareOf(Number(byId("share").value)));
   const { insertion, deletion } = curves;
-  byId("areas").textContent = `Insertion ${insertion.area.toFixed(3)}, deletion ${deletion.area.toFixed(3)} (protocol ${insertion.protocol.name}): the wider apart, the better.`;
+  byId("areas").textContent = `Insertion ${fixed(insertion.area, 3)}, deletion ${fixed(deletion.area, 3)} (protocol ${insertion.protocol.name}): the wider apart, the better.`;
 }
 
 // --- controls -------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 // A painting with its boxes: faces that can be clicked, a box that can be drawn, a map over it all.
 
+import { fixed } from "./figures.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function shape(name, attributes) {
@@ -74,7 +76,7 @@ export class Stage {
     targets.forEach((target, i) => {
       const [x1, y1, x2, y2] = target.box;
       const drawn = target.origin === "drawn";
-      const score = target.score == null ? "" : `, score ${target.score.toFixed(2)}`;
+      const score = target.score == null ? "" : `, score ${fixed(target.score, 2)}`;
       const face = shape("g", {
         class: `face${drawn ? " drawn" : ""}`,
         tabindex: 0,
@@ -90,7 +92,7 @@ export class Stage {
       face.append(title);
       if (target.score != null) {
         const text = shape("text", { x: x1, y: y1 - size / 3, "font-size": size });
-        text.textContent = target.score.toFixed(2);
+        text.textContent = fixed(target.score, 2);
         face.append(text);
       }
       face.addEventListener("click", () => this.choose(target));

@@ -1,6 +1,7 @@
 // A run folder of `study`: hits, false alarms and misses, to be browsed.
 
 import * as api from "./api.js";
+import { fixed } from "./figures.js";
 
 const AT_ONCE = 48;
 const WORDS = { hit: "faces found", "false alarm": "false alarms", missed: "missed faces", unmarked: "found, unmarked" };
@@ -56,7 +57,7 @@ export function setUpStudy(runs, fail) {
     const text = document.createElement("figcaption");
     const title = document.createElement("b");
     title.textContent = row.title;
-    const score = row.score == null ? "not reported" : `score ${row.score.toFixed(2)}`;
+    const score = row.score == null ? "not reported" : `score ${fixed(row.score, 2)}`;
     const inBox = row.in_box == null ? "" : `, ${Math.round(100 * row.in_box)} % of the evidence in the box`;
     const said = document.createElement("div");
     said.textContent = `${[score, row.trust].filter(Boolean).join(", ")}${inBox}.`;
