@@ -94,7 +94,12 @@ def _card(run: Run, row: Mapping[str, Any], title: str) -> dict[str, Any]:
     saved = SavedResult.load(folder)
     explanation, image = saved.explanation, saved.image()
     index = row["target"] - 1
-    target = explanation.targets[index]
-    mapped = draw.overlay(image, explanation.saliency[index], explanation.standard_error[index])
-    plain, with_map = (cards.around(pixels, target) for pixels in (draw.pixels(image), mapped))
-    return {**row, "title": title, "plain": page.embedded(plain), "map": page.embedded(with_map)}
+    target, made = explanation.targets[index], cards.mapped(image, explanation, index)
+    plain, with_map = (cards.around(pixels, target) for pixels in (draw.pixels(image), made.pixels))
+    return {
+        **row,
+        "title": title,
+        "plain": page.embedded(plain),
+        "map": page.embedded(with_map),
+        "legend": made.legend,
+    }
