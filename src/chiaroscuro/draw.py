@@ -30,6 +30,7 @@ from chiaroscuro.colours import (
     LEGEND_GROUND,
     SIGNED,
     SIGNS,
+    SUPPORTED,
     Scale,
     Sign,
     check_colours,
@@ -96,10 +97,22 @@ class Look:
         if self.sign not in SIGNS:
             raise UnknownNameError("sign", self.sign, list(SIGNS))
 
-    def scale(self, saliency: Tensor, standard_error: Tensor) -> Scale:
-        """The scale of a map, ``height width``, in this look."""
+    def scale(self, saliency: Any, standard_error: Any = None) -> Scale:
+        """The scale of a map in this look.
+
+        Args:
+            saliency: ``height width``, raw values: a tensor, a NumPy array or lists.
+            standard_error: of the values; None, or 0 everywhere, for a method that knows none.
+
+        Raises:
+            InputError: on what is no map.
+        """
         return Scale.of(
-            saliency, standard_error, self.colours, sign=self.sign, threshold=self.threshold
+            usable_map(saliency),
+            None if standard_error is None else usable_map(standard_error),
+            self.colours,
+            sign=self.sign,
+            threshold=self.threshold,
         )
 
 
@@ -243,7 +256,7 @@ def _draw_map(
     error = result.standard_error[index]
     scale = look.scale(saliency, error)
     if look.contours:
-        axes.imshow(greyed(_pixels(image)))
+        axes.imshow(greyed(_lifted(_pixels(image))))
         _draw_contours(axes, scale, saliency, error)
     else:
         axes.imshow(overlay(image, saliency, error, scale=scale))
@@ -292,11 +305,13 @@ def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
     """What the colours and the numbers mean, under a figure."""
     if look.contours:
         words = f"Solid lines: {_FAVOUR}; dashed: {_AGAINST}."
+        if bool(result.standard_error.any()):
+            words += f" None within {SUPPORTED:g} standard errors of zero."
     else:
         words = _words(result, look)
     if result.meaning:
         words += f" Numbers: {result.meaning}."
-    width = int(13 * figure.get_figwidth())  # letters of this size
+    width = int(18 * figure.get_figwidth())  # letters of this size
     figure.supxlabel(
         printable(textwrap.fill(words, width)),
         color=GROUNDS[look.ground].quiet,
@@ -309,7 +324,7 @@ def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
 
 def _words(result: Explanation, look: Look) -> str:
     """The scales of several maps in one sentence: without the numbers of one of them."""
-    any_scale = Scale(name=look.colours, low=-1, high=1, sign=look.sign)
+    any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=look.sign)
     words = any_scale.words(_FAVOUR, _AGAINST, errors=bool(result.standard_error.any()))
     if look.threshold:
         words += f" Values under {look.threshold:.0%} of the largest are clear too."

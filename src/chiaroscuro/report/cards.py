@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from chiaroscuro import draw
-from chiaroscuro.colours import Scale
+from chiaroscuro.colours import SIGNED, Scale
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
 from chiaroscuro.records import Explanation, Target
 from chiaroscuro.report import page
@@ -20,9 +20,7 @@ from chiaroscuro.study.averages import MARGIN, AverageMap
 WIDTH_PX, CONTEXT = 300, 1.0  # of a card's picture; margin around the box, in box sizes
 SECOND_COLOUR = "#ffd479"  # boxes of the second of two detectors
 _FAVOUR, _AGAINST = "showing it raises the detector's answer", "showing it lowers it"
-
-
-MAP_WORDS = Scale.of(torch.zeros(1, 1), draw.USUAL).words("", "")
+MAP_WORDS = Scale(name=SIGNED, low=-1.0, high=1.0).words(_FAVOUR, _AGAINST)  # of many maps at once
 
 
 def around(pixels: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chiaroscuro import bundle, contents, draw, plots
+from chiaroscuro import bundle, colours, contents, draw, plots
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.report import cards, page
@@ -107,6 +107,8 @@ def _pictures(subject: Subject, names: Sequence[str]) -> dict[str, Any]:
     return {
         "plain": plain,
         **{name: page.embedded(cards.around(one.pixels, target)) for name, one in made.items()},
+        "trust_first": both.fidelity_text(0),
+        "trust_second": both.fidelity_text(1),
         "legends": {name: one.legend for name, one in made.items()},
     }
 
@@ -116,7 +118,7 @@ def _points(in_box: Mapping[str, Any] | None) -> str:
     if in_box is None or in_box["difference"]["interval"] is None:
         return ""
     value, (low, high) = in_box["difference"]["value"], in_box["difference"]["interval"]
-    points = f"{100 * value:+.0f}".replace("-0", "0").replace("+0", "0").replace("-", "−")
+    points = colours.value_text(float(round(100 * value)))
     return f"{points} ± {50 * (high - low):.0f} points in the box"
 
 

@@ -221,7 +221,7 @@ def _figures(explanation: Explanation, index: int) -> dict[str, Any]:
     except UndefinedMetricError:
         share = None
     return {
-        "fidelity": float(explanation.fidelity[index]),
+        "trust": explanation.fidelity_text(index, 3).removeprefix("fidelity "),
         "mean_weight": float(explanation.mean_weight[index]),
         "share": share,
     }

@@ -46,6 +46,7 @@ def write_study_report(run: Run, summary: Summary, path: AnyPath) -> AnyPath:
         title=f"{asked['detector']['name']} on {Path(asked['data']['source']).name}",
         asked=asked,
         figures=summary.figures,
+        map_words=cards.MAP_WORDS,
         failed=[row for row in summary.pictures if "failed" in row],
         galleries=[
             {
@@ -102,4 +103,5 @@ def _card(run: Run, row: Mapping[str, Any], title: str) -> dict[str, Any]:
         "plain": page.embedded(plain),
         "map": page.embedded(with_map),
         "legend": made.legend,
+        "trust": explanation.fidelity_text(index),
     }

@@ -184,6 +184,7 @@ class Desk:
             "n_masks": told["settings"]["n_masks"],
             "reported": self._reported(name, target),
             "notes": list(explanation.notes),
+            "trust": explanation.fidelity_text(0),
             "shares": None,
         }
         try:
