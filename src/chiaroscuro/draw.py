@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,7 @@ class Look:
         ground: ``"dark"``, or ``"light"`` for papers.
         contours: lines at a quarter, half and three quarters of the scale in place of colours, for
             print: solid in favour, dashed against.
-        sign: which evidence is shown.
+        sign: which evidence is shown: ``"all"``, ``"positive"`` or ``"negative"``.
         threshold: share of the largest absolute value shown, in [0, 1], below which a pixel is
             clear.
 
@@ -87,7 +87,7 @@ class Look:
     colours: str = SIGNED
     ground: str = GROUND
     contours: bool = False
-    sign: Sign = "all"
+    sign: str = "all"
     threshold: float | int = 0.0
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Look:
             usable_map(saliency),
             None if standard_error is None else usable_map(standard_error),
             self.colours,
-            sign=self.sign,
+            sign=cast(Sign, self.sign),
             threshold=self.threshold,
         )
 
@@ -324,7 +324,7 @@ def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
 
 def _words(result: Explanation, look: Look) -> str:
     """The scales of several maps in one sentence: without the numbers of one of them."""
-    any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=look.sign)
+    any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=cast(Sign, look.sign))
     words = any_scale.words(_FAVOUR, _AGAINST, errors=bool(result.standard_error.any()))
     if look.threshold:
         words += f" Values under {look.threshold:.0%} of the largest are clear too."
