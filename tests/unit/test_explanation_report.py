@@ -196,11 +196,11 @@ def test_what_cannot_be_redone_is_refused(image: Tensor) -> None:
 
 def test_one_detector(folder: Path) -> None:
     picture = replace(open_picture("painting.jpg"), title="The Cardsharps")
-    result, found = explained(picture, targets=[*TARGETS, [60, 40, 85, 58]], n_masks=5)
+    result, found = explained(picture, targets=[*TARGETS, [60, 40, 85, 58]], n_masks=40)
     path = folder / "deep" / "report.html"
     assert write_explanation_report(path, picture, {"bright": result}, {"bright": found}) == path
     text = path.read_text()
-    for words in ("The Cardsharps", "bright", "3 targets", "5 masks", "painting.jpg", "not found"):
+    for words in ("The Cardsharps", "bright", "3 targets", "40 masks", "painting.jpg", "not found"):
         assert words in text
     assert text.count("<article") == 3
     assert result.fidelity_text(0, 3).removeprefix("fidelity ") in text
@@ -209,8 +209,8 @@ def test_one_detector(folder: Path) -> None:
     assert result.settings["image_sha256"] in text
     assert result.settings["versions"]["torch"] in text
     assert "cs.load_detector(&#34;bright&#34;)" in text
-    assert "under none of the 5 masks" in text.split('id="target-3"')[1].split("</article>")[0]
-    assert text.count("—") == 3  # the third has no evidence, so no shares of it
+    assert "under none of the 40 masks" in text.split('id="target-3"')[1].split("</article>")[0]
+    assert text.count("<td>—</td>") == 3  # the third has no evidence, so no shares of it
     assert text.count("mark dashed") == 2  # where the third was not found: in the picture, its map
     assert "difference" not in text
     nothing_is_fetched(text)
