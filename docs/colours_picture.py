@@ -37,7 +37,7 @@ def main() -> None:
     panels = []
     for title, image, face in paintings(detector):
         print(title, f"mean brightness {image.float().mean() / 255:.2f}")
-        result = cs.explain(image, detector, [face], n_masks=PASSES)
+        result = cs.explain(image, detector, face, n_masks=PASSES)
         drawn = draw.overlay(image, result.saliency[0], result.standard_error[0])
         print(
             f"  {result.fidelity_text(0)}, values {result.saliency.min():.2g} to "
