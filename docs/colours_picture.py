@@ -11,16 +11,17 @@ The paintings are CC0 (The Metropolitan Museum of Art).
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from PIL import Image
 from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro import draw
-from chiaroscuro.colours import greyed
+from chiaroscuro.colours import LEGEND_GROUND, Scale, greyed, laid_over
 from chiaroscuro.data.samples import met_faces
 
 FILE = Path(__file__).parent / "pictures" / "colours.jpg"
-PASSES, PANEL, GAP = 200, 330, 6
+PASSES, PANEL, GAP, STRIP = 200, 240, 6, 14
 SHARES = (0.05, 0.5, 0.95)  # of the paintings that are darker: a dark, a medium, a light one
 DEUTERANOPIA = np.array(
     [
@@ -38,17 +39,16 @@ def main() -> None:
     for title, image, face in paintings(detector):
         print(title, f"mean brightness {image.float().mean() / 255:.2f}")
         result = cs.explain(image, detector, face, n_masks=PASSES)
-        drawn = draw.overlay(image, result.saliency[0], result.standard_error[0])
-        print(
-            f"  {result.fidelity_text(0)}, values {result.saliency.min():.2g} to "
-            f"{result.saliency.max():.2g}"
-        )
-        panels.append([draw.pixels(image), drawn, as_seen(drawn)])
+        scale = draw.USUAL.scale(result.saliency[0], result.standard_error[0])
+        drawn = draw.overlay(image, result.saliency[0], result.standard_error[0], scale=scale)
+        print(f"  {result.fidelity_text(0)}, {scale.low:.2g} to {scale.high:.2g}")
+        under = above_scale(drawn, scale)
+        panels.append([reduced(draw.pixels(image)), under, as_seen(under)])
     sheet(panels).save(FILE, quality=80, optimize=True)
 
 
 def paintings(detector: cs.Detector) -> list[tuple[str, Tensor, cs.Proposals]]:
-    """One painting for each share, by brightness, of those with a face that is hard to find."""
+    """One painting for each share, by brightness, the face with the lowest score."""
     known = sorted(
         (
             (float(greyed(draw.pixels(image) / 255).mean()), one, image)
@@ -67,6 +67,20 @@ def paintings(detector: cs.Detector) -> list[tuple[str, Tensor, cs.Proposals]]:
     return chosen
 
 
+def reduced(pixels: np.ndarray) -> np.ndarray:
+    """A picture ``height width 3`` as wide as a panel."""
+    height, width = pixels.shape[:2]
+    size = PANEL, round(PANEL * height / width)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def above_scale(drawn: np.ndarray, scale: Scale) -> np.ndarray:
+    """A map as wide as a panel, and below it the colours of its scale."""
+    strip = laid_over(np.array(to_rgb(LEGEND_GROUND)), scale.ramp(PANEL)[1])
+    row = (255 * strip).round().astype(np.uint8)[None]
+    return np.concatenate([reduced(drawn), np.repeat(row, STRIP, axis=0)])
+
+
 def as_seen(pixels: np.ndarray) -> np.ndarray:
     """A picture ``height width 3`` with deuteranopia; the matrix is of linear light."""
     srgb = pixels / 255
@@ -78,11 +92,7 @@ def as_seen(pixels: np.ndarray) -> np.ndarray:
 
 def sheet(panels: list[list[np.ndarray]]) -> Image.Image:
     """A column a painting: as painted, under its map, and as seen with deuteranopia."""
-    columns = []
-    for column in panels:
-        height, width = column[0].shape[:2]
-        size = PANEL, round(PANEL * height / width)
-        columns.append([Image.fromarray(one).resize(size) for one in column])
+    columns = [[Image.fromarray(one) for one in column] for column in panels]
     rows = [max(column[i].height for column in columns) for i in range(3)]
     whole = Image.new(
         "RGB", (len(columns) * (PANEL + GAP) - GAP, sum(rows) + 2 * GAP), draw.GROUNDS["dark"].page
