@@ -135,9 +135,10 @@ def difference_legend(difference: MapDifference, names: Sequence[str]) -> dict[s
 def average(of: AverageMap) -> dict[str, Any]:
     """An average map and average face as data addresses, with their counts and the legend."""
     side = of.saliency.shape[0]
-    scale = Scale.of(of.saliency, of.standard_error)
+    error = of.standard_error.clamp(max=1e30)
+    scale = Scale.of(of.saliency, error)
     grey = torch.full((3, side, side), 0.5, dtype=torch.float32)
-    tint = draw.overlay(grey, of.saliency, of.standard_error, scale=scale)
+    tint = draw.overlay(grey, of.saliency, error, scale=scale)
     pictures = {}
     for name, pixels in (("face", draw.pixels(of.face.clamp(0, 1))), ("map", tint)):
         framed = Image.fromarray(pixels).resize((3 * side, 3 * side))
