@@ -34,15 +34,18 @@ def main() -> None:
     target = fortune_teller(image)
     found = {}
     for name, result in maps(image):
-        found[name] = result.saliency[0]
-        energy = cs.metrics.energy_pointing_game(found[name], target)
-        told = f"highest {found[name].max():.2g}, sum {found[name].sum():.2g}"
+        saliency = result.saliency[0]
+        found[name] = draw.overlay(image, saliency, result.standard_error[0])
+        energy = cs.metrics.energy_pointing_game(saliency, target)
+        told = (
+            f"lowest {saliency.min():.2g}, highest {saliency.max():.2g}, sum {saliency.sum():.2g}"
+        )
         print(f"{name}: {energy:.2f} of the positive map in the box, {told}; {result.settings}")
         print(*(f"  {note}" for note in result.notes), sep="\n")
     FOLDER.mkdir(exist_ok=True)
-    for name, saliency in found.items():
-        save(pair(image, saliency, target), f"method-{page_of(name)}", quality=80)
-    save(sheet(image, found, target), "methods", quality=74)
+    for name, drawn in found.items():
+        save(pair(drawn, target), f"method-{page_of(name)}", quality=80)
+    save(sheet(found, target), "methods", quality=74)
 
 
 def maps(image: Tensor) -> Iterator[tuple[str, cs.Explanation]]:
@@ -65,10 +68,9 @@ def fortune_teller(image: Tensor) -> Target:
     return max(cs.records.as_targets(faces), key=lambda target: float(target.box[0]))
 
 
-def pair(image: Tensor, saliency: Tensor, target: Target) -> Image.Image:
+def pair(drawn: np.ndarray, target: Target) -> Image.Image:
     """The map over the whole painting, and a detail of it."""
-    whole = (0, 0, image.shape[2], image.shape[1])
-    drawn = draw.overlay(image, saliency)
+    whole = (0, 0, drawn.shape[1], drawn.shape[0])
     parts = [framed(drawn, part, HEIGHT, target) for part in (whole, DETAIL)]
     width = sum(part.width for part in parts) + GAP
     both = Image.new("RGB", (width, HEIGHT), "white")
@@ -77,9 +79,8 @@ def pair(image: Tensor, saliency: Tensor, target: Target) -> Image.Image:
     return both
 
 
-def sheet(image: Tensor, found: dict[str, Tensor], target: Target) -> Image.Image:
+def sheet(pictures: dict[str, np.ndarray], target: Target) -> Image.Image:
     """The detail under every method's map."""
-    pictures = {name: draw.overlay(image, saliency) for name, saliency in found.items()}
     x1, y1, x2, y2 = DETAIL
     high = PANEL * (y2 - y1) // (x2 - x1)
     rows = -(-len(pictures) // COLUMNS)

@@ -77,7 +77,9 @@ def visit(page: Page, address: str) -> None:
     expect(page.locator("#found")).to_contain_text("Model3: 5 found", timeout=PATIENCE_MS)
     ask(page)
     page.wait_for_timeout(1000)
+    page.set_viewport_size({"width": 1280, "height": 1150})  # the difference and its legend too
     save(page, "workbench-compare")
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.select_option("#second", "")
     expect(page.locator(".stage")).to_have_count(1)
     page.locator(".face").first.click()

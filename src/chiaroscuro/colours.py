@@ -1,10 +1,10 @@
 """From values to colours: the only place where a map is scaled.
 
-The scale in use is ``signed``: blue for evidence against, vermilion for evidence in favour, zero in
-the middle, so that a colour never means the other sign. Both colours are of one lightness, and the
-opacity, not the colour, says how much: from clear at zero to strong at the largest value that
-stands out from its standard error. Values that do not stand out are clear. The two hues are told
-apart with every common form of colour blindness (Okabe and Ito, 2008).
+The default scale is ``signed``: blue for evidence against, vermilion for evidence in favour, zero
+in the middle, so that a colour never means the other sign. Both colours have the same lightness,
+and the opacity, not the colour, says how much: from clear at zero to strong at the largest value
+that stands out from its standard error. Values that do not stand out are clear. Blue and vermilion
+can be told apart with every common form of colour blindness (Okabe and Ito, 2008).
 
 ``paper`` is the blue to red of Bengamra et al. 2023, and any colour map of matplotlib may be named.
 Their colours are full, and zero is marked on the legend.
@@ -12,7 +12,7 @@ Their colours are full, and zero is marked on the legend.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -25,13 +25,18 @@ from chiaroscuro.errors import UnknownNameError
 
 SIGNED, PAPER = "signed", "paper"
 OTHERS = ("viridis", "coolwarm")  # named in lists of choices, beside any of matplotlib's
+CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Colours of curves: the set of Okabe and Ito, which the colour-blind can tell apart."""
+
 SUPPORTED = 2.0  # standard errors that a value must exceed to be shown
+LEGEND_GROUND = "#6b6b6b"  # a mid grey, as of a picture under a map
 Sign = Literal["all", "positive", "negative"]
 SIGNS: tuple[Sign, ...] = ("all", "positive", "negative")
 
 RAISES, LOWERS = "#e4572e", "#2e86ff"  # of equal lightness in OKLab
 _OPACITY = 0.85  # of the strongest colours
-_DIVERGING = ("coolwarm", "bwr", "seismic", "RdBu_r", "berlin", "managua", "vanimo")
+_DIVERGING = (SIGNED, "coolwarm", "bwr", "seismic", "RdBu_r", "berlin", "managua", "vanimo")
+_LEGEND_STOPS = 33
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,7 @@ class Scale:
         sign: which evidence is shown; the rest is clear.
         threshold: absolute values below it are clear.
         below: whether the map has values below ``low``, which take the lowest colour.
+        blank: whether no value of the map stands out, so that nothing is shown.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Scale:
     sign: Sign = "all"
     threshold: float = 0.0
     below: bool = False
+    blank: bool = False
 
     @classmethod
     def of(
@@ -84,19 +91,26 @@ class Scale:
         check_colours(name)
         shown = _of_sign(values.double().numpy(), sign)
         told = shown[_support(values.double().numpy(), _noise(standard_error)) > 0]
-        if not told.size or not told.any():
+        blank = not told.any()
+        if blank:
             told = shown
         low, high = min(float(told.min()), 0.0), max(float(told.max()), 0.0)
         most = max(high, -low)
         below = False
-        if name == SIGNED or name in _DIVERGING:
+        if name in _DIVERGING:
             low, high = -most, most
         elif high > 0 and low < -high / 4:
             low, below = -high / 4, True
         if low == high:
-            low, high = (-1.0, 1.0) if name == SIGNED or name in _DIVERGING else (0.0, 1.0)
+            low, high = (-1.0, 1.0) if name in _DIVERGING else (0.0, 1.0)
         return cls(
-            name=name, low=low, high=high, sign=sign, threshold=threshold * most, below=below
+            name=name,
+            low=low,
+            high=high,
+            sign=sign,
+            threshold=threshold * most,
+            below=below,
+            blank=blank,
         )
 
     def rgba(
@@ -125,10 +139,65 @@ class Scale:
 
     def ramp(self, n: int = 256) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Values from the lowest to the highest shown, and their colours ``n 4``: the legend."""
-        low = 0.0 if self.sign == "positive" and self.name == SIGNED else self.low
-        high = 0.0 if self.sign == "negative" and self.name == SIGNED else self.high
+        low = 0.0 if self.sign == "positive" else self.low
+        high = 0.0 if self.sign == "negative" else self.high
         values = np.linspace(low, high, n)
         return values, self.rgba(values)
+
+    def words(self, favour: str, against: str, *, errors: bool = True) -> str:
+        """What the colours mean, in sentences.
+
+        Args:
+            favour: what a value above zero says, such as "showing it raises the answer".
+            against: what one below zero says.
+            errors: whether values that do not stand out from their standard error are clear.
+        """
+        names = {SIGNED: ("Vermilion", "blue")}
+        above, below = names.get(self.name, ("Above zero", "below zero"))
+        said = {
+            "all": f"{above}: {favour}; {below}: {against}",
+            "positive": f"{above}: {favour}",
+            "negative": f"{below.capitalize()}: {against}",
+        }[self.sign]
+        clear = [f"within {SUPPORTED:g} standard errors of zero"] if errors else []
+        if self.threshold:
+            clear.append(f"less than {value_text(self.threshold).lstrip('+')} from zero")
+        return f"{said}. Clear: {', or '.join(clear)}." if clear else f"{said}."
+
+    def legend(self) -> dict[str, Any]:
+        """The scale as plain JSON values, for a page.
+
+        Returns:
+            ``low`` and ``high`` with their texts, the ``threshold`` in the same units, whether
+            the map is ``blank``, ``zero`` as the percentage of the strip where it lies, and the
+            ``gradient``: CSS colours from the lowest to the highest, to be laid over a grey.
+        """
+        values, colours = self.ramp(_LEGEND_STOPS)
+        low, high = float(values[0]), float(values[-1])
+        stops = (
+            f"rgb({r:.0f} {g:.0f} {b:.0f} / {a:.2f})"
+            for r, g, b, a in colours * np.array([255, 255, 255, 1])
+        )
+        return {
+            "low": low,
+            "high": high,
+            "low_text": f"{'≤ ' if self.below else ''}{value_text(low)}",
+            "high_text": value_text(high),
+            "zero": 100 * -low / (high - low),
+            "threshold": self.threshold,
+            "blank": self.blank,
+            "gradient": f"linear-gradient(90deg, {', '.join(stops)})",
+        }
+
+
+def value_text(value: float) -> str:
+    """A value of a map in two digits, with its sign; never a minus zero."""
+    return "0" if value == 0 else f"{value:+.2g}".replace("-", "−")
+
+
+def names() -> Sequence[str]:
+    """Colours to choose from, the default first."""
+    return (SIGNED, PAPER, *OTHERS)
 
 
 def check_colours(name: str) -> None:
@@ -188,8 +257,3 @@ def _halves(low: str, high: str) -> ListedColormap:
 
 
 _SIGNED = _halves(LOWERS, RAISES)
-
-
-def names() -> Sequence[str]:
-    """Colours to choose from, the default first."""
-    return (SIGNED, PAPER, *OTHERS)

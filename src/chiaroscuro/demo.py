@@ -16,7 +16,7 @@ from chiaroscuro.evidence import Progress
 from chiaroscuro.records import Proposals, Target, as_targets
 from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.gallery import GalleryEntry, write_gallery
-from chiaroscuro.study.compare import Comparison, compare
+from chiaroscuro.study.compare import Comparison, compare, detector_names
 from chiaroscuro.study.examine import StudySettings
 from chiaroscuro.study.matching import FALSE_ALARMS, match
 from chiaroscuro.study.run import study
@@ -136,7 +136,7 @@ def compare_models(
                 progress=_within(show),
             )
         runs.append(run)
-    gallery = Gallery()
+    gallery = Gallery(detector_names(*runs))
     comparison = compare(runs[0], runs[1], each=gallery.add)
     report = write_comparison_report(runs[0], runs[1], comparison, gallery, out / "report.html")
     return report, comparison

@@ -6,11 +6,12 @@ so nothing global changes and no display is needed.
 
 import io
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,25 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from chiaroscuro import boxes, bundle
 from chiaroscuro.bundle import printable
-from chiaroscuro.colours import SIGNED, SUPPORTED, Scale, check_colours, greyed, laid_over
+from chiaroscuro.colours import (
+    LEGEND_GROUND,
+    SIGNED,
+    SIGNS,
+    SUPPORTED,
+    Scale,
+    Sign,
+    check_colours,
+    greyed,
+    laid_over,
+    value_text,
+)
 from chiaroscuro.errors import UnknownNameError
 from chiaroscuro.evidence import usable_image
 from chiaroscuro.metrics.maps import usable_map
@@ -33,10 +45,10 @@ from chiaroscuro.records import Explanation, Proposals, Target
 from chiaroscuro.threads import PROCESS_WIDE
 
 TARGET_COLOUR = "#39ff14"
-PROPOSAL_COLOUR = "#4da3ff"
+PROPOSAL_COLOUR = "#f2f2f2"  # no colour, since blue and vermilion are the maps'
 _PANEL_INCHES = 4.2
 _DARK_MEAN = 0.35  # mean brightness to which darker pictures are lifted under a map
-_BAR_GROUND = np.full(3, 0.42)  # a grey on which the legend's colours lie, as on a lifted picture
+_FAVOUR, _AGAINST = "showing it raises the weight", "showing it lowers it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +77,47 @@ class Look:
         ground: ``"dark"``, or ``"light"`` for papers.
         contours: lines at a quarter, half and three quarters of the scale in place of colours, for
             print: solid in favour, dashed against.
+        sign: which evidence is shown: ``"all"``, ``"positive"`` or ``"negative"``.
+        threshold: share of the largest absolute value shown, in [0, 1], below which a pixel is
+            clear.
 
     Raises:
-        UnknownNameError: on colours or a ground of another name.
+        UnknownNameError: on colours, a ground or a sign of another name.
     """
 
     colours: str = SIGNED
     ground: str = GROUND
     contours: bool = False
+    sign: str = "all"
+    threshold: float | int = 0.0
 
     def __post_init__(self) -> None:
         check_colours(self.colours)
         if self.ground not in GROUNDS:
             raise UnknownNameError("ground", self.ground, list(GROUNDS))
+        if self.sign not in SIGNS:
+            raise UnknownNameError("sign", self.sign, list(SIGNS))
+
+    def scale(self, saliency: Any, standard_error: Any = None) -> Scale:
+        """The scale of a map in this look.
+
+        Args:
+            saliency: ``height width``, raw values: a tensor, a NumPy array or lists.
+            standard_error: of the values; None, or 0 everywhere, for a method that knows none.
+
+        Raises:
+            InputError: on what is no map.
+        """
+        return Scale.of(
+            usable_map(saliency),
+            None if standard_error is None else usable_map(standard_error),
+            self.colours,
+            sign=cast("Sign", self.sign),
+            threshold=self.threshold,
+        )
+
+
+USUAL = Look()
 
 
 def overlay(
@@ -122,7 +162,7 @@ def target_figure(
     result: Explanation,
     index: int,
     proposals: Proposals | None = None,
-    look: Look = Look(),
+    look: Look = USUAL,
     captions: Sequence[str] = (),
 ) -> Figure:
     """One target's map over the picture, with the boxes and a colour bar of the real values."""
@@ -140,7 +180,7 @@ def contact_sheet(
     result: Explanation,
     proposals: Proposals | None = None,
     heading: str = "",
-    look: Look = Look(),
+    look: Look = USUAL,
     captions: Sequence[str] = (),
 ) -> Figure:
     """The picture with every box, then every target's map, on one sheet."""
@@ -164,7 +204,7 @@ def contact_sheet(
     _draw_proposals(first, proposals, result.targets)
     for number, target in enumerate(result.targets, start=1):
         _draw_box(first, target, label=str(number))
-    title = "boxes: found (blue), explained (green)" if len(result) else "nothing to explain"
+    title = "boxes: found (white), explained (green)" if len(result) else "nothing to explain"
     _entitle(first, title, look)
     for index in range(len(result)):
         axes = panels[1 + index]
@@ -215,9 +255,9 @@ def _draw_map(
 ) -> None:
     saliency, target = result.saliency[index], result.targets[index]
     error = result.standard_error[index]
-    scale = Scale.of(saliency, error, look.colours)
+    scale = look.scale(saliency, error)
     if look.contours:
-        axes.imshow(greyed(_pixels(image)))
+        axes.imshow(greyed(_lifted(_pixels(image))))
         _draw_contours(axes, scale, saliency, error)
     else:
         axes.imshow(overlay(image, saliency, error, scale=scale))
@@ -229,19 +269,27 @@ def _draw_map(
 
 def _draw_contours(axes: Axes, scale: Scale, saliency: Tensor, error: Tensor) -> None:
     most = max(scale.high, -scale.low)
-    levels = [share * most for share in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)]
     shown = np.where(scale.of_map(saliency, error)[..., 3] > 0, saliency.numpy(), 0.0)
+    levels = [
+        share * most
+        for share in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)
+        if shown.min() < share * most < shown.max()
+    ]
+    if not levels or min(shown.shape) < 2:
+        return
+    styles = ["dashed" if level < 0 else "solid" for level in levels]
     for colour, width in (("black", 2.4), ("white", 1.0)):
-        lines = axes.contour(shown, levels=levels, colors=colour, linewidths=width)
-        lines.set_linestyle(["dashed" if level < 0 else "solid" for level in levels])
-    axes.clabel(lines, fontsize=6, fmt="%.2g")
+        lines = axes.contour(
+            shown, levels=levels, colors=colour, linewidths=width, linestyles=styles
+        )
+    axes.clabel(lines, fontsize=6, fmt=value_text)
 
 
 def _draw_legend(axes: Axes, scale: Scale, look: Look) -> None:
     """The scale in use, with its numbers, and zero marked."""
     ground = GROUNDS[look.ground]
     values, colours = scale.ramp()
-    strip = ListedColormap(laid_over(_BAR_GROUND, colours))
+    strip = ListedColormap(laid_over(np.array(to_rgb(LEGEND_GROUND)), colours))
     mappable = ScalarMappable(Normalize(values[0], values[-1]), strip)
     clipped = "min" if scale.below else "neither"
     bar = axes.figure.colorbar(mappable, ax=axes, fraction=0.04, pad=0.02, extend=clipped)
@@ -255,17 +303,33 @@ def _draw_legend(axes: Axes, scale: Scale, look: Look) -> None:
 
 
 def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
-    """One line under a figure: what the colours and the numbers mean."""
+    """What the colours and the numbers mean, under a figure."""
     if look.contours:
-        words = "solid lines: showing it raises the weight; dashed: lowers it"
-    elif look.colours == SIGNED:
-        words = "vermilion: showing it raises the weight; blue: showing it lowers it"
+        words = f"Solid lines: {_FAVOUR}; dashed: {_AGAINST}."
+        if bool(result.standard_error.any()):
+            words += f" None within {SUPPORTED:g} standard errors of zero."
     else:
-        words = "above zero: showing it raises the weight; below: lowers it"
-    if bool(result.standard_error.any()):
-        words += f"; clear: within {SUPPORTED:g} standard errors of zero"
-    unit = f"\nnumbers: {result.meaning}" if result.meaning else ""
-    figure.supxlabel(words + unit, color=GROUNDS[look.ground].quiet, fontsize=7, x=0.01, ha="left")
+        words = _words(result, look)
+    if result.meaning:
+        words += f" Numbers: {result.meaning}."
+    width = int(18 * figure.get_figwidth())  # letters of this size
+    figure.supxlabel(
+        printable(textwrap.fill(words, width)),
+        color=GROUNDS[look.ground].quiet,
+        fontsize=7,
+        x=0.01,
+        ha="left",
+        parse_math=False,
+    )
+
+
+def _words(result: Explanation, look: Look) -> str:
+    """The scales of several maps in one sentence: without the numbers of one of them."""
+    any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=cast("Sign", look.sign))
+    words = any_scale.words(_FAVOUR, _AGAINST, errors=bool(result.standard_error.any()))
+    if look.threshold:
+        words += f" Values under {look.threshold:.0%} of the largest are clear too."
+    return words
 
 
 def _entitle(axes: Axes, title: str, look: Look) -> None:
@@ -300,7 +364,8 @@ def _draw_proposals(axes: Axes, proposals: Proposals | None, targets: Sequence[T
         explained = torch.stack([target.box for target in targets])
         others = others[boxes.iou(others, explained).max(dim=1).values < 0.95]
     for box in others:
-        _outline(axes, box, edgecolor=PROPOSAL_COLOUR, linewidth=0.9)
+        for colour, width in (("black", 2.2), (PROPOSAL_COLOUR, 0.9)):
+            _outline(axes, box, edgecolor=colour, linewidth=width)
 
 
 def _outline(axes: Axes, box: Tensor, **style: Any) -> None:

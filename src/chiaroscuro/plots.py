@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from matplotlib.figure import Figure
 
 from chiaroscuro import bundle
 from chiaroscuro.bundle import AnyPath
+from chiaroscuro.colours import CURVES
 from chiaroscuro.metrics import CollectionCurve
 
-_COLOURS = ("#0b3c8c", "#c1121f", "#2a9d8f", "#e09f3e", "#7b2d8b", "#555555")
 _QUIET = "#6b7280"
 _TICKS = (0, 1, 5, 10, 20, 40, 60, 80, 100)
 
@@ -35,7 +36,7 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -
     for axes, direction in zip(panels, ("insertion", "deletion"), strict=True):
         here = [row for row in rows if row["direction"] == direction]
         names = sorted({row["map"] for row in here}, key=lambda name: (name != ours, name))
-        for name, colour in zip(names, _COLOURS, strict=False):
+        for name, colour in zip(names, cycle(CURVES), strict=False):
             curves = [row for row in here if row["map"] == name]
             share, values = _on_one_grid(curves)
             low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
@@ -68,7 +69,7 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -
 def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> Figure:
     """Average precision of a whole set as its pixels are put in and hidden."""
     figure, (axes,) = _figure(1)
-    for curve, colour in zip((insertion, deletion), _COLOURS, strict=False):
+    for curve, colour in zip((insertion, deletion), CURVES, strict=False):
         share = 100 * curve.fraction.numpy()
         axes.plot(
             share,
@@ -106,7 +107,7 @@ def collections_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figur
         runs: by the detector's name, its curves as ``CollectionCurve.describe`` gives them.
     """
     figure, (axes,) = _figure(1)
-    for (name, curves), colour in zip(runs.items(), _COLOURS, strict=False):
+    for (name, curves), colour in zip(runs.items(), cycle(CURVES), strict=False):
         for curve in curves:
             axes.plot(
                 100 * np.array(curve["fraction"]),

@@ -53,6 +53,7 @@ from torch import Tensor
 from chiaroscuro import boxes
 from chiaroscuro.masks import Masks, fill_image
 from chiaroscuro.records import Target
+from chiaroscuro.threads import one_thread
 
 LINK_FLOOR = 0.1
 POINTS_A_CELL = 2.0  # lattice points on which b is modelled, each way

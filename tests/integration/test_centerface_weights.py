@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import boxes
+from chiaroscuro import boxes, draw
 from chiaroscuro.data.samples import met_faces, sample_painting
+from chiaroscuro.report import cards
 from chiaroscuro.testing import detector_checks
 
 pytestmark = pytest.mark.weights
@@ -87,3 +88,32 @@ def test_large_memory_is_not_needed(image: Tensor) -> None:
     """Proposals of a busy picture are capped, so evidence stays small."""
     evidence = cs.observe(MUSICIANS, DETECTOR, n_masks=4)
     assert int(evidence.counts.max()) <= 300
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (2, 3)])
+def test_the_detector_does_not_differ_from_itself(seeds: tuple[int, int]) -> None:
+    """Two maps of every face from other masks: their difference comes out blank."""
+    faces = DETECTOR.detect(MUSICIANS[None])[0].above(0.5)
+    assert len(faces) >= 3
+    first, second = (
+        cs.explain(MUSICIANS, DETECTOR, faces, n_masks=120, seed=seed) for seed in seeds
+    )
+    for i in range(len(faces)):
+        made = cards.compared(MUSICIANS, (first, second), (i, i), ("one", "other"))
+        assert made["difference"].legend["words"] == "Nothing differs beyond chance."
+        pixels = made["difference"].pixels
+        assert (pixels.max(axis=-1) == pixels.min(axis=-1)).all()
+        assert not made["map_first"].legend["blank"]
+
+
+def test_no_colour_on_a_painting_means_the_other_sign() -> None:
+    faces = DETECTOR.detect(MUSICIANS[None])[0].above(0.5)
+    result = cs.explain(MUSICIANS, DETECTOR, faces, n_masks=120)
+    for saliency, error in zip(result.saliency, result.standard_error, strict=True):
+        drawn = draw.overlay(MUSICIANS, saliency, error).astype(int)
+        warmth = drawn[..., 0] - drawn[..., 2]
+        assert (warmth > 20).any()
+        assert bool((saliency.numpy()[warmth > 1] > 0).all())
+        assert bool((saliency.numpy()[warmth < -1] < 0).all())
+        unknown = (saliency.abs() < 2 * error).numpy()
+        assert (drawn[unknown].max(axis=-1) == drawn[unknown].min(axis=-1)).all()

@@ -114,11 +114,27 @@ def test_a_face_is_clicked_and_its_map_forms(page: Page) -> None:
     expect(page.locator("#answers")).to_contain_text("in the box")
     width = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert width <= 0, "the page scrolls sideways"
+    legend = page.locator(".legend").first
+    expect(legend).to_contain_text("Vermilion: showing it raises the detector's answer; blue:")
+    expect(legend).to_contain_text("Numbers: covariance of mask weight and mask")
+    low, high = legend.locator(".scale > span").all_inner_texts()[::2]
+    assert (low[0], high[0]) == ("−", "+")
+    assert low[1:] == high[1:]  # symmetric, so zero is in the middle
+    assert legend.locator("u").evaluate("element => element.style.left") == "50%"
+    grey = "element => getComputedStyle(element).filter"
+    assert page.locator(".frame img:not(.map)").first.evaluate(grey) == "grayscale(1)"
     before = page.locator(".map").first.get_attribute("src")
     page.select_option("#sign", "positive")
     expect(page.locator(".map").first).not_to_have_attribute("src", str(before))
+    expect(legend).not_to_contain_text("blue")
+    assert legend.locator(".scale > span").first.inner_text() == "0"
+    page.locator("#threshold").fill("50")
+    expect(legend).to_contain_text("less than")
     page.locator("#opacity").fill("20")
-    assert page.locator(".map").first.evaluate("element => element.style.opacity") == "0.2"
+    for colours in (page.locator(".map").first, legend.locator("i")):
+        assert colours.evaluate("element => element.style.opacity") == "0.2"
+    page.select_option("#colours", "paper")
+    expect(legend).to_contain_text("Above zero: showing it raises")
 
 
 def test_it_is_stopped_and_keeps_what_there_is(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +147,7 @@ def test_it_is_stopped_and_keeps_what_there_is(page: Page, monkeypatch: pytest.M
     expect(page.locator("#pace")).to_contain_text("left")
     page.click("#stop")
     expect(page.locator("#pace")).to_contain_text("Stopped")
-    expect(page.locator("#answers")).to_contain_text("masks, fidelity")
+    expect(page.locator("#answers")).to_contain_text("masks, ")
     expect(page.locator("#start")).to_be_enabled()
 
 
@@ -174,6 +190,8 @@ def test_two_detectors_are_compared(page: Page) -> None:
     expect(page.locator(".answer")).to_have_count(2)
     for i in range(3):
         expect(page.locator(".map").nth(i)).to_be_visible()
+        expect(page.locator(".legend").nth(i)).to_be_visible()
+    expect(page.locator(".legend").last).to_contain_text("differs beyond chance")  # half as sure
 
 
 def test_the_slider_hides_the_face_and_the_detector_says_so(page: Page) -> None:
@@ -260,10 +278,10 @@ def test_a_page_loaded_again_and_a_second_tab_go_on(
     other.click("#stop")
     for one in (page, other):
         expect(one.locator("#pace")).to_contain_text("Stopped", timeout=PATIENCE_MS)
-        expect(one.locator("#answers")).to_contain_text("masks, fidelity")
+        expect(one.locator("#answers")).to_contain_text("masks, ")
     monkeypatch.undo()
     page.reload()
-    expect(page.locator("#answers")).to_contain_text("masks, fidelity", timeout=PATIENCE_MS)
+    expect(page.locator("#answers")).to_contain_text("masks, ", timeout=PATIENCE_MS)
     page.click("#another")
     assert "#" not in page.url
 

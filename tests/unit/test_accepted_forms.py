@@ -86,7 +86,7 @@ def metrics_of(image: Any, saliency: Any) -> Iterator[Any]:
     )
     yield m.collection_curves([picture], find, "xplique")[0].ap50.tolist()
     yield draw.overlay(image, saliency).sum()
-    yield draw.value_range(saliency)
+    yield draw.Look().scale(saliency)
 
 
 @pytest.mark.parametrize("form", MAPS)

@@ -160,6 +160,7 @@ def test_fault_09_maps_are_raw_and_scaled_only_when_drawn(image: Tensor) -> None
         for f in (1.0, 0.5)
     )
     torch.testing.assert_close(weak, strong / 2)
+    assert (draw.overlay(image, strong[0]) != draw.overlay(image, 0 * strong[0])).any()
     torch.testing.assert_close(
         torch.from_numpy(draw.overlay(image, weak[0])),
         torch.from_numpy(draw.overlay(image, strong[0])),

@@ -29,11 +29,12 @@ def compare(
         from chiaroscuro.bundle import write_json
         from chiaroscuro.report.comparison import Gallery, write_comparison_report
         from chiaroscuro.study.compare import compare as compare_runs
+        from chiaroscuro.study.compare import detector_names
         from chiaroscuro.study.export import write_table
         from chiaroscuro.study.run import Run
 
         runs = Run.load(first), Run.load(second)
-        gallery = Gallery()
+        gallery = Gallery(detector_names(*runs))
         with step_progress("pictures") as progress:
             comparison = compare_runs(*runs, each=gallery.add, progress=progress)
         out.mkdir(parents=True, exist_ok=True)

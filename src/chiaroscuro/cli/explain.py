@@ -103,10 +103,24 @@ def explain(
     colours: Annotated[
         str,
         typer.Option(
-            help="jet (blue low, red high), viridis (perceptually uniform), coolwarm (signed), "
-            "or any matplotlib colour map."
+            metavar="NAME",
+            help="Colours of the maps: signed (vermilion where showing a part raises the answer, "
+            "blue where it lowers it, clear where nothing is known), paper (blue to red, as in "
+            "the seed paper), viridis, coolwarm, or another colour map of matplotlib.",
         ),
-    ] = "jet",
+    ] = "signed",
+    ground: Annotated[
+        str,
+        typer.Option(metavar="dark|light", help="Background of figures: dark, or light for print."),
+    ] = "dark",
+    contours: Annotated[
+        bool,
+        typer.Option(
+            "--contours",
+            help="Draw lines in place of colours, for print: solid where showing a part raises "
+            "the answer, dashed where it lowers it.",
+        ),
+    ] = False,
     detector_option: DETECTOR_OPTIONS = None,
     device: DEVICE = "auto",
     batch_size: Annotated[
@@ -131,14 +145,14 @@ def explain(
     """
     with errors_as_exit_status():
         from chiaroscuro.data.paths import as_source, folder_names
-        from chiaroscuro.draw import check_colours
+        from chiaroscuro.draw import Look
         from chiaroscuro.errors import ChiaroscuroError, ImageError, ObservationInterrupted
         from chiaroscuro.masks import MaskDesign
         from chiaroscuro.methods import method_named
         from chiaroscuro.target_classes import class_label
         from chiaroscuro.workflow import Settings, explain_picture, open_picture
 
-        check_colours(colours)
+        look = Look(colours=colours, ground=ground, contours=contours)
         method_named(method)
         boxes = _boxes(target)
         model = open_detector(detector, parse_options(detector_option), device)
@@ -174,7 +188,7 @@ def explain(
                 method=method,
                 estimator=estimator,
                 batch_size=batch_size,
-                colours=colours,
+                look=look,
                 overwrite=overwrite,
             )
             try:

@@ -1,12 +1,15 @@
 """The difference of two maps of one target, where it is more than chance."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiaroscuro.masks import MaskDesign
 from chiaroscuro.metrics.maps import usable_map
 
 FALSE_POSITIVES = 0.05  # probability that anything at all is shown where two maps are alike
@@ -25,6 +28,11 @@ class MapDifference:
     values: Float[Tensor, "height width"]
     standard_error: Float[Tensor, "height width"]
     limit: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a standard error to judge by."""
+        return bool(self.standard_error.any())
 
     @property
     def in_errors(self) -> Float[Tensor, "height width"]:
@@ -46,19 +54,20 @@ def map_difference(
 ) -> MapDifference:
     """Compare two maps.
 
-    A map has about as many independent values as its masks have cells, so chance would carry some
-    of them past two standard errors. The limit is that of Bonferroni: over all cells, one picture
-    in twenty shows anything where two maps differ by noise alone.
+    Looked at in so many places, chance alone carries some values past two standard errors. The
+    limit is that of random field theory (Worsley et al. 1996, for maps of the brain): a map is a
+    smooth field with as many resolution elements as its masks have cells, and where two maps differ
+    by noise alone, one picture in twenty shows anything at all.
 
-    The errors of both are taken for independent. Under the same masks they are not quite, and the
-    difference is surer than stated.
+    The errors of both maps, and of their highest values, are taken for independent. Under the same
+    masks they are not quite, and the difference is surer than stated.
 
     Args:
         first: raw map.
         second: raw map.
         first_error: its standard error.
         second_error: likewise.
-        n_cells: of the masks, at least 1.
+        n_cells: of the masks, at least 1; see ``n_cells_of``.
 
     Raises:
         InputError: as for ``pointing_game``.
@@ -66,11 +75,51 @@ def map_difference(
     size = (first.shape[0], first.shape[1])
     for one in (first, second, first_error, second_error):
         usable_map(one, size)
-    tops = [max(float(one.max()), 1e-30) for one in (first, second)]
-    known = bool(first_error.any()) and bool(second_error.any())
-    error = torch.hypot(first_error / tops[0], second_error / tops[1])
-    return MapDifference(
-        values=second / tops[1] - first / tops[0],
-        standard_error=error if known else torch.zeros_like(error),
-        limit=NormalDist().inv_cdf(1 - FALSE_POSITIVES / 2 / max(1, n_cells)),
+    shares, errors = zip(
+        *(_share_of_top(*one) for one in ((first, first_error), (second, second_error))),
+        strict=True,
     )
+    known = bool(first_error.any()) and bool(second_error.any())
+    return MapDifference(
+        values=shares[1] - shares[0],
+        standard_error=torch.hypot(*errors) if known else torch.zeros_like(first),
+        limit=significance_limit(n_cells),
+    )
+
+
+def n_cells_of(settings: Mapping[str, Any]) -> int:
+    """Cells of the masks behind an explanation, from its settings; the usual number without any."""
+    design = settings.get("design") or {}
+    grid = design.get("grid_size", MaskDesign().grid_size)
+    rows, columns = grid if isinstance(grid, (list, tuple)) else (grid, grid)
+    return int(rows) * int(columns)
+
+
+def significance_limit(n_cells: int, false_positives: float = FALSE_POSITIVES) -> float:
+    """Standard errors that noise in a smooth map exceeds anywhere with a given probability.
+
+    The expected Euler characteristic of a Gaussian field of ``n_cells`` resolution elements on a
+    square, both signs, solved by bisection.
+    """
+    across = math.sqrt(max(1, n_cells))
+
+    def expected(limit: float) -> float:
+        bell = math.exp(-(limit**2) / 2)
+        area = across**2 * 4 * math.log(2) / math.sqrt(2 * math.pi) ** 3 * limit * bell
+        edge = 2 * across * math.sqrt(4 * math.log(2)) / (2 * math.pi) * bell
+        corner = math.erfc(limit / math.sqrt(2)) / 2
+        return 2 * (area + edge + corner)
+
+    low, high = 1.0, 40.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected(middle) > false_positives else (low, middle)
+    return high
+
+
+def _share_of_top(values: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """A map divided by its highest value, and the standard error of that."""
+    top = max(float(values.max()), 1e-30)
+    of_top = float(error.flatten()[values.argmax()]) / top
+    share = values / top
+    return share, torch.hypot(error / top, share * of_top)

@@ -1,9 +1,9 @@
 """The report of a comparison: one HTML file with everything in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chiaroscuro import bundle, contents, draw, plots
+from chiaroscuro import bundle, colours, contents, draw, plots
 from chiaroscuro._version import __version__
 from chiaroscuro.bundle import AnyPath
 from chiaroscuro.report import cards, page
@@ -29,9 +29,13 @@ class Gallery:
     """Collects the cards of a comparison as its subjects come, and keeps the most worth seeing.
 
     Those that both found are ordered by how little their maps agree, the others by their score.
+
+    Args:
+        names: of the two detectors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
         self._cards: dict[tuple[str, bool], list[tuple[float, dict[str, Any]]]] = {}
 
     def add(self, subject: Subject) -> None:
@@ -44,7 +48,7 @@ class Gallery:
             worth = max(score or 0.0 for score in subject.scores)
         if len(kept) == CARDS and worth <= kept[-1][0]:
             return
-        kept.append((worth, {**row, **_pictures(subject)}))
+        kept.append((worth, {**row, **_pictures(subject, self._names)}))
         kept.sort(key=lambda card: -card[0])
         del kept[CARDS:]
 
@@ -73,6 +77,8 @@ def write_comparison_report(
         "comparison.html",
         names=names,
         figures=comparison.figures,
+        points=_points(comparison.figures["context"].get("in_box")),
+        map_words=cards.MAP_WORDS,
         galleries=[
             {
                 "title": title.format(**names),
@@ -95,14 +101,27 @@ def write_comparison_report(
     )
 
 
-def _pictures(subject: Subject) -> dict[str, str]:
-    """The target as painted, under both maps, and under the difference of the two."""
-    maps, target = subject.explanation, subject.target
-    made = {
-        "plain": draw.pixels(subject.image),
-        **cards.compared(subject.image, maps.saliency, maps.standard_error),
+def _pictures(subject: Subject, names: Sequence[str]) -> dict[str, Any]:
+    """The target as painted, under both maps, and under the difference; with their legends."""
+    both, target = subject.explanation, subject.target
+    made = cards.compared(subject.image, (both, both), (0, 1), names)
+    plain = page.embedded(cards.around(draw.pixels(subject.image), target))
+    return {
+        "plain": plain,
+        **{name: page.embedded(cards.around(one.pixels, target)) for name, one in made.items()},
+        "trust_first": both.fidelity_text(0),
+        "trust_second": both.fidelity_text(1),
+        "legends": {name: one.legend for name, one in made.items()},
     }
-    return {name: page.embedded(cards.around(pixels, target)) for name, pixels in made.items()}
+
+
+def _points(in_box: Mapping[str, Any] | None) -> str:
+    """The difference of the shares in the box, with its interval; empty where there is none."""
+    if in_box is None or in_box["difference"]["interval"] is None:
+        return ""
+    value, (low, high) = in_box["difference"]["value"], in_box["difference"]["interval"]
+    points = colours.value_text(float(round(100 * value)))
+    return f"{points} ± {50 * (high - low):.0f} points in the box"
 
 
 def _curves(

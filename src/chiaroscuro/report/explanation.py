@@ -33,6 +33,7 @@ def write_explanation_report(
     captions: Sequence[str] = (),
     *,
     asked: Mapping[str, Mapping[str, Any]] | None = None,
+    look: draw.Look = draw.USUAL,
 ) -> AnyPath:
     """Write the report of an explained picture.
 
@@ -50,6 +51,7 @@ def write_explanation_report(
             box" when not given.
         asked: by detector, what ``load_detector`` was given, as ``Settings.asked`` returns it:
             ``detector`` and ``options``. The detector's name when not given.
+        look: of the maps.
 
     Returns:
         The path.
@@ -75,7 +77,7 @@ def write_explanation_report(
             {
                 "caption": captions[i] if captions else ORIGINS[target.origin],
                 "mark": {**_mark(target, width, height), "dashed": dashed},
-                **_pictures(picture, explanations, i, same_masks),
+                **_pictures(picture, explanations, i, same_masks, look),
                 "rows": [
                     {"name": name, "score": scores[name][i], **_figures(one, i)}
                     for name, one in explanations.items()
@@ -175,29 +177,36 @@ def _mark(target: Target, width: int, height: int) -> dict[str, float]:
 
 
 def _pictures(
-    picture: Picture, explanations: Mapping[str, Explanation], index: int, same_masks: bool
+    picture: Picture,
+    explanations: Mapping[str, Explanation],
+    index: int,
+    same_masks: bool,
+    look: draw.Look,
 ) -> dict[str, Any]:
-    """Close views (as painted first) and whole ones: each a data address and what it shows."""
-    maps = list(explanations.values())
-    names = [f"map of {name}" for name in explanations]
+    """Close views (as painted first) and whole ones: each with its name, address and legend."""
+    maps, image = list(explanations.values()), picture.image
     if len(maps) == 2:
-        made = cards.compared(
-            picture.image,
-            torch.stack([one.saliency[index] for one in maps]),
-            torch.stack([one.standard_error[index] for one in maps]),
-        )
-        shown = [(names[0], made["map_first"]), (names[1], made["map_second"])]
+        made = cards.compared(image, maps, (index, index), list(explanations), look)
+        first, second = (f"map of {name}" for name in explanations)
+        shown = {first: made["map_first"], second: made["map_second"]}
         if same_masks:
-            shown.append(("difference", made["difference"]))
+            shown["difference"] = made["difference"]
     else:
-        (one,) = maps
-        mapped = draw.overlay(picture.image, one.saliency[index], one.standard_error[index])
-        shown = [("map", mapped)]
-    near = [("as painted", draw.pixels(picture.image)), *shown]
+        shown = {"map": cards.mapped(image, maps[0], index, look)}
     target = maps[0].targets[index]
+    painted = page.embedded(cards.around(draw.pixels(image), target))
     return {
-        "near": [(text, page.embedded(cards.around(pixels, target))) for text, pixels in near],
-        "whole": [(text, page.embedded(cards.fitted(pixels, MAP_PX))) for text, pixels in shown],
+        "near": [
+            ("as painted", painted, None),
+            *(
+                (text, page.embedded(cards.around(one.pixels, target)), one.legend)
+                for text, one in shown.items()
+            ),
+        ],
+        "whole": [
+            (text, page.embedded(cards.fitted(one.pixels, MAP_PX)), one.legend)
+            for text, one in shown.items()
+        ],
     }
 
 
@@ -212,8 +221,7 @@ def _figures(explanation: Explanation, index: int) -> dict[str, Any]:
     except UndefinedMetricError:
         share = None
     return {
-        "fidelity": float(explanation.fidelity[index]),
-        "trust": explanation.trust(index),
+        "trust": explanation.fidelity_text(index, 3).removeprefix("fidelity "),
         "mean_weight": float(explanation.mean_weight[index]),
         "share": share,
     }

@@ -79,8 +79,7 @@ def _describe(entry: GalleryEntry, root: Path) -> dict[str, Any]:
                 "number": i + 1,
                 "caption": caption,
                 "score": target.score,
-                "fidelity": float(explained.result.fidelity[i]),
-                "trust": explained.result.trust(i),
+                "trust": explained.result.fidelity_text(i, 3).removeprefix("fidelity "),
                 "mean_weight": float(explained.result.mean_weight[i]),
                 "overlay": overlay.relative_to(root).as_posix(),
             }

@@ -11,7 +11,6 @@ from PIL import Image
 
 from chiaroscuro import bundle
 from chiaroscuro.bundle import AnyPath
-from chiaroscuro.records import fidelity_text
 
 
 def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
@@ -26,7 +25,6 @@ def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["fidelity"] = fidelity_text
     page = environment.get_template(template).render(**values)
     bundle.write_atomically(path, lambda stream: stream.write(page.encode(errors="replace")))
     return path

@@ -46,6 +46,7 @@ def write_study_report(run: Run, summary: Summary, path: AnyPath) -> AnyPath:
         title=f"{asked['detector']['name']} on {Path(asked['data']['source']).name}",
         asked=asked,
         figures=summary.figures,
+        map_words=cards.MAP_WORDS,
         failed=[row for row in summary.pictures if "failed" in row],
         galleries=[
             {
@@ -94,7 +95,13 @@ def _card(run: Run, row: Mapping[str, Any], title: str) -> dict[str, Any]:
     saved = SavedResult.load(folder)
     explanation, image = saved.explanation, saved.image()
     index = row["target"] - 1
-    target = explanation.targets[index]
-    mapped = draw.overlay(image, explanation.saliency[index], explanation.standard_error[index])
-    plain, with_map = (cards.around(pixels, target) for pixels in (draw.pixels(image), mapped))
-    return {**row, "title": title, "plain": page.embedded(plain), "map": page.embedded(with_map)}
+    target, made = explanation.targets[index], cards.mapped(image, explanation, index)
+    plain, with_map = (cards.around(pixels, target) for pixels in (draw.pixels(image), made.pixels))
+    return {
+        **row,
+        "title": title,
+        "plain": page.embedded(plain),
+        "map": page.embedded(with_map),
+        "legend": made.legend,
+        "trust": explanation.fidelity_text(index),
+    }

@@ -40,6 +40,12 @@ class AverageMap:
     n_targets: int
     n_empty: int
 
+    @property
+    def standard_error(self) -> Float32[Tensor, "side side"]:
+        """Of the mean over targets, ``side side``; infinite where fewer than two crops reach."""
+        error = self.spread / (self.count - 1).clamp(min=1).sqrt()
+        return torch.where(self.count > 1, error, torch.inf)
+
 
 class Averager:
     """Adds up crops one at a time; memory does not grow with their number."""

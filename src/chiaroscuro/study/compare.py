@@ -130,6 +130,11 @@ def check_comparable(first: Run, second: Run) -> None:
         )
 
 
+def detector_names(first: Run, second: Run) -> tuple[str, str]:
+    """What the detectors of two runs are called."""
+    return str(first.asked["detector"]["name"]), str(second.asked["detector"]["name"])
+
+
 def subjects(
     first: Run, second: Run, progress: Callable[[str, int, int], None] | None = None
 ) -> Iterator[Subject]:
@@ -180,9 +185,8 @@ def compare(
         raise BundleError(
             f"{first.folder} and {second.folder} have no explained box of a picture in common"
         )
-    names = (str(first.asked["detector"]["name"]), str(second.asked["detector"]["name"]))
     return Comparison(
-        names=names,
+        names=detector_names(first, second),
         rows=rows,
         figures={
             "faces": dict(Counter(r["status"] for r in rows if r["what"] != FALSE_ALARM)),

@@ -18,6 +18,7 @@ from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.errors import InputError, ObservationInterrupted, UndefinedMetricError
 from chiaroscuro.evidence import Evidence, Progress, observe
 from chiaroscuro.metrics.context import context_share
+from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
 from chiaroscuro.records import Explanation, Proposals, Target
 from chiaroscuro.target_classes import with_classes
 from chiaroscuro.web.jobs import Job, Stopped
@@ -144,8 +145,8 @@ class Desk:
         names = self.detector(name).info.class_names
         return with_classes(targets, names, lambda: self.faces(name))
 
-    def pair(self, names: Sequence[str], target: Target) -> list[Tensor]:
-        """Two detectors' maps of one target from the same masks, ``height width`` each.
+    def difference(self, names: Sequence[str], target: Target) -> MapDifference:
+        """The difference of two detectors' maps of one target from the same masks.
 
         Raises:
             InputError: if there is no evidence of one of them yet, or their masks differ.
@@ -154,14 +155,19 @@ class Desk:
         if both[0].seed != both[1].seed:
             raise InputError("the two were watched under different masks; start them together")
         n = min(evidence.n_masks for evidence in both)
-        return [
-            (
-                self.explain(name, target)
-                if evidence.n_masks == n
-                else evidence.first(n).explain(self._classed(name, [target])[0])
-            ).saliency[0]
+        maps = [
+            self.explain(name, target)
+            if evidence.n_masks == n
+            else evidence.first(n).explain(self._classed(name, [target])[0])
             for name, evidence in zip(names, both, strict=True)
         ]
+        return map_difference(
+            maps[0].saliency[0],
+            maps[1].saliency[0],
+            maps[0].standard_error[0],
+            maps[1].standard_error[0],
+            n_cells_of(maps[0].settings),
+        )
 
     def explain_all(self, name: str, targets: Sequence[Target]) -> Explanation:
         """All targets in one explanation, for files; as ``explain`` otherwise."""

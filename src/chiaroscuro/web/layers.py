@@ -1,7 +1,6 @@
 """Maps as transparent pictures, to be laid over a painting by the page."""
 
 import io
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from chiaroscuro.colours import Scale
+from chiaroscuro.metrics.difference import MapDifference
+from chiaroscuro.report.cards import difference_scale
 
 _LONGER_PX = 640  # no map is finer than its masks' cells
-_LEGEND_STOPS = 33
 
 
 def map_layer(saliency: Tensor, standard_error: Tensor, scale: Scale) -> bytes:
@@ -26,19 +26,9 @@ def map_layer(saliency: Tensor, standard_error: Tensor, scale: Scale) -> bytes:
     return _png(scale.of_map(_reduced(saliency), _reduced(standard_error)))
 
 
-def legend(scale: Scale) -> dict[str, Any]:
-    """The scale as plain JSON values: its ends and, between them, colours for CSS."""
-    values, colours = scale.ramp(_LEGEND_STOPS)
-    return {
-        "low": float(values[0]),
-        "high": float(values[-1]),
-        "threshold": scale.threshold,
-        "below": scale.below,
-        "stops": [
-            f"rgb({r:.0f} {g:.0f} {b:.0f} / {a:.2f})"
-            for r, g, b, a in colours * np.array([255, 255, 255, 1])
-        ],
-    }
+def difference_layer(difference: MapDifference) -> bytes:
+    """A difference of two maps in standard errors as PNG, clear where it may be chance."""
+    return _png(difference_scale(difference).of_map(_reduced(difference.in_errors)))
 
 
 def jpeg(pixels: npt.NDArray[np.uint8], longer: int | None = None) -> bytes:

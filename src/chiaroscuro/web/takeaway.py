@@ -22,7 +22,7 @@ FILES = {
 
 
 def take(
-    name: str, desk: Desk, detectors: Sequence[str], targets: Sequence[Target], colours: str
+    name: str, desk: Desk, detectors: Sequence[str], targets: Sequence[Target], look: draw.Look
 ) -> bytes:
     """One file of an explanation.
 
@@ -31,7 +31,7 @@ def take(
         desk: the painting.
         detectors: one or two.
         targets: what is explained.
-        colours: colour map of the overlay.
+        look: of the overlay and the report.
 
     Raises:
         InputError: if a detector was not asked about this painting yet.
@@ -40,21 +40,19 @@ def take(
     first = made[detectors[0]]
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
-        _WRITERS[name](path, desk, detectors[0], first, made, colours)
+        _WRITERS[name](path, desk, detectors[0], first, made, look)
         return path.read_bytes()
 
 
 _Maps = dict[str, Explanation]
 
 
-def _overlay(path: Path, desk: Desk, name: str, of: Explanation, _: _Maps, colours: str) -> None:
+def _overlay(path: Path, desk: Desk, name: str, of: Explanation, _: _Maps, look: draw.Look) -> None:
     found = desk.faces(name)
     if len(of) == 1:
-        figure = draw.target_figure(desk.picture.image, of, 0, found, draw.Look(colours=colours))
+        figure = draw.target_figure(desk.picture.image, of, 0, found, look)
     else:
-        figure = draw.contact_sheet(
-            desk.picture.image, of, found, desk.picture.title, draw.Look(colours=colours)
-        )
+        figure = draw.contact_sheet(desk.picture.image, of, found, desk.picture.title, look)
     draw.save_figure(figure, path)
 
 
@@ -71,10 +69,10 @@ def _manifest(path: Path, desk: Desk, name: str, of: Explanation, *_: object) ->
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def _report(path: Path, desk: Desk, _: str, __: Explanation, made: _Maps, ___: str) -> None:
+def _report(path: Path, desk: Desk, _: str, __: Explanation, made: _Maps, look: draw.Look) -> None:
     found = {one: desk.faces(one) for one in made}
     asked = {one: {"detector": one, "options": {}} for one in made}
-    write_explanation_report(path, desk.picture, made, found, asked=asked)
+    write_explanation_report(path, desk.picture, made, found, asked=asked, look=look)
 
 
 def _redo(path: Path, desk: Desk, name: str, of: Explanation, *_: object) -> None:

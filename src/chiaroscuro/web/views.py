@@ -19,13 +19,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chiaroscuro import draw
+from chiaroscuro import colours, draw
 from chiaroscuro.bundle import parse_json
 from chiaroscuro.data.images import read_image, shrink
 from chiaroscuro.data.samples import SamplePainting, met_faces, sample_painting
 from chiaroscuro.detectors.registry import describe_sources
 from chiaroscuro.errors import ChiaroscuroError, InputError, MissingDependencyError
-from chiaroscuro.records import Target
+from chiaroscuro.metrics.difference import MapDifference
+from chiaroscuro.records import Explanation, Target
+from chiaroscuro.report import cards
 from chiaroscuro.web import layers
 from chiaroscuro.web.desk import MAX_MASKS, Desk, Detectors, Maps, read_target
 from chiaroscuro.web.jobs import Job, Jobs
@@ -97,7 +99,9 @@ class Views:
             ("POST", "/api/pictures/{picture}/jobs", self.add_job),
             ("POST", "/api/pictures/{picture}/explain", self.explain),
             ("GET", "/api/pictures/{picture}/map.png", self.map),
+            ("GET", "/api/pictures/{picture}/map.json", self.map_legend),
             ("GET", "/api/pictures/{picture}/difference.png", self.difference),
+            ("GET", "/api/pictures/{picture}/difference.json", self.difference_legend),
             ("GET", "/api/pictures/{picture}/changed.jpg", self.changed),
             ("POST", "/api/pictures/{picture}/live", self.live),
             ("GET", "/api/pictures/{picture}/take/{name}", self.take),
@@ -126,7 +130,7 @@ class Views:
                 ],
                 "runs": self._runs.names(),
                 "limits": self._limits,
-                "colours": [draw.COLOURS, draw.UNIFORM_COLOURS, "coolwarm"],
+                "colours": list(colours.names()),
             }
         )
 
@@ -220,36 +224,53 @@ class Views:
 
     async def map(self, request: Request) -> Response:
         """A map as a layer over the painting."""
-        desk, asked = self._desk(request), request.query_params
-        name, target = asked.get("detector", ""), _target_of(asked)
-        sign: Any = asked.get("sign", "all")
-        if sign not in layers.SIGNS:
-            raise Refused(400, f"sign: wanted one of {', '.join(layers.SIGNS)}.")
 
         def make() -> bytes:
-            explanation = desk.explain(name, target)
-            return layers.map_layer(
-                explanation.saliency[0],
-                explanation.standard_error[0],
-                colours=asked.get("colours", draw.COLOURS),
-                sign=sign,
-                threshold=_number(asked.get("threshold", "0"), "threshold"),
-            )
+            explanation, scale = self._mapped(request)
+            return layers.map_layer(explanation.saliency[0], explanation.standard_error[0], scale)
 
         return Response(await asyncio.to_thread(make), media_type="image/png")
+
+    async def map_legend(self, request: Request) -> Response:
+        """What the colours of the same layer mean: its scale, in numbers and words."""
+
+        def make() -> dict[str, Any]:
+            explanation, scale = self._mapped(request)
+            return cards.map_legend(scale, explanation)
+
+        return JSONResponse(await asyncio.to_thread(make))
 
     async def difference(self, request: Request) -> Response:
         """The difference of two detectors' maps as a layer over the painting."""
-        desk, asked = self._desk(request), request.query_params
-        names, target = asked.get("detectors", "").split(","), _target_of(asked)
-        if len(names) != 2:
-            raise Refused(400, "A difference is of two detectors.")
 
         def make() -> bytes:
-            first, second = desk.pair(names, target)
-            return layers.difference_layer(first, second)
+            return layers.difference_layer(self._differing(request)[0])
 
         return Response(await asyncio.to_thread(make), media_type="image/png")
+
+    async def difference_legend(self, request: Request) -> Response:
+        """What the colours of the same layer mean."""
+
+        def make() -> dict[str, Any]:
+            difference, names = self._differing(request)
+            return cards.difference_legend(difference, names)
+
+        return JSONResponse(await asyncio.to_thread(make))
+
+    def _mapped(self, request: Request) -> tuple[Explanation, colours.Scale]:
+        """The map of an address, and its scale."""
+        asked = request.query_params
+        look = _look(asked)
+        explanation = self._desk(request).explain(asked.get("detector", ""), _target_of(asked))
+        return explanation, look.scale(explanation.saliency[0], explanation.standard_error[0])
+
+    def _differing(self, request: Request) -> tuple[MapDifference, list[str]]:
+        """The difference of an address, and the detectors' names."""
+        asked = request.query_params
+        names = asked.get("detectors", "").split(",")
+        if len(names) != 2:
+            raise Refused(400, "A difference is of two detectors.")
+        return self._desk(request).difference(names, _target_of(asked)), names
 
     async def changed(self, request: Request) -> Response:
         """The painting with its most salient pixels put in or hidden."""
@@ -292,9 +313,7 @@ class Views:
             targets = _targets(parse_json(asked.get("targets", "[]")))
         except InputError as error:
             raise Refused(400, "targets: wanted JSON.") from error
-        content = await asyncio.to_thread(
-            take, name, desk, names, targets, asked.get("colours", draw.COLOURS)
-        )
+        content = await asyncio.to_thread(take, name, desk, names, targets, _look(asked))
         stem = Path(desk.picture.source).stem or "picture"
         ascii_stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in stem)
         disposition = f'attachment; filename="{ascii_stem}-{name}"'
@@ -472,6 +491,15 @@ def _number(value: Any, name: str) -> float:
     if not 0 <= number <= 1:
         raise Refused(400, f"{name}: wanted a number from 0 to 1, got {number:g}.")
     return number
+
+
+def _look(asked: Any) -> draw.Look:
+    """The colours, sign and threshold of an address; a name that there is none of is refused."""
+    return draw.Look(
+        colours=asked.get("colours", colours.SIGNED),
+        sign=asked.get("sign", "all"),
+        threshold=_number(asked.get("threshold", "0"), "threshold"),
+    )
 
 
 def _direction(value: Any) -> Any:

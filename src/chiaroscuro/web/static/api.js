@@ -67,11 +67,14 @@ export function layerAddress(picture, kind, target, more) {
   return `/api/pictures/${picture}/${kind}?${words}`;
 }
 
-export function fileAddress(picture, name, detectors, targets, colours) {
+export const legend = (picture, kind, target, more) => asked(layerAddress(picture, `${kind}.json`, target, more));
+
+// `look` has the colours, sign and threshold of the page.
+export function fileAddress(picture, name, detectors, targets, look) {
   const words = new URLSearchParams({
     detectors: detectors.join(","),
     targets: JSON.stringify(targets),
-    colours,
+    ...look,
   });
   return `/api/pictures/${picture}/take/${name}?${words}`;
 }

@@ -137,7 +137,7 @@ async function look() {
   const names = detectors();
   const pair = names.length === 2;
   state.stages = names.map((name) => new Stage(state.picture, pair ? NAMES[name] ?? name : "", { choose, drawn: take }));
-  state.difference = pair ? new Stage(state.picture, "The difference: red where the second relies on it more", { choose, drawn: take }) : null;
+  state.difference = pair ? new Stage(state.picture, "The difference of the two maps", { choose, drawn: take }) : null;
   const all = [...state.stages, ...(state.difference ? [state.difference] : [])];
   byId("stages").className = pair ? "stages pair" : "stages";
   byId("stages").replaceChildren(...all.map((stage) => stage.root));
@@ -322,24 +322,36 @@ function answerCard(name) {
   return card;
 }
 
+const looks = () => ({ colours: byId("colours").value, sign: byId("sign").value, threshold: byId("threshold").value / 100 });
+
 function showMap(stage, name) {
   const answer = state.answers[name];
-  if (!answer) return stage.show("map", null);
-  const address = api.layerAddress(state.picture.id, "map.png", state.active, {
-    detector: name, colours: byId("colours").value, sign: byId("sign").value,
-    threshold: byId("threshold").value / 100, v: answer.n_masks,
-  });
-  return stage.show("map", address, `What ${name} relies on for the chosen box`);
+  const more = answer ? { detector: name, ...looks(), v: answer.n_masks } : null;
+  return showLayer(stage, "map", more, `What ${name} relies on for the chosen box`);
 }
 
 function showDifference(names) {
   if (!state.difference) return;
   const both = names.length === 2 && names.every((name) => state.answers[name]);
   const made = names.map((name) => state.answers[name]?.n_masks).join("-");
-  const address = both && !state.job
-    ? api.layerAddress(state.picture.id, "difference.png", state.active, { detectors: names.join(","), v: made })
-    : null;
-  state.difference.show("map", address, "The difference of the two maps");
+  const more = both && !state.job ? { detectors: names.join(","), v: made } : null;
+  showLayer(state.difference, "difference", more, "The difference of the two maps");
+}
+
+// A layer with its legend; neither without the other.
+async function showLayer(stage, kind, more, alt) {
+  if (!more) {
+    stage.explain(null);
+    stage.show("map", null);
+    return;
+  }
+  const [picture, target] = [state.picture.id, state.active];
+  const address = api.layerAddress(picture, `${kind}.png`, target, more);
+  const [legend, shown] = await Promise.all([
+    trying(() => api.legend(picture, kind, target, more)),
+    stage.show("map", address, alt),
+  ]);
+  if (shown && legend) stage.explain(legend);
 }
 
 // --- believe it? ----------------------------------------------------------------------------------
@@ -366,6 +378,7 @@ function change() {
   byId("share-said").textContent = `${fixed(100 * share, share < 0.1 ? 1 : 0)} %`;
   markNow(byId("chart"), share);
   state.stages[0].map.hidden = true;
+  state.stages[0].explain(null);
   return changing.to({ picture: state.picture.id, detector: detectors()[0], target: state.active, direction: direction(), share });
 }
 
@@ -443,7 +456,7 @@ function controls() {
     const asked = names.filter((name) => state.answers[name]);
     byId("files").replaceChildren(...FILES.map((file) => {
       const link = document.createElement("a");
-      link.href = api.fileAddress(state.picture.id, file, asked, [state.active], byId("colours").value);
+      link.href = api.fileAddress(state.picture.id, file, asked, [state.active], looks());
       link.textContent = file;
       link.download = "";
       return link;
@@ -453,7 +466,7 @@ function controls() {
 
 function setOpacity() {
   const opacity = byId("opacity").value / 100;
-  for (const stage of [...state.stages, ...(state.difference ? [state.difference] : [])]) stage.map.style.opacity = opacity;
+  for (const stage of [...state.stages, ...(state.difference ? [state.difference] : [])]) stage.setOpacity(opacity);
 }
 
 function setUpControls(told) {
@@ -486,7 +499,6 @@ function setUpControls(told) {
   byId("stop").addEventListener("click", () => state.job && trying(() => api.stop(state.job)));
   byId("opacity").addEventListener("input", setOpacity);
   for (const id of ["threshold", "colours", "sign"]) byId(id).addEventListener("change", showAnswers);
-  byId("colours").addEventListener("change", () => (byId("key").className = byId("colours").value));
   byId("share").addEventListener("input", change);
   for (const one of document.querySelectorAll("[name=direction]")) one.addEventListener("change", change);
   byId("play").addEventListener("click", play);

@@ -41,7 +41,10 @@ export class Stage {
     this.caption = document.createElement("figcaption");
     this.caption.textContent = caption;
     this.frame.append(this.painting, this.map, this.svg);
-    this.root.append(this.frame, this.caption);
+    this.legend = document.createElement("div");
+    this.legend.className = "legend quiet";
+    this.legend.hidden = true;
+    this.root.append(this.frame, this.caption, this.legend);
     this.sketch = null;
     this.svg.addEventListener("pointerdown", (event) => this.#down(event));
     this.svg.addEventListener("pointermove", (event) => this.#move(event));
@@ -67,6 +70,43 @@ export class Stage {
     this[image].hidden = !address;
     if (image === "map") this[image].alt = alt;
     return true;
+  }
+
+  // The map's scale: its colours, its numbers with their unit, and what it says in words.
+  explain(legend) {
+    this.legend.hidden = !legend;
+    if (!legend) return;
+    const text = (name, words) => {
+      const element = document.createElement(name);
+      element.textContent = words;
+      return element;
+    };
+    const parts = [text("span", legend.words)];
+    if (!legend.blank) {
+      const strip = text("span", "");
+      strip.className = "strip";
+      const colours = text("i", "");
+      colours.style.background = legend.gradient;
+      colours.style.opacity = this.map.style.opacity;
+      strip.append(colours);
+      if (legend.zero > 0 && legend.zero < 100) {
+        const zero = text("u", "0");
+        zero.style.left = `${legend.zero}%`;
+        strip.append(zero);
+      }
+      const scale = text("div", "");
+      scale.className = "scale";
+      scale.append(text("span", legend.low_text), strip, text("span", legend.high_text));
+      parts.unshift(scale);
+      if (legend.unit) parts.push(text("span", ` Numbers: ${legend.unit}.`));
+    }
+    this.legend.replaceChildren(...parts);
+  }
+
+  setOpacity(opacity) {
+    this.map.style.opacity = opacity;
+    const colours = this.legend.querySelector("i");
+    if (colours) colours.style.opacity = opacity;
   }
 
   setBoxes(targets, active) {
