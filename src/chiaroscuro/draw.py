@@ -111,7 +111,7 @@ class Look:
             usable_map(saliency),
             None if standard_error is None else usable_map(standard_error),
             self.colours,
-            sign=cast(Sign, self.sign),
+            sign=cast("Sign", self.sign),
             threshold=self.threshold,
         )
 
@@ -324,7 +324,7 @@ def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
 
 def _words(result: Explanation, look: Look) -> str:
     """The scales of several maps in one sentence: without the numbers of one of them."""
-    any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=cast(Sign, look.sign))
+    any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=cast("Sign", look.sign))
     words = any_scale.words(_FAVOUR, _AGAINST, errors=bool(result.standard_error.any()))
     if look.threshold:
         words += f" Values under {look.threshold:.0%} of the largest are clear too."
