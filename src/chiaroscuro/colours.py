@@ -175,7 +175,7 @@ class Scale:
         values, colours = self.ramp(_LEGEND_STOPS)
         low, high = float(values[0]), float(values[-1])
         stops = (
-            f"rgb({r:.0f} {g:.0f} {b:.0f} / {a:.2f})"
+            f"rgb({r:z.0f} {g:z.0f} {b:z.0f} / {a:z.2f})"
             for r, g, b, a in colours * np.array([255, 255, 255, 1])
         )
         return {

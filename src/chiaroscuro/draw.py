@@ -328,7 +328,7 @@ def _words(result: Explanation, look: Look) -> str:
     any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=cast("Sign", look.sign))
     words = any_scale.words(_FAVOUR, _AGAINST, errors=bool(result.standard_error.any()))
     if look.threshold:
-        words += f" Values under {look.threshold:.0%} of the largest are clear too."
+        words += f" Values under {look.threshold:z.0%} of the largest are clear too."
     return words
 
 

@@ -394,7 +394,7 @@ class Evidence:
             elif self.n_masks >= FIRST_LOOK and estimators.n_answers(w) < estimators.MIN_ANSWERS:
                 notes.append(
                     f"target {i + 1}: too few answers to judge the map: it rests on about "
-                    f"{estimators.n_answers(w):.0f} of the {self.n_masks} masks, and "
+                    f"{estimators.n_answers(w):z.0f} of the {self.n_masks} masks, and "
                     f"{estimators.MIN_ANSWERS} are needed. Hide less (keep_probability 0.8), or "
                     "run more masks"
                 )
@@ -719,7 +719,7 @@ def _notes_on_place(
             near = energy_near(one.saliency, one.standard_error, target)
             notes.append(
                 f"target {i}: the evidence lies outside the neighbourhood of the box"
-                + ("" if near is None else f", which has {near:.0%} of the map's energy")
+                + ("" if near is None else f", which has {near:z.0%} of the map's energy")
                 + "; the fidelity is of the whole picture"
             )
     return notes

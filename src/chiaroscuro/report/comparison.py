@@ -121,7 +121,7 @@ def _points(in_box: Mapping[str, Any] | None) -> str:
         return ""
     value, (low, high) = in_box["difference"]["value"], in_box["difference"]["interval"]
     points = colours.value_text(float(round(100 * value)))
-    return f"{points} ± {50 * (high - low):.0f} points in the box"
+    return f"{points} ± {50 * (high - low):z.0f} points in the box"
 
 
 def _curves(

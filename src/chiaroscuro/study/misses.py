@@ -67,7 +67,7 @@ class Miss:
             )
         if self.reading == "unsteady":
             return (
-                f"The face is found now and then: {best}, and under {self.share_found:.0%} of the "
+                f"The face is found now and then: {best}, and under {self.share_found:z.0%} of the "
                 "masks it would count as found. The map shows nothing whose hiding brings it back "
                 "beyond chance: several things may have to be hidden at once, or it is luck."
             )
