@@ -45,7 +45,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, drawn in found.items():
         save(pair(drawn, target), f"method-{page_of(name)}", quality=80)
-    save(sheet(found, target), "methods", quality=74)
+    save(sheet(found, target), "methods", quality=68)
 
 
 def maps(image: Tensor) -> Iterator[tuple[str, cs.Explanation]]:

@@ -189,7 +189,18 @@ def evaluate_folder(
         if name != MAP:
             settled["passes"] = settings.passes
         _evaluate_picture(path, name, detector, settings, out, measured, settled)
-    if annotations and made_set and measured.collection is None:
+    about = {}
+    if annotations:
+        about = _plain(
+            {
+                "source": annotations.source,
+                "class_map": dict(annotations.class_map),
+                "notes": notes,
+            }
+        )
+    if annotations and measured.collection is not None:
+        measured.add_collection({**measured.collection, "annotations": about})
+    elif annotations and made_set:
         seen = iter(range(len(work), steps + 1))
 
         def mapped() -> Iterator[AnyPath]:
@@ -198,19 +209,14 @@ def evaluate_folder(
                     progress(f"{path.name}, whole set", next(seen), steps)
                 yield path
 
-        about = {
-            "source": annotations.source,
-            "class_map": dict(annotations.class_map),
-            "notes": notes,
-        }
         measured.add_collection(
             {
                 "made": made_set,
                 **_set_curves(mapped(), marked, detector, protocol, settings.batch_size),
-                "annotations": _plain(about),
+                "annotations": about,
             }
         )
-    evaluation = _gathered(measured, out, [path.name for path in folders], notes)
+    evaluation = _gathered(measured, out, [path.name for path in folders])
     _write(evaluation, measured, detector, folder, protocol)
     if progress is not None:
         progress("done", steps, steps)
@@ -578,18 +584,18 @@ def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str
         return str(reason)
 
 
-def _gathered(
-    measured: Measured, out: AnyPath, pictures: Sequence[str], notes: Sequence[str]
-) -> Evaluation:
+def _gathered(measured: Measured, out: AnyPath, pictures: Sequence[str]) -> Evaluation:
     """All that is measured, now and earlier."""
     rows = {name: measured.rows(name) for name in ROWS}
+    told: list[str] = []
     collection: tuple[metrics.CollectionCurve, ...] = ()
     if measured.collection is not None:
         collection = tuple(map(_as_curve, measured.collection["curves"]))
         rows["left_out"] += measured.collection["left_out"]
+        told += measured.collection["annotations"]["notes"]
     unfinished = _unfinished(measured)
     elsewhere = sorted(set(measured.pieces) - set(pictures))
-    told = [*notes, *unfinished.values()]
+    told += unfinished.values()
     if elsewhere:
         told.append(
             f"the tables also hold what was measured earlier of {len(elsewhere)} pictures that are "

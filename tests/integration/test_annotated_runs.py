@@ -154,7 +154,7 @@ def test_evaluate_has_annotations_in_the_pixels_of_the_maps(tmp_path: Path, gone
     assert told["annotations"]["notes"] == list(evaluation.notes)
     swapped = read_annotations(coco(tmp_path, size=(HEIGHT + 7, WIDTH)))
     with pytest.raises(cs.errors.InputError, match="no picture with a map"):
-        evaluate_folder(run.folder, Bright(), settings, tmp_path / "out", annotations=swapped)
+        evaluate_folder(run.folder, Bright(), settings, tmp_path / "apart", annotations=swapped)
 
 
 def test_options_of_the_command_line() -> None:
