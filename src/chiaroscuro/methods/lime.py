@@ -18,6 +18,7 @@ from chiaroscuro.errors import InputError
 from chiaroscuro.methods.asking import Asker
 from chiaroscuro.methods.question import Answer, Question
 from chiaroscuro.methods.regions import grid, one_colour, superpixels
+from chiaroscuro.threads import PROCESS_WIDE
 
 _MOST_REGIONS = 100
 _PASSES_A_REGION = 4  # fewer leave the regression with little more equations than unknowns
@@ -96,18 +97,22 @@ def _fitted(
 
 @contextmanager
 def _drawing(seed: int) -> Iterator[None]:
-    """Random numbers of captum (torch's) and scikit-learn (NumPy's) begin at a seed.
+    """Random numbers of captum (torch's) and scikit-learn (NumPy's) begin at a seed, in float32.
 
-    Afterwards both generators go on as if nothing had been drawn.
+    Both generators, and torch's default type, are the process's: one thread at a time, and
+    afterwards all are as they were.
     """
-    numpys = np.random.get_state()  # noqa: NPY002  (scikit-learn draws from the global one)
-    with torch.random.fork_rng(devices=[]):
+    with PROCESS_WIDE, torch.random.fork_rng(devices=[]):
+        numpys = np.random.get_state()  # noqa: NPY002  (scikit-learn draws from the global one)
+        chosen = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield
         finally:
             np.random.set_state(numpys)  # noqa: NPY002
+            torch.set_default_dtype(chosen)
 
 
 class _Sets:
