@@ -10,7 +10,7 @@ can be told apart with every common form of colour blindness (Okabe and Ito, 200
 Their colours are full, and zero is marked on the legend.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ Sign = Literal["all", "positive", "negative"]
 SIGNS: tuple[Sign, ...] = ("all", "positive", "negative")
 
 RAISES, LOWERS = "#e4572e", "#2e86ff"  # of equal lightness in OKLab
+_MEASURE_SHOWING = frozenset(("drise", "rise", "occlusion", "lime", "kernelshap"))
 _OPACITY = 0.85  # of the strongest colours
 _DIVERGING = (SIGNED, "coolwarm", "bwr", "seismic", "RdBu_r", "berlin", "managua", "vanimo")
 _LEGEND_STOPS = 33
@@ -198,6 +199,22 @@ def value_text(value: float) -> str:
 def names() -> Sequence[str]:
     """Colours to choose from, the default first."""
     return (SIGNED, PAPER, *OTHERS)
+
+
+def sides(settings: Mapping[str, Any], answer: str = "the weight") -> tuple[str, str]:
+    """What a value above zero says on a map, and what one below zero says.
+
+    Only some methods measure what showing a part does to the answer. Of gradients, activations,
+    ranks and sums of masks no more can be said than that a value is above or below zero.
+
+    Args:
+        settings: of the explanation: its method and estimator.
+        answer: what showing a part raises, in words.
+    """
+    measured = settings.get("method", "drise") in _MEASURE_SHOWING
+    if measured and settings.get("estimator") != "paper":
+        return f"showing it raises {answer}", "showing it lowers it"
+    return "above zero, in the map's own unit", "below zero"
 
 
 def check_colours(name: str) -> None:

@@ -36,6 +36,7 @@ from chiaroscuro.colours import (
     check_colours,
     greyed,
     laid_over,
+    sides,
     value_text,
 )
 from chiaroscuro.errors import UnknownNameError
@@ -48,7 +49,6 @@ TARGET_COLOUR = "#39ff14"
 PROPOSAL_COLOUR = "#f2f2f2"  # no colour, since blue and vermilion are the maps'
 _PANEL_INCHES = 4.2
 _DARK_MEAN = 0.35  # mean brightness to which darker pictures are lifted under a map
-_FAVOUR, _AGAINST = "showing it raises the weight", "showing it lowers it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +305,8 @@ def _draw_legend(axes: Axes, scale: Scale, look: Look) -> None:
 def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
     """What the colours and the numbers mean, under a figure."""
     if look.contours:
-        words = f"Solid lines: {_FAVOUR}; dashed: {_AGAINST}."
+        favour, against = sides(result.settings)
+        words = f"Solid lines: {favour}; dashed: {against}."
         if bool(result.standard_error.any()):
             words += f" None within {SUPPORTED:g} standard errors of zero."
     else:
@@ -326,7 +327,8 @@ def _explain_colours(figure: Figure, result: Explanation, look: Look) -> None:
 def _words(result: Explanation, look: Look) -> str:
     """The scales of several maps in one sentence: without the numbers of one of them."""
     any_scale = Scale(name=look.colours, low=-1.0, high=1.0, sign=cast("Sign", look.sign))
-    words = any_scale.words(_FAVOUR, _AGAINST, errors=bool(result.standard_error.any()))
+    favour, against = sides(result.settings)
+    words = any_scale.words(favour, against, errors=bool(result.standard_error.any()))
     if look.threshold:
         words += f" Values under {look.threshold:z.0%} of the largest are clear too."
     return words

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from torch import Tensor
 
 from chiaroscuro import draw
-from chiaroscuro.colours import LOWERS, RAISES, SIGNED, Scale, greyed, names, value_text
+from chiaroscuro.colours import LOWERS, RAISES, SIGNED, Scale, greyed, names, sides, value_text
 from chiaroscuro.errors import UnknownNameError
 
 HEIGHT, WIDTH = 40, 56
@@ -193,3 +193,12 @@ def test_unknown_names_are_refused() -> None:
         draw.Look(ground="beige")
     with pytest.raises(UnknownNameError, match="negative"):
         draw.Look(sign="both")
+
+
+def test_only_methods_that_show_parts_say_that_showing_raises() -> None:
+    assert sides({"method": "drise", "estimator": "surrogate"})[0] == "showing it raises the weight"
+    assert sides({"method": "occlusion"}, "the answer")[0] == "showing it raises the answer"
+    for settings in ({"method": "gradcam"}, {"method": "search"}, {"estimator": "paper"}):
+        favour, against = sides(settings)
+        assert "raises" not in favour
+        assert "lowers" not in against

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from chiaroscuro import draw
-from chiaroscuro.colours import SIGNED, Scale
+from chiaroscuro.colours import SIGNED, Scale, sides
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
 from chiaroscuro.records import Explanation, Target
 from chiaroscuro.report import page
@@ -19,8 +19,9 @@ from chiaroscuro.study.averages import MARGIN, AverageMap
 
 WIDTH_PX, CONTEXT = 300, 1.0  # of a card's picture; margin around the box, in box sizes
 SECOND_COLOUR = "#ffd479"  # boxes of the second of two detectors
-_FAVOUR, _AGAINST = "showing it raises the detector's answer", "showing it lowers it"
-MAP_WORDS = Scale(name=SIGNED, low=-1.0, high=1.0).words(_FAVOUR, _AGAINST)  # of many maps at once
+_ANSWER = "the detector's answer"
+_OF_DRISE = sides({}, _ANSWER)
+MAP_WORDS = Scale(name=SIGNED, low=-1.0, high=1.0).words(*_OF_DRISE)  # of many maps at once
 
 
 def around(pixels: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:
@@ -110,7 +111,8 @@ def compared(
 
 def map_legend(scale: Scale, of: Explanation) -> dict[str, Any]:
     """A map's legend: ``Scale.legend`` with ``words`` and the ``unit`` of its numbers."""
-    words = scale.words(_FAVOUR, _AGAINST, errors=bool(of.standard_error.any()))
+    favour, against = sides(of.settings, _ANSWER)
+    words = scale.words(favour, against, errors=bool(of.standard_error.any()))
     if scale.blank:
         words = "Nothing on this map stands out from chance."
     return {**scale.legend(), "words": words, "unit": of.meaning}
@@ -146,7 +148,7 @@ def average(of: AverageMap) -> dict[str, Any]:
         frame = [edge, edge, 3 * side - edge, 3 * side - edge]
         ImageDraw.Draw(framed).rectangle(frame, outline=draw.TARGET_COLOUR, width=2)
         pictures[name] = page.embedded(np.asarray(framed))
-    words = scale.words(_FAVOUR, _AGAINST)
+    words = scale.words(*_OF_DRISE)
     if of.n_targets < 2:
         words = "A single target has no standard error over targets, so nothing is shown."
     elif scale.blank:
