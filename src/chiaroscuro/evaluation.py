@@ -210,7 +210,7 @@ def evaluate_folder(
                 "annotations": _plain(about),
             }
         )
-    evaluation = _gathered(measured, out, [path.name for path in folders], notes)
+    evaluation = _gathered(measured, out, [path.name for path in folders])
     _write(evaluation, measured, detector, folder, protocol)
     if progress is not None:
         progress("done", steps, steps)
@@ -578,18 +578,18 @@ def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str
         return str(reason)
 
 
-def _gathered(
-    measured: Measured, out: AnyPath, pictures: Sequence[str], notes: Sequence[str]
-) -> Evaluation:
+def _gathered(measured: Measured, out: AnyPath, pictures: Sequence[str]) -> Evaluation:
     """All that is measured, now and earlier."""
     rows = {name: measured.rows(name) for name in ROWS}
     collection: tuple[metrics.CollectionCurve, ...] = ()
+    told: list[str] = []
     if measured.collection is not None:
+        told += measured.collection["annotations"].get("notes", [])
         collection = tuple(map(_as_curve, measured.collection["curves"]))
         rows["left_out"] += measured.collection["left_out"]
     unfinished = _unfinished(measured)
     elsewhere = sorted(set(measured.pieces) - set(pictures))
-    told = [*notes, *unfinished.values()]
+    told += unfinished.values()
     if elsewhere:
         told.append(
             f"the tables also hold what was measured earlier of {len(elsewhere)} pictures that are "
