@@ -168,6 +168,11 @@ def evaluate_folder(
     notes: list[str] = []
     if annotations:
         marked, notes = _annotated(folders, annotations, labels, detector, frame)
+        if all(isinstance(truth, str) for truth in marked.values()):
+            reasons = "; ".join(f"{path.name}: {why}" for path, why in list(marked.items())[:3])
+            raise InputError(
+                f"{annotations.source}: no picture with a map has annotations ({reasons})"
+            )
     made = {path.name: {"of": remaking.fingerprint(path)} for path in folders}
     shared = _plain(
         {"version": __version__, "detector": detector.info.name, "protocol": protocol.describe()}
@@ -189,38 +194,38 @@ def evaluate_folder(
         if name != MAP:
             settled["passes"] = settings.passes
         _evaluate_picture(path, name, detector, settings, out, measured, settled)
-    about = {}
-    if annotations:
-        about = _plain(
-            {
-                "source": annotations.source,
-                "class_map": dict(annotations.class_map),
-                "notes": notes,
-            }
+    if annotations and made_set:
+        about = {
+            "source": annotations.source,
+            "class_map": dict(annotations.class_map),
+            "notes": notes,
+        }
+        curves = measured.collection or _set_curves(
+            _one_by_one(folders, progress, len(work), steps),
+            marked,
+            detector,
+            protocol,
+            settings.batch_size,
         )
-    if annotations and measured.collection is not None:
-        measured.add_collection({**measured.collection, "annotations": about})
-    elif annotations and made_set:
-        seen = iter(range(len(work), steps + 1))
-
-        def mapped() -> Iterator[AnyPath]:
-            for path in folders:
-                if progress is not None:
-                    progress(f"{path.name}, whole set", next(seen), steps)
-                yield path
-
-        measured.add_collection(
-            {
-                "made": made_set,
-                **_set_curves(mapped(), marked, detector, protocol, settings.batch_size),
-                "annotations": about,
-            }
-        )
+        measured.add_collection({**curves, "made": made_set, "annotations": _plain(about)})
     evaluation = _gathered(measured, out, [path.name for path in folders])
     _write(evaluation, measured, detector, folder, protocol)
     if progress is not None:
         progress("done", steps, steps)
     return evaluation
+
+
+def _one_by_one(
+    folders: Sequence[AnyPath],
+    progress: Callable[[str, int, int], None] | None,
+    done: int,
+    steps: int,
+) -> Iterator[AnyPath]:
+    """The folders, each told to ``progress`` before it is taken."""
+    for number, path in enumerate(folders, start=done):
+        if progress is not None:
+            progress(f"{path.name}, whole set", number, steps)
+        yield path
 
 
 def _plain(value: Any) -> Any:
@@ -589,7 +594,9 @@ def _gathered(measured: Measured, out: AnyPath, pictures: Sequence[str]) -> Eval
     rows = {name: measured.rows(name) for name in ROWS}
     told: list[str] = []
     collection: tuple[metrics.CollectionCurve, ...] = ()
+    told: list[str] = []
     if measured.collection is not None:
+        told += measured.collection["annotations"].get("notes", [])
         collection = tuple(map(_as_curve, measured.collection["curves"]))
         rows["left_out"] += measured.collection["left_out"]
         told += measured.collection["annotations"]["notes"]
