@@ -592,14 +592,12 @@ def _mapped(folder: AnyPath, marked: Truth | str) -> metrics.MappedPicture | str
 def _gathered(measured: Measured, out: AnyPath, pictures: Sequence[str]) -> Evaluation:
     """All that is measured, now and earlier."""
     rows = {name: measured.rows(name) for name in ROWS}
-    told: list[str] = []
     collection: tuple[metrics.CollectionCurve, ...] = ()
     told: list[str] = []
     if measured.collection is not None:
         told += measured.collection["annotations"].get("notes", [])
         collection = tuple(map(_as_curve, measured.collection["curves"]))
         rows["left_out"] += measured.collection["left_out"]
-        told += measured.collection["annotations"]["notes"]
     unfinished = _unfinished(measured)
     elsewhere = sorted(set(measured.pieces) - set(pictures))
     told += unfinished.values()

@@ -37,7 +37,7 @@ class FoldResult:
         before: average precision of the detector as it came.
         after: pooled over folds, each picture judged by the detector that has not seen it.
         gain: of AP50, ``after - before``.
-        interval: 90 % bootstrap interval of that gain (resampling pictures), both judged on the same.
+        interval: 90 % bootstrap interval of that gain (resampling pictures, both on the same).
         folds: AP50 before and after in every fold.
     """
 
