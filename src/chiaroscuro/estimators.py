@@ -117,11 +117,17 @@ def estimate(
         estimates = [_modelled(model.fit(i, target)) for i, target in enumerate(targets)]
     else:
         estimates = [_sum(masks, w, t, estimator) for w, t in zip(weights, targets, strict=True)]
-    judged = [len(w) >= MIN_MASKS and n_answers(w) >= MIN_ANSWERS for w in weights]
-    return [
-        one if known else replace(one, fidelity=float("nan"))
-        for one, known in zip(estimates, judged, strict=True)
-    ]
+    return [_as_judged(one, w) for one, w in zip(estimates, weights, strict=True)]
+
+
+def _as_judged(estimate: Estimate, weights: Float32[Tensor, " n_masks"]) -> Estimate:
+    """Without a fidelity where it cannot be judged; of too few answers nothing stands out."""
+    if len(weights) < MIN_MASKS:
+        return replace(estimate, fidelity=float("nan"))
+    if n_answers(weights) < MIN_ANSWERS:
+        error = torch.maximum(estimate.standard_error, estimate.saliency.abs())
+        return replace(estimate, fidelity=float("nan"), standard_error=error)
+    return estimate
 
 
 def n_answers(weights: Float32[Tensor, " n_masks"]) -> float:

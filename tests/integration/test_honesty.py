@@ -61,6 +61,7 @@ def test_late_hits_are_too_few_to_judge(estimator: str) -> None:
     assert n_answers(weights) == pytest.approx(1, abs=0.01)
     one = explained(weights, 0, estimator)
     assert np.isnan(one.fidelity)
+    assert not bool((one.saliency.abs() > 2 * one.standard_error).any())
 
 
 def test_hits_that_come_late_are_weighed_with_all_masks() -> None:
