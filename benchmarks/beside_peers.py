@@ -20,7 +20,7 @@ import torch
 from overhead import DETECTOR, Run, bare, peak_mb, picture, whole
 
 import chiaroscuro as cs
-from chiaroscuro.engine import default_batch_size
+from chiaroscuro.evidence.passes import default_batch_size
 
 
 def xaitk(detector: cs.Detector, image: torch.Tensor, n_masks: int) -> None:

@@ -17,7 +17,7 @@ import torch
 import chiaroscuro as cs
 from chiaroscuro import metrics
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.engine import default_batch_size
+from chiaroscuro.evidence.passes import default_batch_size
 from chiaroscuro.metrics.protocols import PROTOCOLS, Protocol
 
 SIDE, TURNS = 640, 2

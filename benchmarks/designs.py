@@ -16,10 +16,10 @@ from torch import Tensor
 from truth_against_passes import correlation, targets_of
 
 import chiaroscuro as cs
-from chiaroscuro import boxes
-from chiaroscuro.masks import hide
-from chiaroscuro.records import Target
-from chiaroscuro.surrogate import Surrogate
+from chiaroscuro.core import boxes
+from chiaroscuro.core.masks import hide
+from chiaroscuro.core.records import Target
+from chiaroscuro.evidence.surrogate import Surrogate
 
 N_MASKS, FIRST_STAGE = 150, 74
 SEEDS = (5000, 5001)

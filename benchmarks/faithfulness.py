@@ -17,8 +17,8 @@ from truth_against_passes import box_alone, targets_of
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
-from chiaroscuro.errors import UndefinedMetricError
-from chiaroscuro.records import Target
+from chiaroscuro.core.errors import UndefinedMetricError
+from chiaroscuro.core.records import Target
 
 BUDGETS = (50, 150, 400, 1000)
 PUBLISHED = "paper, 5000"

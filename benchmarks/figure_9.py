@@ -12,12 +12,12 @@ import json
 import sys
 from pathlib import Path
 
-from chiaroscuro import plots
 from chiaroscuro.cli import app
 from chiaroscuro.data.samples import met_faces
 from chiaroscuro.demo import explain_sample
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.workflow import Settings
+from chiaroscuro.figures import plots
+from chiaroscuro.results.explaining import Settings
 
 OUT = Path(__file__).parent / "runs" / "met-faces"
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "figure-9.png"

@@ -14,9 +14,9 @@ import numpy as np
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
-from chiaroscuro.data.images import shrink
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.data.samples import met_faces
-from chiaroscuro.records import as_targets
+from chiaroscuro.images.read import shrink
 from methods import MAX_SIDE, PASSES, PROTOCOLS, scored
 
 

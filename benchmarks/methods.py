@@ -27,12 +27,12 @@ import numpy as np
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
+from chiaroscuro.core.errors import UndefinedMetricError, UnsupportedMethodError
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.data.samples import met_faces
-from chiaroscuro.errors import UndefinedMetricError, UnsupportedMethodError
 from chiaroscuro.methods import METHODS
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.randomisation import randomised
-from chiaroscuro.records import as_targets
 
 RUNS = Path(__file__).parent / "runs" / "methods"
 TABLE = Path(__file__).parent.parent / "docs" / "methods" / "table.md"

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import boxes
+from chiaroscuro.core import boxes
+from chiaroscuro.core.masks import hide
+from chiaroscuro.core.records import Target
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.masks import hide
-from chiaroscuro.records import Target
 
 CELLS = 12
 SHIFT = torch.tensor([[11, 13]])

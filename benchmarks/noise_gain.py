@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 import chiaroscuro as cs
-from chiaroscuro.surrogate import Surrogate
+from chiaroscuro.evidence.surrogate import Surrogate
 
 HEIGHT, WIDTH, MASKS, SEEDS = 96, 128, 100, 250
 TARGET = cs.Target(box=[40, 30, 70, 64])

@@ -19,7 +19,7 @@ import torch
 
 import chiaroscuro as cs
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.engine import default_batch_size
+from chiaroscuro.evidence.passes import default_batch_size
 
 DETECTOR = "centerface"
 

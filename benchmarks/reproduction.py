@@ -32,15 +32,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from chiaroscuro import draw, plots
 from chiaroscuro.cli import app
 from chiaroscuro.data.samples import met_faces
+from chiaroscuro.figures import draw, plots
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.resampling import interval
-from chiaroscuro.study.averages import MARGIN, AverageMap
-from chiaroscuro.study.compare import Subject, compare
-from chiaroscuro.study.examine import FALSE_ALARM, HIT, MISSED, detections_of, truth_of
-from chiaroscuro.study.run import Run
+from chiaroscuro.studies.averages import MARGIN, AverageMap
+from chiaroscuro.studies.compare import Subject, compare
+from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED, detections_of, truth_of
+from chiaroscuro.studies.run import Run
 
 OUT = Path(__file__).parent / "runs" / "reproduction"
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"

@@ -15,8 +15,8 @@ from torch import Tensor
 from truth_against_passes import box_alone, correlation, targets_of
 
 import chiaroscuro as cs
-from chiaroscuro import boxes
-from chiaroscuro.records import Target
+from chiaroscuro.core import boxes
+from chiaroscuro.core.records import Target
 
 SIDE = 48
 STEPS = torch.linspace(-1, 2, SIDE)  # of the box's width and height, from its upper left corner

@@ -12,7 +12,7 @@ from chiaroscuro.cli import app
 from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.demo import PAINTINGS, explain_sample
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.workflow import Settings
+from chiaroscuro.results.explaining import Settings
 
 OUT = Path(__file__).parent / "runs" / "stability"
 

@@ -17,11 +17,11 @@ import torch
 import chiaroscuro as cs
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.report.study import write_study_report
-from chiaroscuro.study.examine import StudySettings
-from chiaroscuro.study.export import export
-from chiaroscuro.study.run import study
-from chiaroscuro.study.summary import summarise
-from chiaroscuro.workflow import Settings
+from chiaroscuro.results.explaining import Settings
+from chiaroscuro.studies.examine import StudySettings
+from chiaroscuro.studies.export import export
+from chiaroscuro.studies.run import study
+from chiaroscuro.studies.summary import summarise
 
 RUNS = Path(__file__).parent / "runs" / "study"
 

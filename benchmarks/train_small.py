@@ -14,13 +14,13 @@ import time
 
 import torch
 
-from chiaroscuro import boxes
+from chiaroscuro.core import boxes
 from chiaroscuro.data.datasets import open_data_set
-from chiaroscuro.train.augment import Augmentation
-from chiaroscuro.train.loop import Step, precision, train
-from chiaroscuro.train.pictures import TrainingPicture, training_pictures
-from chiaroscuro.train.settings import TrainingSettings
-from chiaroscuro.train.trainable import open_trainable
+from chiaroscuro.training.augment import Augmentation
+from chiaroscuro.training.loop import Step, precision, train
+from chiaroscuro.training.pictures import TrainingPicture, training_pictures
+from chiaroscuro.training.settings import TrainingSettings
+from chiaroscuro.training.trainable import open_trainable
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.metrics.average_precision import average_precision, resampled
-from chiaroscuro.train.augment import Augmentation
-from chiaroscuro.train.loop import TrainingSettings, detections, train, training_pictures
-from chiaroscuro.train.trainable import open_trainable
+from chiaroscuro.training.augment import Augmentation
+from chiaroscuro.training.loop import TrainingSettings, detections, train, training_pictures
+from chiaroscuro.training.trainable import open_trainable
 
 RUNS = Path(__file__).parent / "runs" / "training"
 N_FOLDS = 5

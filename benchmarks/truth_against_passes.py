@@ -20,9 +20,9 @@ from long_runs import DETECTORS, HELD_OUT, PAINTINGS, path_of
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import boxes
+from chiaroscuro.core import boxes
+from chiaroscuro.core.records import Target, as_targets
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.records import Target, as_targets
 
 BUDGETS = (50, 100, 150, 250, 400, 600, 1000)
 Scores = dict[tuple[str, int], list[list[float]]]

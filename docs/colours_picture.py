@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import draw
-from chiaroscuro.colours import LEGEND_GROUND, Scale, greyed, laid_over
 from chiaroscuro.data.samples import met_faces
+from chiaroscuro.figures import draw
+from chiaroscuro.figures.colours import LEGEND_GROUND, Scale, greyed, laid_over
 
 FILE = Path(__file__).parent / "pictures" / "colours.jpg"
 PASSES, PANEL, GAP, STRIP = 200, 240, 6, 14

@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import draw
+from chiaroscuro.core.records import Target, as_targets
 from chiaroscuro.data.samples import sample_painting
+from chiaroscuro.figures import draw
 from chiaroscuro.methods import METHODS
-from chiaroscuro.records import Target
 
 FOLDER = Path(__file__).parent / "pictures"
 PASSES = 400  # of methods that only ask
@@ -65,7 +65,7 @@ def maps(image: Tensor) -> Iterator[tuple[str, cs.Explanation]]:
 def fortune_teller(image: Tensor) -> Target:
     """The face at the right: the last of three that RetinaFace finds."""
     faces = cs.load_detector("retinaface").detect(image[None])[0].above(0.3)
-    return max(cs.records.as_targets(faces), key=lambda target: float(target.box[0]))
+    return max(as_targets(faces), key=lambda target: float(target.box[0]))
 
 
 def pair(drawn: np.ndarray, target: Target) -> Image.Image:

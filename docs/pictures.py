@@ -10,9 +10,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import chiaroscuro as cs
-from chiaroscuro import draw
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.records import as_targets
+from chiaroscuro.figures import draw
 
 FOLDER = Path(__file__).parent / "pictures"
 MISSED_FACE = [16, 88, 69, 160]

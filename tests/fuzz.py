@@ -40,26 +40,27 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import chiaroscuro as cs
-from chiaroscuro import evaluation, plots
 from chiaroscuro.cli import app
+from chiaroscuro.core.errors import ChiaroscuroError
 from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.detectors.adapters.retinaface import RetinaFaceNetwork, save_checkpoint
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
-from chiaroscuro.detectors.retinaface import RetinaFaceNetwork, save_checkpoint
-from chiaroscuro.errors import ChiaroscuroError
-from chiaroscuro.results import (
+from chiaroscuro.evaluation.evaluate import evaluate as evaluation
+from chiaroscuro.figures import plots
+from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
+from chiaroscuro.results.folder import (
     SavedResult,
     explained_detector,
     explained_picture,
     saved_results,
 )
-from chiaroscuro.study.compare import compare
-from chiaroscuro.study.examine import StudySettings
-from chiaroscuro.study.export import coco_results
-from chiaroscuro.study.run import Run, study
-from chiaroscuro.study.summary import summarise, summarise_targets
-from chiaroscuro.train.settings import TrainingSettings
-from chiaroscuro.train.state import State, StateFile
-from chiaroscuro.workflow import Settings, explain_picture, open_picture
+from chiaroscuro.studies.compare import compare
+from chiaroscuro.studies.examine import StudySettings
+from chiaroscuro.studies.export import coco_results
+from chiaroscuro.studies.run import Run, study
+from chiaroscuro.studies.summary import summarise, summarise_targets
+from chiaroscuro.training.settings import TrainingSettings
+from chiaroscuro.training.state import State, StateFile
 
 SECONDS = 60  # of one case, after which it counts as a hang
 MEMORY = 3 * 2**30  # beyond what the program has when the cases begin

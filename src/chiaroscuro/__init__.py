@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from chiaroscuro._version import __version__
 
 if TYPE_CHECKING:
-    from chiaroscuro import boxes, detectors, errors, methods, metrics, testing
-    from chiaroscuro.data.images import read_image
+    from chiaroscuro import detectors, methods, metrics, testing
+    from chiaroscuro.core import boxes, errors
+    from chiaroscuro.core.masks import MaskDesign, Masks
+    from chiaroscuro.core.records import Proposals, Target
+    from chiaroscuro.core.similarity import mask_weights
     from chiaroscuro.detectors import (
         Detector,
         DetectorInfo,
@@ -25,29 +28,28 @@ if TYPE_CHECKING:
         FunctionDetector,
         load_detector,
     )
-    from chiaroscuro.evidence import Evidence, Progress, observe
-    from chiaroscuro.masks import MaskDesign, Masks
+    from chiaroscuro.evidence.evidence import Evidence, Progress, observe
+    from chiaroscuro.evidence.explanation import Explanation
+    from chiaroscuro.images.read import read_image
     from chiaroscuro.methods import explain
-    from chiaroscuro.records import Explanation, Proposals, Target
-    from chiaroscuro.similarity import mask_weights
 
 _HOMES = {
     "Detector": "chiaroscuro.detectors",
     "DetectorInfo": "chiaroscuro.detectors",
     "DetectorSource": "chiaroscuro.detectors",
-    "Evidence": "chiaroscuro.evidence",
-    "Explanation": "chiaroscuro.records",
+    "Evidence": "chiaroscuro.evidence.evidence",
+    "Explanation": "chiaroscuro.evidence.explanation",
     "FunctionDetector": "chiaroscuro.detectors",
-    "MaskDesign": "chiaroscuro.masks",
-    "Masks": "chiaroscuro.masks",
-    "Progress": "chiaroscuro.evidence",
-    "Proposals": "chiaroscuro.records",
-    "Target": "chiaroscuro.records",
+    "MaskDesign": "chiaroscuro.core.masks",
+    "Masks": "chiaroscuro.core.masks",
+    "Progress": "chiaroscuro.evidence.evidence",
+    "Proposals": "chiaroscuro.core.records",
+    "Target": "chiaroscuro.core.records",
     "explain": "chiaroscuro.methods",
     "load_detector": "chiaroscuro.detectors",
-    "mask_weights": "chiaroscuro.similarity",
-    "observe": "chiaroscuro.evidence",
-    "read_image": "chiaroscuro.data.images",
+    "mask_weights": "chiaroscuro.core.similarity",
+    "observe": "chiaroscuro.evidence.evidence",
+    "read_image": "chiaroscuro.images.read",
 }
 
 __all__ = [
@@ -78,7 +80,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("boxes", "detectors", "errors", "methods", "metrics", "testing"):
+    if name in ("boxes", "errors"):
+        return importlib.import_module(f"chiaroscuro.core.{name}")
+    if name in ("detectors", "methods", "metrics", "testing"):
         return importlib.import_module(f"chiaroscuro.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)

@@ -8,19 +8,19 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from chiaroscuro.bundle import AnyPath
+from chiaroscuro.core.records import Proposals, Target, as_targets
 from chiaroscuro.data.datasets import MET_FACES, open_data_set
 from chiaroscuro.data.samples import SamplePainting, sample_painting
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.evidence import Progress
-from chiaroscuro.records import Proposals, Target, as_targets
+from chiaroscuro.evidence.evidence import Progress
 from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.gallery import GalleryEntry, write_gallery
-from chiaroscuro.study.compare import Comparison, compare, detector_names
-from chiaroscuro.study.examine import StudySettings
-from chiaroscuro.study.matching import FALSE_ALARMS, match
-from chiaroscuro.study.run import study
-from chiaroscuro.workflow import Picture, Settings, detect_picture, explain_picture
+from chiaroscuro.results.explaining import Picture, Settings, detect_picture, explain_picture
+from chiaroscuro.store.bundle import AnyPath
+from chiaroscuro.studies.compare import Comparison, compare, detector_names
+from chiaroscuro.studies.examine import StudySettings
+from chiaroscuro.studies.matching import FALSE_ALARMS, match
+from chiaroscuro.studies.run import study
 
 PAINTINGS = (435844, 436838, 436839, 439933, 437455)
 MATCH_IOU = 0.4

@@ -9,12 +9,12 @@ from test_transformers_detector import PICTURE, make_detr, make_rtdetr
 from torch.nn import functional as F
 
 from chiaroscuro import Target
+from chiaroscuro.core.errors import UnsupportedMethodError
+from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import Attentive, DetectorInfo
-from chiaroscuro.errors import UnsupportedMethodError
 from chiaroscuro.methods import Question, explain, method_named
 from chiaroscuro.methods.attention import attention
-from chiaroscuro.records import Proposals
 
 transformers = pytest.importorskip("transformers")
 
@@ -127,7 +127,7 @@ def test_proposals_of_detect_each_with_a_map(kind, padding):
 @kinds
 def test_weights_of_a_query_sum_to_one_before_they_are_enlarged(kind, monkeypatch):
     seen = []
-    module = "chiaroscuro.detectors.transformers._enlarged"
+    module = "chiaroscuro.detectors.adapters.transformers._enlarged"
     monkeypatch.setattr(module, lambda maps, *_: seen.append(maps) or torch.zeros(1, 40, 60))
     model, processor = make(kind)
     attended(load_detector(model, processor=processor, min_score=0.0), PICTURE[0])

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from chiaroscuro.core.errors import CheckpointError
 from chiaroscuro.detectors.checkpoint import (
     named_by_content,
     read_checkpoint,
     write_checkpoint,
 )
-from chiaroscuro.errors import CheckpointError
 
 
 class Payload:

@@ -28,18 +28,18 @@ from onnx_graphs import (
     picture,
 )
 
-from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors.frames import Frame
-from chiaroscuro.detectors.onnx import OnnxDetector, make_session
-from chiaroscuro.detectors.onnx_layouts.choosing import recognise
-from chiaroscuro.detectors.onnx_layouts.layout import File, Output
-from chiaroscuro.errors import (
+from chiaroscuro.core.errors import (
     CheckpointError,
     DetectorOutputError,
     InputError,
     MissingDependencyError,
     UnknownNameError,
 )
+from chiaroscuro.detectors import load_detector
+from chiaroscuro.detectors.adapters.onnx import OnnxDetector, make_session
+from chiaroscuro.detectors.adapters.onnx_layouts.choosing import recognise
+from chiaroscuro.detectors.adapters.onnx_layouts.layout import File, Output
+from chiaroscuro.detectors.frames import Frame
 from chiaroscuro.testing import detector_checks
 
 

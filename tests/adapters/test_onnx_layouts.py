@@ -27,11 +27,11 @@ from onnx_graphs import (
     picture,
 )
 
-from chiaroscuro.detectors.onnx import OnnxDetector
-from chiaroscuro.detectors.onnx_layouts import LAYOUTS
-from chiaroscuro.detectors.onnx_layouts.choosing import recognise
-from chiaroscuro.detectors.onnx_layouts.layout import File, Output, centres
-from chiaroscuro.errors import DetectorOutputError, InputError
+from chiaroscuro.core.errors import DetectorOutputError, InputError
+from chiaroscuro.detectors.adapters.onnx import OnnxDetector
+from chiaroscuro.detectors.adapters.onnx_layouts import LAYOUTS
+from chiaroscuro.detectors.adapters.onnx_layouts.choosing import recognise
+from chiaroscuro.detectors.adapters.onnx_layouts.layout import File, Output, centres
 
 SIZE = HEIGHT, WIDTH = 64, 96
 CELLS = len(centres(SIZE, (8, 16, 32)))

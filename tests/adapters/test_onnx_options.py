@@ -10,10 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from chiaroscuro.cli import app
+from chiaroscuro.core.errors import DetectorOutputError, InputError, UnknownNameError
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors.onnx import OnnxDetector
-from chiaroscuro.detectors.onnx_layouts.stated import read_roles
-from chiaroscuro.errors import DetectorOutputError, InputError, UnknownNameError
+from chiaroscuro.detectors.adapters.onnx import OnnxDetector
+from chiaroscuro.detectors.adapters.onnx_layouts.stated import read_roles
 
 SIZE = HEIGHT, WIDTH = 64, 96
 FORMATS = ("xyxy", "yxyx", "xywh", "cxcywh")

@@ -13,12 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from chiaroscuro.detectors import retinaface as adapter
-from chiaroscuro.detectors import retinaface_network as network_module
-from chiaroscuro.detectors.protocol import DetectorInfo
-from chiaroscuro.detectors.retinaface import OnnxRetinaFace, TorchRetinaFace
-from chiaroscuro.detectors.retinaface_anchors import ANCHOR_SIZES, decode_boxes, make_anchors
-from chiaroscuro.detectors.retinaface_network import (
+from chiaroscuro.core.errors import (
+    CheckpointError,
+    DetectorOutputError,
+    ImageError,
+    InputError,
+    MissingDependencyError,
+)
+from chiaroscuro.detectors.adapters import retinaface as adapter
+from chiaroscuro.detectors.adapters import retinaface_network as network_module
+from chiaroscuro.detectors.adapters.retinaface import OnnxRetinaFace, TorchRetinaFace
+from chiaroscuro.detectors.adapters.retinaface_anchors import (
+    ANCHOR_SIZES,
+    decode_boxes,
+    make_anchors,
+)
+from chiaroscuro.detectors.adapters.retinaface_network import (
     RetinaFaceNetwork,
     RetinaFaceOutput,
     load_onnx_weights,
@@ -26,13 +36,7 @@ from chiaroscuro.detectors.retinaface_network import (
     onnx_weights,
     weights_file,
 )
-from chiaroscuro.errors import (
-    CheckpointError,
-    DetectorOutputError,
-    ImageError,
-    InputError,
-    MissingDependencyError,
-)
+from chiaroscuro.detectors.protocol import DetectorInfo
 from chiaroscuro.testing import detector_checks
 
 

@@ -17,15 +17,25 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import MultiScaleRoIAlign
 
+from chiaroscuro.core.errors import (
+    CheckpointError,
+    DetectorOutputError,
+    InputError,
+    UnknownNameError,
+)
+from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors import torchvision_builders as networks
+from chiaroscuro.detectors.adapters import torchvision_builders as networks
+from chiaroscuro.detectors.adapters.torchvision import (
+    TorchvisionDetector,
+    load,
+    save_checkpoint,
+    source,
+)
 from chiaroscuro.detectors.checkpoint import write_checkpoint
-from chiaroscuro.detectors.torchvision import TorchvisionDetector, load, save_checkpoint, source
-from chiaroscuro.errors import CheckpointError, DetectorOutputError, InputError, UnknownNameError
-from chiaroscuro.records import Truth
 from chiaroscuro.testing import detector_checks
-from chiaroscuro.train.augment import Augmentation
-from chiaroscuro.train.loop import TrainingPicture, TrainingSettings, train
+from chiaroscuro.training.augment import Augmentation
+from chiaroscuro.training.loop import TrainingPicture, TrainingSettings, train
 
 # --- small random networks ------------------------------------------------------------------------
 

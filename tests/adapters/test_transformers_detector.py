@@ -4,14 +4,14 @@ the judge of ours."""
 import pytest
 import torch
 
-from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors.transformers import source
-from chiaroscuro.errors import (
+from chiaroscuro.core.errors import (
     CheckpointError,
     DetectorOutputError,
     InputError,
     MissingDependencyError,
 )
+from chiaroscuro.detectors import load_detector
+from chiaroscuro.detectors.adapters.transformers import source
 from chiaroscuro.testing import detector_checks
 
 transformers = pytest.importorskip("transformers")

@@ -8,14 +8,14 @@ import sys
 import pytest
 import torch
 
-from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors.ultralytics import UltralyticsDetector, source
-from chiaroscuro.errors import (
+from chiaroscuro.core.errors import (
     CheckpointError,
     DetectorOutputError,
     InputError,
     MissingDependencyError,
 )
+from chiaroscuro.detectors import load_detector
+from chiaroscuro.detectors.adapters.ultralytics import UltralyticsDetector, source
 from chiaroscuro.testing import detector_checks
 
 # Noise of several grains, one colour stronger than another: no two channels are alike.

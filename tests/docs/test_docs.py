@@ -31,7 +31,7 @@ from typer.testing import CliRunner
 import chiaroscuro as cs
 from chiaroscuro.cli import app
 from chiaroscuro.methods import METHODS
-from chiaroscuro.workflow import Picture, Settings, explain_picture
+from chiaroscuro.results.explaining import Picture, Settings, explain_picture
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

@@ -11,14 +11,14 @@ from PIL import ExifTags, Image
 
 import chiaroscuro as cs
 from chiaroscuro.cli.console import parse_class_map, parse_frame
+from chiaroscuro.core.errors import AnnotationError, BundleError, TrainingError
 from chiaroscuro.data.datasets import open_data_set, read_annotations
-from chiaroscuro.errors import AnnotationError, BundleError, TrainingError
-from chiaroscuro.evaluation import EvaluationSettings, evaluate_folder
-from chiaroscuro.study.compare import compare
-from chiaroscuro.study.examine import StudySettings, truth_of
-from chiaroscuro.study.run import Run, labels_of, notes_on, study
-from chiaroscuro.train.pictures import training_pictures
-from chiaroscuro.workflow import Settings
+from chiaroscuro.evaluation.evaluate import EvaluationSettings, evaluate_folder
+from chiaroscuro.results.explaining import Settings
+from chiaroscuro.studies.compare import compare
+from chiaroscuro.studies.examine import StudySettings, truth_of
+from chiaroscuro.studies.run import Run, labels_of, notes_on, study
+from chiaroscuro.training.pictures import training_pictures
 
 WIDTH, HEIGHT = 32, 48  # upright; the file is stored lying on its side
 FACE = [6.0, 20.0, 18.0, 40.0]

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import boxes, draw
+from chiaroscuro.core import boxes
 from chiaroscuro.data.samples import met_faces, sample_painting
+from chiaroscuro.figures import draw
 from chiaroscuro.report import cards
 from chiaroscuro.testing import detector_checks
 

@@ -14,11 +14,11 @@ from pycocotools.cocoeval import COCOeval
 
 import chiaroscuro as cs
 from chiaroscuro.data.datasets import open_data_set
-from chiaroscuro.study.examine import StudySettings, truth_of
-from chiaroscuro.study.export import export
-from chiaroscuro.study.run import Run, study
-from chiaroscuro.study.summary import summarise
-from chiaroscuro.workflow import Settings
+from chiaroscuro.results.explaining import Settings
+from chiaroscuro.studies.examine import StudySettings, truth_of
+from chiaroscuro.studies.export import export
+from chiaroscuro.studies.run import Run, study
+from chiaroscuro.studies.summary import summarise
 
 WIDTH, HEIGHT, PICTURES = 60, 44, 4
 

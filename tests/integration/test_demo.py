@@ -10,7 +10,7 @@ import pytest
 import chiaroscuro as cs
 from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.demo import FALSE_ALARM, FOUND, MISSED, PAINTINGS, judge, run_demo
-from chiaroscuro.workflow import Picture, Settings, detect_picture
+from chiaroscuro.results.explaining import Picture, Settings, detect_picture
 
 pytestmark = pytest.mark.weights
 

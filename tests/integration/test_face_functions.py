@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.data.images import shrink
+from chiaroscuro.core.errors import DetectorOutputError, MissingDependencyError
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.errors import DetectorOutputError, MissingDependencyError
+from chiaroscuro.images.read import shrink
 from chiaroscuro.testing import detector_checks
 
 FACE = [61.0, 41.0, 110.0, 97.0]

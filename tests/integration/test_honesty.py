@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.errors import UndefinedMetricError
-from chiaroscuro.estimators import estimate, n_answers
+from chiaroscuro.core.errors import UndefinedMetricError
+from chiaroscuro.evidence.estimators import estimate, n_answers
 from chiaroscuro.metrics.context import context_share
 
 HEIGHT, WIDTH = 96, 128

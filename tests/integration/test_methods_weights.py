@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
+from chiaroscuro.core.errors import MissingDependencyError
+from chiaroscuro.core.records import Target, as_targets
 from chiaroscuro.data.samples import met_faces
 from chiaroscuro.detectors import load_detector
+from chiaroscuro.detectors.adapters.retinaface import source
 from chiaroscuro.detectors.protocol import Differentiable
-from chiaroscuro.detectors.retinaface import source
-from chiaroscuro.errors import MissingDependencyError
 from chiaroscuro.methods import METHODS, Answer, Question
-from chiaroscuro.records import Target, as_targets
 
 try:
     PAINTINGS = {painting.id: painting for painting in met_faces()}

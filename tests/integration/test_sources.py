@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from waiting import wait_for
 
 from chiaroscuro.cli import app
-from chiaroscuro.study.run import Run
+from chiaroscuro.studies.run import Run
 
 DETECTOR = """
 import os, sys, time

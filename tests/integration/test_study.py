@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 from waiting import wait_for
 
 import chiaroscuro as cs
-from chiaroscuro.bundle import as_path
 from chiaroscuro.cli import app
+from chiaroscuro.store.bundle import as_path
 
 FINDS_PATCHES = """
 import os, sys, time

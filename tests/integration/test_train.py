@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 from waiting import PATIENCE_S
 
-import chiaroscuro.train.folds
+import chiaroscuro.training.folds
 from chiaroscuro.cli import app
 
 LEARNER = '''
@@ -104,7 +104,7 @@ def test_a_stopped_command_goes_on_and_leaves_no_scratch(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_interval = lambda *_, n_resamples: np.full(n_resamples, np.nan)  # noqa: E731  (they are slow)
-    monkeypatch.setattr(chiaroscuro.train.folds, "resampled", no_interval)
+    monkeypatch.setattr(chiaroscuro.training.folds, "resampled", no_interval)
     stopped = train("folds_stopped", "--folds", "2")
     assert stopped.exit_code == 1
     assert "what is done is kept in out.training. The same command goes on" in stopped.stderr

@@ -20,8 +20,8 @@ from waiting import PATIENCE_S
 from workbench import BOX, DETECTORS, Visitor, painting_file, running
 
 from chiaroscuro.cli import app
-from chiaroscuro.evidence import observe
-from chiaroscuro.records import Explanation
+from chiaroscuro.evidence.evidence import observe
+from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.testing import PlantedDetector
 from chiaroscuro.web import jobs
 from chiaroscuro.web.app import STATIC

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import chiaroscuro as cs
-from chiaroscuro.errors import InputError, UnknownNameError
+from chiaroscuro.core.errors import InputError, UnknownNameError
+from chiaroscuro.evaluation.remaking import equal_passes
 from chiaroscuro.methods import METHODS
 from chiaroscuro.methods.regions import grid, superpixels
-from chiaroscuro.remaking import equal_passes
 from chiaroscuro.testing import PlantedDetector
 
 HEIGHT, WIDTH = 48, 64

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from chiaroscuro.core.errors import DetectorOutputError, InputError, UnsupportedMethodError
+from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.records import Proposals, Target
+from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors import load_detector
+from chiaroscuro.detectors.adapters.retinaface import load as load_retinaface
+from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork
 from chiaroscuro.detectors.protocol import DetectorInfo, Differentiable, RawProposals
-from chiaroscuro.detectors.retinaface import load as load_retinaface
-from chiaroscuro.detectors.retinaface_network import RetinaFaceNetwork
-from chiaroscuro.errors import DetectorOutputError, InputError, UnsupportedMethodError
-from chiaroscuro.masks import MaskDesign
 from chiaroscuro.methods import METHODS, Answer, Question
 from chiaroscuro.methods.differentiable import TargetScores
 from chiaroscuro.methods.features import Features
-from chiaroscuro.records import Proposals, Target
-from chiaroscuro.similarity import similarity
 
 HEIGHT, WIDTH, CELL = 40, 56, 8
 BOX = [8.0, 16.0, 24.0, 32.0]

@@ -9,12 +9,12 @@ from torchvision.models import detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
+from chiaroscuro.core.errors import UnsupportedMethodError
+from chiaroscuro.core.records import Target
 from chiaroscuro.detectors import load_detector
+from chiaroscuro.detectors.adapters.torchvision import TorchvisionDetector
 from chiaroscuro.detectors.protocol import Differentiable
-from chiaroscuro.detectors.torchvision import TorchvisionDetector
-from chiaroscuro.errors import UnsupportedMethodError
 from chiaroscuro.methods import METHODS, Answer, Question
-from chiaroscuro.records import Target
 
 RCNN, SSDLITE = "fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"
 

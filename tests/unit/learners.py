@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import chiaroscuro as cs
+from chiaroscuro.core.records import Truth
+from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork
 from chiaroscuro.detectors.protocol import Trainable
-from chiaroscuro.detectors.retinaface_network import RetinaFaceNetwork
-from chiaroscuro.records import Truth
-from chiaroscuro.train.augment import Augmentation
-from chiaroscuro.train.loop import TrainingPicture, TrainingSettings
+from chiaroscuro.training.augment import Augmentation
+from chiaroscuro.training.loop import TrainingPicture, TrainingSettings
 
 PLAIN = Augmentation(
     size=64, long_side=(90, 90), flip=0, colour=0, blur=0, noise=0, near_a_face=1.0, tenebrism=0

@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import draw
-from chiaroscuro.errors import InputError, TargetError
+from chiaroscuro.core.errors import InputError, TargetError
+from chiaroscuro.core.records import Truth
+from chiaroscuro.figures import draw
 from chiaroscuro.metrics import MappedPicture
-from chiaroscuro.records import Truth
 
 HEIGHT, WIDTH = 40, 64
 BOX = [30, 10, 54, 34]

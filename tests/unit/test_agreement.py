@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
-from chiaroscuro.errors import InputError, UndefinedMetricError, UnknownNameError
+from chiaroscuro.core.errors import InputError, UndefinedMetricError, UnknownNameError
 from chiaroscuro.metrics.agreement import variants
 from chiaroscuro.metrics.randomisation import randomised
 from chiaroscuro.testing import PlantedDetector

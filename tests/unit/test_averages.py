@@ -2,9 +2,9 @@
 
 import torch
 
-from chiaroscuro.records import as_targets
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.report import cards
-from chiaroscuro.study.averages import Averager
+from chiaroscuro.studies.averages import Averager
 
 (TARGET,) = as_targets([[20, 10, 44, 34]])
 

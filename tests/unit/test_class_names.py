@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
-from chiaroscuro.errors import AnnotationError
 
 
 def annotations(

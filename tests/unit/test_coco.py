@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pycocotools import mask
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.coco import parse_coco, read_coco
-from chiaroscuro.errors import AnnotationError
 
 IMAGE = {"id": 9, "file_name": "a/b.jpg", "width": 30, "height": 20, "painter": "La Tour"}
 

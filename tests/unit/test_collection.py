@@ -6,8 +6,8 @@ from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
-from chiaroscuro.errors import InputError, ProposalsError, UndefinedMetricError
-from chiaroscuro.records import Truth
+from chiaroscuro.core.errors import InputError, ProposalsError, UndefinedMetricError
+from chiaroscuro.core.records import Truth
 from chiaroscuro.testing import PlantedDetector
 
 HEIGHT, WIDTH = 20, 30

@@ -6,9 +6,18 @@ import torch
 from matplotlib.colors import to_rgb
 from torch import Tensor
 
-from chiaroscuro import draw
-from chiaroscuro.colours import LOWERS, RAISES, SIGNED, Scale, greyed, names, sides, value_text
-from chiaroscuro.errors import UnknownNameError
+from chiaroscuro.core.errors import UnknownNameError
+from chiaroscuro.figures import draw
+from chiaroscuro.figures.colours import (
+    LOWERS,
+    RAISES,
+    SIGNED,
+    Scale,
+    greyed,
+    names,
+    sides,
+    value_text,
+)
 
 HEIGHT, WIDTH = 40, 56
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.coco import read_coco
 from chiaroscuro.data.datasets import open_data_set, read_annotations
-from chiaroscuro.errors import AnnotationError
 
 IMAGE = {"id": 9, "file_name": "a/b.jpg", "width": 30, "height": 20}
 

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 import chiaroscuro as cs
-from chiaroscuro import draw
-from chiaroscuro.errors import UnknownNameError
+from chiaroscuro.core.errors import UnknownNameError
+from chiaroscuro.core.records import as_targets
+from chiaroscuro.figures import draw
 
 
 def ramp() -> torch.Tensor:
@@ -113,7 +114,7 @@ def test_the_bar_beside_a_map_is_its_scale(image: torch.Tensor) -> None:
 def test_contours_follow_the_sign(image: torch.Tensor) -> None:
     def figure_of(saliency: torch.Tensor) -> list[str]:
         result = cs.Explanation(
-            targets=cs.records.as_targets([[4, 4, 20, 20]]),
+            targets=as_targets([[4, 4, 20, 20]]),
             saliency=saliency[None],
             standard_error=torch.zeros(1, 40, 56),
             fidelity=torch.ones(1),

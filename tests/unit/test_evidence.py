@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.errors import (
+from chiaroscuro.core.errors import (
     BundleError,
     DetectorFailedError,
     ImageError,
@@ -17,7 +17,7 @@ from chiaroscuro.errors import (
     TargetError,
     UnknownNameError,
 )
-from chiaroscuro.evidence import find_targets
+from chiaroscuro.evidence.evidence import find_targets
 from chiaroscuro.testing import PlantedDetector
 
 REGIONS = [(4, 6, 20, 18), (30, 10, 50, 34), (8, 22, 24, 38)]

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.data.images import read_image
-from chiaroscuro.errors import InputError
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.images.read import read_image
 from chiaroscuro.report import cards, page
 from chiaroscuro.report.explanation import write_explanation_report
 from chiaroscuro.report.redo import redo_script
-from chiaroscuro.workflow import Picture, open_picture
+from chiaroscuro.results.explaining import Picture, open_picture
 
 FACES_BY_BRIGHTNESS = """
 import torch

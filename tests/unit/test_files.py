@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import save_file
 
 import chiaroscuro as cs
-from chiaroscuro import bundle, contents
+from chiaroscuro.core.errors import BundleError, CheckpointError, InputError
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
-from chiaroscuro.errors import BundleError, CheckpointError, InputError
-from chiaroscuro.results import SavedResult
-from chiaroscuro.study.run import Run
-from chiaroscuro.workflow import Settings, explain_picture, open_picture
+from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
+from chiaroscuro.results.folder import SavedResult
+from chiaroscuro.store import bundle, contents
+from chiaroscuro.studies.run import Run
 
 BOX = (6, 4, 22, 16)
 Arrays = dict[str, Any]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import ExifTags, Image, PngImagePlugin
 
+from chiaroscuro.core.errors import AnnotationError, ImageError
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture
 from chiaroscuro.data.datasets import DataSet, open_data_set
 from chiaroscuro.data.frame import Placed, place_all
-from chiaroscuro.data.images import PictureSize, picture_size, read_image
-from chiaroscuro.errors import AnnotationError, ImageError
+from chiaroscuro.images.read import PictureSize, picture_size, read_image
 
 STORED = (48, 32)  # width and height
 PATCH = (4, 6, 19, 16)  # a bright one in the stored picture, x1 y1 x2 y2

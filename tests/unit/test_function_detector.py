@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.errors import DetectorOutputError
+from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.testing import PlantedDetector, detector_checks
 
 BOX, SCORE = [2.0, 3.0, 12.0, 9.0], 0.75

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import chiaroscuro as cs
-from chiaroscuro.errors import DetectorOutputError, InputError, UnsupportedMethodError
+from chiaroscuro.core.errors import DetectorOutputError, InputError, UnsupportedMethodError
 from chiaroscuro.methods import METHODS
 
 HEIGHT, WIDTH = 64, 96

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
 
-from chiaroscuro.data import images
-from chiaroscuro.data.images import image_hash, read_image, shrink, to_pil
-from chiaroscuro.errors import ImageError, InputError
+from chiaroscuro.core.errors import ImageError, InputError
+from chiaroscuro.images import read as images
+from chiaroscuro.images.read import image_hash, read_image, shrink, to_pil
 
 RNG = np.random.default_rng(3)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)  # 5 high, 7 wide

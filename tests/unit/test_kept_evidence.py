@@ -6,11 +6,13 @@ import pytest
 import torch
 
 import chiaroscuro as cs
-from chiaroscuro import bundle, estimators, workflow
-from chiaroscuro.errors import BundleError, DetectorFailedError
-from chiaroscuro.evidence import Evidence, Progress
+from chiaroscuro.core.errors import BundleError, DetectorFailedError
+from chiaroscuro.core.records import as_targets
+from chiaroscuro.evidence.evidence import Evidence, Progress, estimators
+from chiaroscuro.results import explaining as workflow
+from chiaroscuro.results.explaining import Picture, Settings, explain_picture
+from chiaroscuro.store import bundle
 from chiaroscuro.testing import PlantedDetector
-from chiaroscuro.workflow import Picture, Settings, explain_picture
 
 BOX = (20, 10, 36, 30)
 PLANTED = torch.zeros(40, 56)
@@ -37,7 +39,7 @@ def explain(out: Path, **changes: object) -> workflow.ExplainedPicture:
     return explain_picture(
         picture(),
         PlantedDetector(BOX, PLANTED),
-        cs.records.as_targets([BOX]),
+        as_targets([BOX]),
         out,
         settings,
         progress=progress,  # type: ignore[arg-type]

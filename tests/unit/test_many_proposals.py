@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.engine import MAX_PROPOSALS
+from chiaroscuro.evidence.passes import MAX_PROPOSALS
 
 HEIGHT, WIDTH = 64, 96
 FACE, OTHER = [60.0, 30.0, 84.0, 56.0], [4.0, 36.0, 20.0, 60.0]

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiaroscuro.errors import ImageError, InputError, UnknownNameError
-from chiaroscuro.masks import MaskDesign, Masks, fill_image, gaussian_blur, hide
+from chiaroscuro.core.errors import ImageError, InputError, UnknownNameError
+from chiaroscuro.core.masks import MaskDesign, Masks, fill_image, gaussian_blur, hide
 
 
 def brute_force_mask(masks: Masks, i: int) -> np.ndarray:

@@ -5,12 +5,12 @@ import torch
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
-from chiaroscuro.errors import UndefinedMetricError
+from chiaroscuro.core.errors import UndefinedMetricError
+from chiaroscuro.core.records import Truth
 from chiaroscuro.metrics.resampling import interval
-from chiaroscuro.records import Truth
-from chiaroscuro.study.averages import Averager, box_crop
-from chiaroscuro.study.matching import match
-from chiaroscuro.study.misses import read_miss
+from chiaroscuro.studies.averages import Averager, box_crop
+from chiaroscuro.studies.matching import match
+from chiaroscuro.studies.misses import read_miss
 
 FACE, OTHER = [10.0, 10.0, 20.0, 20.0], [40.0, 10.0, 50.0, 20.0]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro import metrics
-from chiaroscuro.errors import (
+from chiaroscuro.core.errors import (
     DetectorFailedError,
     InputError,
     TargetError,

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import chiaroscuro
-from chiaroscuro import plots
 from chiaroscuro.cli.evaluate import _cell
-from chiaroscuro.evaluation import _spread
+from chiaroscuro.core.records import Proposals, Target, Truth
+from chiaroscuro.evaluation.evaluate import _spread
+from chiaroscuro.figures import plots
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.records import Proposals, Target, Truth
-from chiaroscuro.study.averages import Averager
+from chiaroscuro.studies.averages import Averager
 
 SOURCES = Path(chiaroscuro.__file__).parent
 

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.paths import (
     as_source,
     file_name,
@@ -18,7 +19,6 @@ from chiaroscuro.data.paths import (
     picture_suffixes,
     resolve,
 )
-from chiaroscuro.errors import AnnotationError
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
 

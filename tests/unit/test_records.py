@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import chiaroscuro as cs
-from chiaroscuro.errors import ProposalsError, TargetError
-from chiaroscuro.records import as_targets
+from chiaroscuro.core.errors import ProposalsError, TargetError
+from chiaroscuro.core.records import as_targets
 
 finite = st.floats(-1e4, 1e4, width=32)
 boxes_strategy = hnp.arrays(np.float32, st.tuples(st.integers(0, 6), st.just(4)), elements=finite)

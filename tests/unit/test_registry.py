@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import chiaroscuro as cs
-from chiaroscuro.detectors import registry
-from chiaroscuro.detectors.checkpoint import read_about
-from chiaroscuro.detectors.retinaface import PAINTINGS
-from chiaroscuro.errors import (
+from chiaroscuro.core.errors import (
     CheckpointError,
     InputError,
     MissingDependencyError,
     UnknownNameError,
 )
+from chiaroscuro.detectors import registry
+from chiaroscuro.detectors.adapters.retinaface import PAINTINGS
+from chiaroscuro.detectors.checkpoint import read_about
 
 
 def test_a_detector_comes_back_as_it_is() -> None:
@@ -219,7 +219,7 @@ def test_our_weights_come_with_the_package() -> None:
 
 
 def test_missing_weights_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chiaroscuro.detectors import centerface
+    from chiaroscuro.detectors.adapters import centerface
 
     centerface._model_bytes.cache_clear()
     monkeypatch.setattr(centerface, "_weights_path", lambda: None)

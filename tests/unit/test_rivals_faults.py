@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro import boxes, draw, metrics
-from chiaroscuro.errors import UndefinedMetricError
-from chiaroscuro.records import Truth, as_targets
-from chiaroscuro.similarity import similarity
-from chiaroscuro.study.matching import match
+from chiaroscuro import metrics
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import UndefinedMetricError
+from chiaroscuro.core.records import Truth, as_targets
+from chiaroscuro.core.similarity import similarity
+from chiaroscuro.figures import draw
+from chiaroscuro.studies.matching import match
 
 
 def found(box: list[float], score: float, **more: object) -> cs.Proposals:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from chiaroscuro.core.errors import ImageError, MissingDependencyError, UnknownNameError
 from chiaroscuro.data import samples
 from chiaroscuro.data.samples import met_faces, sample_painting
-from chiaroscuro.errors import ImageError, MissingDependencyError, UnknownNameError
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chiaroscuro as cs
-from chiaroscuro import boxes
-from chiaroscuro.errors import ProposalsError
-from chiaroscuro.records import as_targets
-from chiaroscuro.similarity import similarity
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import ProposalsError
+from chiaroscuro.core.records import as_targets
+from chiaroscuro.core.similarity import similarity
 
 coordinate = st.integers(-20, 60)
 side = st.integers(1, 40)

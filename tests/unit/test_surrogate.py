@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
-from chiaroscuro.surrogate import (
+from chiaroscuro.evidence.surrogate import (
     CHUNK,
     DOUBT,
     LINK_FLOOR,

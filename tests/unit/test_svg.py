@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from chiaroscuro import plots
-from chiaroscuro.errors import BundleError
+from chiaroscuro.core.errors import BundleError
+from chiaroscuro.figures import plots
 from chiaroscuro.report.svg import embedded_svg
 
 HEAD = "<svg xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink'"

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import chiaroscuro as cs
 from chiaroscuro.cli import app
-from chiaroscuro.errors import UnknownNameError
-from chiaroscuro.workflow import Picture, Settings, explain_picture
+from chiaroscuro.core.errors import UnknownNameError
+from chiaroscuro.results.explaining import Picture, Settings, explain_picture
 
 NAMES = ("face", "hand")
 HEIGHT, WIDTH = 48, 80

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import chiaroscuro as cs
-from chiaroscuro import estimators
+from chiaroscuro.core.records import Truth
+from chiaroscuro.core.threads import one_thread
+from chiaroscuro.evidence import estimators
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.records import Truth
 from chiaroscuro.testing import PlantedDetector
-from chiaroscuro.threads import one_thread
 
 N = 8
 PLANTED = torch.zeros(40, 56)

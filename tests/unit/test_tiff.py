@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chiaroscuro.data import images
-from chiaroscuro.data.images import read_image, readable_formats
-from chiaroscuro.errors import ImageError
+from chiaroscuro.core.errors import ImageError
+from chiaroscuro.images import read as images
+from chiaroscuro.images.read import read_image, readable_formats
 
 LEVELS = np.arange(0, 252, 12, dtype=np.uint8).reshape(3, 7)  # 3 high, 7 wide
 REDUCED, MASK = 1, 4

@@ -10,18 +10,28 @@ from learners import PLAIN, SETTINGS, Bright, generator, picture, small_network,
 from torch import Tensor, nn
 
 import chiaroscuro as cs
+from chiaroscuro.core.errors import CheckpointError, DivergedError, InputError, TrainingError
+from chiaroscuro.core.records import Truth
+from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
+from chiaroscuro.detectors.adapters.retinaface_anchors import (
+    decode_boxes,
+    encode_boxes,
+    make_anchors,
+)
+from chiaroscuro.detectors.adapters.retinaface_losses import (
+    BACKGROUND,
+    FACE,
+    LEFT_OUT,
+    assign,
+    losses,
+)
+from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork, RetinaFaceOutput
 from chiaroscuro.detectors.protocol import Trainable
-from chiaroscuro.detectors.retinaface import TorchRetinaFace
-from chiaroscuro.detectors.retinaface_anchors import decode_boxes, encode_boxes, make_anchors
-from chiaroscuro.detectors.retinaface_losses import BACKGROUND, FACE, LEFT_OUT, assign, losses
-from chiaroscuro.detectors.retinaface_network import RetinaFaceNetwork, RetinaFaceOutput
-from chiaroscuro.errors import CheckpointError, DivergedError, InputError, TrainingError
-from chiaroscuro.records import Truth
-from chiaroscuro.train.augment import Augmentation, draw_crop, tenebrism
-from chiaroscuro.train.folds import cross_validate
-from chiaroscuro.train.loop import Step, train
-from chiaroscuro.train.samples import save_samples, split
-from chiaroscuro.train.trainable import open_trainable
+from chiaroscuro.training.augment import Augmentation, draw_crop, tenebrism
+from chiaroscuro.training.folds import cross_validate
+from chiaroscuro.training.loop import Step, train
+from chiaroscuro.training.samples import save_samples, split
+from chiaroscuro.training.trainable import open_trainable
 
 
 def test_a_crop_moves_pixels_and_boxes_together() -> None:

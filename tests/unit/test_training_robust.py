@@ -15,19 +15,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 import chiaroscuro as cs
-import chiaroscuro.train.folds
+import chiaroscuro.training.folds
+from chiaroscuro.core.errors import DivergedError, TrainingError
+from chiaroscuro.core.records import Truth
 from chiaroscuro.data.datasets import DataSet, Entry
-from chiaroscuro.detectors.retinaface import TorchRetinaFace
-from chiaroscuro.detectors.retinaface_losses import losses as retinaface_losses
-from chiaroscuro.engine import out_of_memory
-from chiaroscuro.errors import DivergedError, TrainingError
-from chiaroscuro.records import Truth
-from chiaroscuro.train.folds import cross_validate
-from chiaroscuro.train.gradient import precision_context
-from chiaroscuro.train.loop import Step, TrainingPicture, train
-from chiaroscuro.train.pictures import training_pictures
-from chiaroscuro.train.samples import split
-from chiaroscuro.train.state import remove_states
+from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
+from chiaroscuro.detectors.adapters.retinaface_losses import losses as retinaface_losses
+from chiaroscuro.evidence.passes import out_of_memory
+from chiaroscuro.training.folds import cross_validate
+from chiaroscuro.training.gradient import precision_context
+from chiaroscuro.training.loop import Step, TrainingPicture, train
+from chiaroscuro.training.pictures import training_pictures
+from chiaroscuro.training.samples import split
+from chiaroscuro.training.state import remove_states
 
 PICTURES = [picture(i) for i in range(4)]
 
@@ -119,7 +119,7 @@ def test_a_damaged_state_names_the_file_and_the_mend(tmp_path: Path) -> None:
 def test_folds_go_on_within_a_fold_and_are_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chiaroscuro.train.folds, "resampled", no_interval)
+    monkeypatch.setattr(chiaroscuro.training.folds, "resampled", no_interval)
 
     def stop(fold: int, step: Step) -> None:
         if (fold, step.step) == (1, 7):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.data.voc import read_voc
-from chiaroscuro.errors import AnnotationError
 
 FACE = """<object><name>face</name><difficult>0</difficult>
 <bndbox><xmin>3</xmin><ymin>5</ymin><xmax>12</xmax><ymax>9</ymax></bndbox></object>"""

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.datasets import DataSet, open_data_set
 from chiaroscuro.data.yolo import read_yolo
-from chiaroscuro.errors import AnnotationError
 
 LINE = "0 0.3 0.4 0.2 0.4\n"
 BOX = [6, 4, 12, 12]  # of that line, in a picture of 30 x 20

@@ -42,7 +42,7 @@ def app(
     Runs on this machine alone, needs no network, and keeps nothing on disk. End it with Ctrl-C.
     """
     with errors_as_exit_status():
-        from chiaroscuro.errors import MissingDependencyError
+        from chiaroscuro.core.errors import MissingDependencyError
 
         try:
             from chiaroscuro.web.serve import serve

@@ -8,7 +8,7 @@ import typer
 from chiaroscuro.cli.console import AS_JSON, errors_as_exit_status, print_json, step_progress
 
 if TYPE_CHECKING:
-    from chiaroscuro.bundle import AnyPath
+    from chiaroscuro.store.bundle import AnyPath
 
 
 def compare(
@@ -26,12 +26,12 @@ def compare(
     comparison.json. Where both runs were evaluated with marks, their curves are drawn together.
     """
     with errors_as_exit_status():
-        from chiaroscuro.bundle import write_json
         from chiaroscuro.report.comparison import Gallery, write_comparison_report
-        from chiaroscuro.study.compare import compare as compare_runs
-        from chiaroscuro.study.compare import detector_names
-        from chiaroscuro.study.export import write_table
-        from chiaroscuro.study.run import Run
+        from chiaroscuro.store.bundle import write_json
+        from chiaroscuro.studies.compare import compare as compare_runs
+        from chiaroscuro.studies.compare import detector_names
+        from chiaroscuro.studies.export import write_table
+        from chiaroscuro.studies.run import Run
 
         runs = Run.load(first), Run.load(second)
         gallery = Gallery(detector_names(*runs))

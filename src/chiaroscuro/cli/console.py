@@ -16,12 +16,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chiaroscuro.errors import ChiaroscuroError, TargetError, UnknownNameError
+from chiaroscuro.core.errors import ChiaroscuroError, TargetError, UnknownNameError
 
 if TYPE_CHECKING:
-    from chiaroscuro import evidence
     from chiaroscuro.detectors import Detector
-    from chiaroscuro.train import loop
+    from chiaroscuro.evidence import evidence
+    from chiaroscuro.training import loop
 
 NOTES_SHOWN = 5
 _OUR_FOLDER = str(Path(__file__).parents[1])
@@ -126,7 +126,7 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """The result as JSON, on stdout."""
-    from chiaroscuro.bundle import printable
+    from chiaroscuro.store.bundle import printable
 
     print(printable(json.dumps(value, indent=2, ensure_ascii=False)))
 

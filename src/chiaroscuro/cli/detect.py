@@ -35,9 +35,9 @@ def detect(
     Pictures that cannot be read are reported and skipped; the exit status is then 1.
     """
     with errors_as_exit_status():
+        from chiaroscuro.core.errors import ChiaroscuroError
         from chiaroscuro.data.paths import as_source
-        from chiaroscuro.errors import ChiaroscuroError
-        from chiaroscuro.workflow import detect_picture, open_picture
+        from chiaroscuro.results.explaining import detect_picture, open_picture
 
         model = open_detector(detector, parse_options(detector_option), device)
         names = model.info.class_names

@@ -27,7 +27,7 @@ from chiaroscuro.cli.console import (
 
 if TYPE_CHECKING:
     from chiaroscuro.data.annotations import Annotations
-    from chiaroscuro.evaluation import Evaluation
+    from chiaroscuro.evaluation.evaluate import Evaluation
 
 SHOWN = (
     "insertion",
@@ -147,10 +147,10 @@ def evaluate(
     same command resumes.
     """
     with errors_as_exit_status():
-        from chiaroscuro.bundle import as_path
-        from chiaroscuro.evaluation import EvaluationSettings, evaluate_folder
+        from chiaroscuro.evaluation.evaluate import EvaluationSettings, evaluate_folder
         from chiaroscuro.metrics.protocols import protocol_named
-        from chiaroscuro.results import explained_detector, saved_results
+        from chiaroscuro.results.folder import explained_detector, saved_results
+        from chiaroscuro.store.bundle import as_path
 
         protocol_named(protocol)
         marks = _annotations(annotations, images, parse_class_map(class_map))
@@ -210,8 +210,8 @@ def _methods(text: str | None) -> tuple[str, ...]:
 def _annotations(
     spec: str | None, images: Path | None, class_map: dict[str, str]
 ) -> "Annotations | None":
+    from chiaroscuro.core.errors import AnnotationError
     from chiaroscuro.data.datasets import read_annotations
-    from chiaroscuro.errors import AnnotationError
 
     if spec is None:
         return None
@@ -222,7 +222,7 @@ def _annotations(
 
 
 def _as_json(evaluation: "Evaluation") -> dict[str, Any]:
-    from chiaroscuro.bundle import read_json
+    from chiaroscuro.store.bundle import read_json
 
     return {"folder": str(evaluation.folder), **read_json(evaluation.folder / "evaluation.json")}
 

@@ -27,8 +27,9 @@ from chiaroscuro.cli.console import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from chiaroscuro.records import Explanation, Target
-    from chiaroscuro.workflow import ExplainedPicture, Picture
+    from chiaroscuro.core.records import Target
+    from chiaroscuro.evidence.explanation import Explanation
+    from chiaroscuro.results.explaining import ExplainedPicture, Picture
 
 FILLS = ("black", "mean", "blur")
 
@@ -144,13 +145,13 @@ def explain(
     reported and skipped; the exit status is then 1.
     """
     with errors_as_exit_status():
+        from chiaroscuro.core.errors import ChiaroscuroError, ImageError, ObservationInterrupted
+        from chiaroscuro.core.masks import MaskDesign
         from chiaroscuro.data.paths import as_source, folder_names
-        from chiaroscuro.draw import Look
-        from chiaroscuro.errors import ChiaroscuroError, ImageError, ObservationInterrupted
-        from chiaroscuro.masks import MaskDesign
+        from chiaroscuro.evidence.target_classes import class_label
+        from chiaroscuro.figures.draw import Look
         from chiaroscuro.methods import method_named
-        from chiaroscuro.target_classes import class_label
-        from chiaroscuro.workflow import Settings, explain_picture, open_picture
+        from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
 
         look = Look(colours=colours, ground=ground, contours=contours)
         method_named(method)
@@ -222,7 +223,7 @@ def explain(
 
 def _each_once(pictures: list[str]) -> list[str]:
     """The pictures, without those that were named before in another spelling."""
-    from chiaroscuro.data.images import is_address
+    from chiaroscuro.images.read import is_address
 
     places: dict[str, str] = {}
     for text in pictures:
@@ -289,8 +290,8 @@ def _targets(
     model: Any,
     min_score: float,
 ) -> "tuple[Target, ...] | None":
-    from chiaroscuro.records import as_targets
-    from chiaroscuro.workflow import detect_picture
+    from chiaroscuro.core.records import as_targets
+    from chiaroscuro.results.explaining import detect_picture
 
     if not boxes:
         return None
@@ -306,7 +307,7 @@ def _in_pixels_of(picture: "Picture", target: "Target") -> "Target":
     Raises:
         TargetError: if it lies outside, in the words of the file's pixels.
     """
-    from chiaroscuro.errors import TargetError
+    from chiaroscuro.core.errors import TargetError
 
     inside = target.inside(*picture.file_size)
     height, width = picture.image.shape[1:]
@@ -324,7 +325,7 @@ def _in_pixels_of(picture: "Picture", target: "Target") -> "Target":
 def _fill(name: str, picture: "Picture") -> "str | Tensor":
     if name in FILLS:
         return name
-    from chiaroscuro.data.images import is_address, read_image, to_pil
+    from chiaroscuro.images.read import is_address, read_image, to_pil
 
     if not is_address(name) and not Path(name).is_file():
         raise typer.BadParameter(

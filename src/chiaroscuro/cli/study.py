@@ -29,7 +29,7 @@ from chiaroscuro.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from chiaroscuro.bundle import AnyPath
+    from chiaroscuro.store.bundle import AnyPath
 
 
 def study(
@@ -117,16 +117,16 @@ def study(
     is then 1.
     """
     with errors_as_exit_status():
-        from chiaroscuro.bundle import as_path
+        from chiaroscuro.core.errors import ObservationInterrupted
         from chiaroscuro.data.datasets import open_data_set
-        from chiaroscuro.errors import ObservationInterrupted
         from chiaroscuro.report.study import write_study_report
-        from chiaroscuro.study.examine import StudySettings
-        from chiaroscuro.study.export import export
-        from chiaroscuro.study.run import notes_on
-        from chiaroscuro.study.run import study as study_all
-        from chiaroscuro.study.summary import summarise
-        from chiaroscuro.workflow import Settings
+        from chiaroscuro.results.explaining import Settings
+        from chiaroscuro.store.bundle import as_path
+        from chiaroscuro.studies.examine import StudySettings
+        from chiaroscuro.studies.export import export
+        from chiaroscuro.studies.run import notes_on
+        from chiaroscuro.studies.run import study as study_all
+        from chiaroscuro.studies.summary import summarise
 
         place = as_path(out)
         collection = open_data_set(
@@ -158,7 +158,7 @@ def study(
                 with picture_progress() as progress:
                     run = study_all(collection, model, place, settings, progress=progress)
             else:
-                from chiaroscuro.study.scale import study_on_ray
+                from chiaroscuro.studies.scale import study_on_ray
 
                 with step_progress("pictures") as step:
                     run = study_on_ray(
@@ -181,7 +181,7 @@ def study(
         summary = summarise(run)
         files = export(run, summary)
         if fiftyone:
-            from chiaroscuro.study.fiftyone import export_fiftyone
+            from chiaroscuro.studies.fiftyone import export_fiftyone
 
             files.append(export_fiftyone(run) / "load.py")
         report = write_study_report(run, summary, place / "report.html")

@@ -26,8 +26,8 @@ from chiaroscuro.cli.console import (
 if TYPE_CHECKING:
     from chiaroscuro.data.datasets import DataSet
     from chiaroscuro.detectors import Detector
-    from chiaroscuro.train.folds import FoldResult
-    from chiaroscuro.train.notes import Tell
+    from chiaroscuro.training.folds import FoldResult
+    from chiaroscuro.training.notes import Tell
 
 
 def train(
@@ -133,19 +133,19 @@ def train(
     with errors_as_exit_status():
         import torch
 
-        from chiaroscuro.bundle import write_json
         from chiaroscuro.data.datasets import open_data_set
-        from chiaroscuro.study.run import labels_of, only_one
-        from chiaroscuro.train.augment import Augmentation
-        from chiaroscuro.train.distributed import joined, processes
-        from chiaroscuro.train.folds import cross_validate
-        from chiaroscuro.train.loop import precision
-        from chiaroscuro.train.loop import train as train_on
-        from chiaroscuro.train.pictures import training_pictures
-        from chiaroscuro.train.samples import save_samples, split
-        from chiaroscuro.train.settings import TrainingSettings
-        from chiaroscuro.train.state import pictures_digest, remove_states
-        from chiaroscuro.train.trainable import open_trainable
+        from chiaroscuro.store.bundle import write_json
+        from chiaroscuro.studies.run import labels_of, only_one
+        from chiaroscuro.training.augment import Augmentation
+        from chiaroscuro.training.distributed import joined, processes
+        from chiaroscuro.training.folds import cross_validate
+        from chiaroscuro.training.loop import precision
+        from chiaroscuro.training.loop import train as train_on
+        from chiaroscuro.training.pictures import training_pictures
+        from chiaroscuro.training.samples import save_samples, split
+        from chiaroscuro.training.settings import TrainingSettings
+        from chiaroscuro.training.state import pictures_digest, remove_states
+        from chiaroscuro.training.trainable import open_trainable
 
         if out.suffix.lower() != ".safetensors":
             raise typer.BadParameter(
@@ -254,7 +254,7 @@ def _low_high(text: str) -> tuple[int, int]:
 
 
 def _tell_left_out(collection: "DataSet", trainee: "Detector", tell: "Tell") -> None:
-    from chiaroscuro.study.run import notes_on
+    from chiaroscuro.studies.run import notes_on
 
     if collection.missing:
         tell(f"{len(collection.missing)} pictures are not there, such as {collection.missing[0]}")

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from chiaroscuro.core.errors import AnnotationError
+from chiaroscuro.core.records import Truth
 from chiaroscuro.data import paths
-from chiaroscuro.errors import AnnotationError
-from chiaroscuro.records import Truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pycocotools import mask
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
 from chiaroscuro.data.reading import (
     as_float,
@@ -17,7 +18,6 @@ from chiaroscuro.data.reading import (
     stated_side,
     storable,
 )
-from chiaroscuro.errors import AnnotationError
 
 SECTIONS = ("images", "annotations", "categories")
 _DEEPEST = 20  # levels of what is kept of an image

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from chiaroscuro.core.errors import AnnotationError, ImageError
+from chiaroscuro.core.records import Truth
 from chiaroscuro.data import yolo
 from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
 from chiaroscuro.data.coco import read_coco
 from chiaroscuro.data.frame import Frame, Placed, place_all
-from chiaroscuro.data.images import PictureSize, is_address, picture_size
 from chiaroscuro.data.paths import find_pictures, folder_names, picture_suffixes, resolve
 from chiaroscuro.data.reading import storable
 from chiaroscuro.data.samples import met_faces_annotations, met_faces_folder
 from chiaroscuro.data.unread import unread_labels
 from chiaroscuro.data.voc import is_voc, read_voc
-from chiaroscuro.errors import AnnotationError, ImageError
-from chiaroscuro.records import Truth
+from chiaroscuro.images.read import PictureSize, is_address, picture_size
 
 MET_FACES = "met-faces"
 

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from chiaroscuro.core.records import Truth
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, truth_of
-from chiaroscuro.data.images import PictureSize
-from chiaroscuro.records import Truth
+from chiaroscuro.images.read import PictureSize
 
 Frame = Literal["upright", "stored"]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from chiaroscuro.data.images import is_address, readable_formats
-from chiaroscuro.errors import AnnotationError
+from chiaroscuro.core.errors import AnnotationError
+from chiaroscuro.images.read import is_address, readable_formats
 
 # Suffixes of formats that Pillow reads without registering them.
 _FURTHER_SUFFIXES = {

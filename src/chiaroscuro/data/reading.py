@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro.errors import AnnotationError
+from chiaroscuro.core.errors import AnnotationError
 
 Box = tuple[float, float, float, float]
 

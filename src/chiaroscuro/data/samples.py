@@ -13,11 +13,11 @@ from pathlib import Path
 from jaxtyping import UInt8
 from torch import Tensor
 
+from chiaroscuro.core.errors import MissingDependencyError, UnknownNameError
+from chiaroscuro.core.records import Truth
 from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
 from chiaroscuro.data.coco import parse_coco
-from chiaroscuro.data.images import read_image
-from chiaroscuro.errors import MissingDependencyError, UnknownNameError
-from chiaroscuro.records import Truth
+from chiaroscuro.images.read import read_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +45,7 @@ class SamplePainting:
     truth: Truth
 
     def read(self, *, max_side: int | None = None) -> UInt8[Tensor, "3 height width"]:
-        """The picture; ``max_side`` as in :func:`~chiaroscuro.data.images.read_image`.
+        """The picture; ``max_side`` as in :func:`~chiaroscuro.images.read.read_image`.
 
         The boxes are those of the full picture.
 

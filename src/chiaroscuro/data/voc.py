@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
 from chiaroscuro.data.paths import find_pictures
 from chiaroscuro.data.reading import check_pixels, read_bytes, stated_side
-from chiaroscuro.errors import AnnotationError
 
 ROOT = "annotation"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

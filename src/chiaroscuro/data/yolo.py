@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
 from chiaroscuro.data.paths import find_pictures
 from chiaroscuro.data.reading import corners, read_text, storable
-from chiaroscuro.errors import AnnotationError
 
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _NAMES = (

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from chiaroscuro import boxes as geometry
+from chiaroscuro.core import boxes as geometry
 
 _SMALLEST = 16  # pixels a side below which a picture says nothing of its boxes
 _GOOD_SHARE = 0.2  # of the scores, on boxes that cannot be right, from which all are suspected

@@ -25,9 +25,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from chiaroscuro import bundle, contents
-from chiaroscuro.errors import CheckpointError, InputError
-from chiaroscuro.threads import PROCESS_WIDE
+from chiaroscuro.core.errors import CheckpointError, InputError
+from chiaroscuro.core.threads import PROCESS_WIDE
+from chiaroscuro.store import bundle, contents
 
 _ENTRY, _DIGEST = "chiaroscuro", "chiaroscuro_sha256"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

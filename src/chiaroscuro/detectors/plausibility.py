@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.detectors.frames import Frame
 from chiaroscuro.detectors.protocol import DetectorInfo
 from chiaroscuro.detectors.rows import Rows
-from chiaroscuro.errors import DetectorOutputError
 
 _STRONG = 0.5  # of the best score: weaker boxes of a sound network may lie anywhere
 _PIXEL = 2.0  # a side no longer than this is no object, in pixels of the network's input

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from chiaroscuro.errors import DetectorOutputError, ImageError, InputError
-from chiaroscuro.records import Proposals, Truth
+from chiaroscuro.core.errors import DetectorOutputError, ImageError, InputError
+from chiaroscuro.core.records import Proposals, Truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

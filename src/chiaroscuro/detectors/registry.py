@@ -17,16 +17,16 @@ from typing import Any
 
 from torch import nn
 
-from chiaroscuro.detectors.checkpoint import read_about
-from chiaroscuro.detectors.foreign import refusal, unknown_file
-from chiaroscuro.detectors.function import FunctionDetector, ModuleDetector
-from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.errors import (
+from chiaroscuro.core.errors import (
     CheckpointError,
     InputError,
     MissingDependencyError,
     UnknownNameError,
 )
+from chiaroscuro.detectors.adapters.function import FunctionDetector, ModuleDetector
+from chiaroscuro.detectors.checkpoint import read_about
+from chiaroscuro.detectors.foreign import refusal, unknown_file
+from chiaroscuro.detectors.protocol import Detector
 
 GROUP = "chiaroscuro.detectors"
 

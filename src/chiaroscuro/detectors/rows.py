@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from chiaroscuro.core.errors import DetectorOutputError
+from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.frames import Frame
 from chiaroscuro.detectors.protocol import DetectorInfo
-from chiaroscuro.errors import DetectorOutputError
-from chiaroscuro.records import Proposals
 
 NO_NMS_IOU = 0.9  # boxes closer than this are one, even without suppression
 

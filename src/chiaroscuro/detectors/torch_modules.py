@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from chiaroscuro.errors import InputError
+from chiaroscuro.core.errors import InputError
 
 _ONE_AT_A_TIME = threading.Lock()
 

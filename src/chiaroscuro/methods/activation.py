@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from chiaroscuro.errors import UnsupportedMethodError
+from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.methods.differentiable import (
     TargetScores,
     batch_size,

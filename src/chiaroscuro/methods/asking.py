@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from chiaroscuro.engine import default_batch_size, detect_each
-from chiaroscuro.evidence import observed_form
-from chiaroscuro.masks import fill_image, hide
+from chiaroscuro.core.masks import fill_image, hide
+from chiaroscuro.core.records import Proposals
+from chiaroscuro.core.similarity import similarity
+from chiaroscuro.evidence.evidence import observed_form
+from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.methods.question import Question
-from chiaroscuro.records import Proposals
-from chiaroscuro.similarity import similarity
 
 
 class Asker:

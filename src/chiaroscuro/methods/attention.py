@@ -12,10 +12,10 @@ may be read that makes no difference. Ask a method that changes the picture for 
 
 import torch
 
+from chiaroscuro.core.errors import UnsupportedMethodError
+from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors.protocol import Attentive
-from chiaroscuro.errors import UnsupportedMethodError
 from chiaroscuro.methods.question import Answer, Question
-from chiaroscuro.similarity import similarity
 
 
 def attention(question: Question) -> Answer:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from chiaroscuro.errors import MissingDependencyError, UnknownNameError
+from chiaroscuro.core.errors import MissingDependencyError, UnknownNameError
 from chiaroscuro.methods.differentiable import differentiable
 from chiaroscuro.methods.question import Answer, Question
 

@@ -15,16 +15,8 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from chiaroscuro import boxes
-from chiaroscuro.detectors.protocol import (
-    Detector,
-    Differentiable,
-    RawProposals,
-    torch_form,
-)
-from chiaroscuro.detectors.torch_modules import evaluating
-from chiaroscuro.engine import default_batch_size, out_of_memory
-from chiaroscuro.errors import (
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import (
     ChiaroscuroError,
     DetectorError,
     DetectorFailedError,
@@ -32,8 +24,16 @@ from chiaroscuro.errors import (
     InputError,
     UnsupportedMethodError,
 )
+from chiaroscuro.core.records import Target
+from chiaroscuro.detectors.protocol import (
+    Detector,
+    Differentiable,
+    RawProposals,
+    torch_form,
+)
+from chiaroscuro.detectors.torch_modules import evaluating
+from chiaroscuro.evidence.passes import default_batch_size, out_of_memory
 from chiaroscuro.methods.question import Question
-from chiaroscuro.records import Target
 
 
 class TargetScores(nn.Module):

@@ -6,9 +6,9 @@ target it still reports. What differs is the weight of a mask, so one run serves
 
 import torch
 
-from chiaroscuro import estimators
-from chiaroscuro.errors import InputError
-from chiaroscuro.evidence import Evidence
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.evidence import estimators
+from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.methods.question import Answer, Question
 
 

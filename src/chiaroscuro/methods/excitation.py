@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from chiaroscuro.errors import UnsupportedMethodError
+from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.methods.differentiable import (
     check_budget,
     differentiable,

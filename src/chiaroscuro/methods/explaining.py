@@ -8,10 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from chiaroscuro import contents, estimators
-from chiaroscuro.checks import function, maybe
+from chiaroscuro.core import limits
+from chiaroscuro.core.checks import function, maybe
+from chiaroscuro.core.masks import DESIGN, MaskDesign
+from chiaroscuro.core.records import TargetsLike, as_targets
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.evidence import (
+from chiaroscuro.evidence import estimators
+from chiaroscuro.evidence.evidence import (
     EVIDENCE,
     Evidence,
     Progress,
@@ -21,11 +24,10 @@ from chiaroscuro.evidence import (
     observe,
     usable_image,
 )
-from chiaroscuro.masks import DESIGN, MaskDesign
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.target_classes import with_classes
 from chiaroscuro.methods.catalogue import Method, method_named
 from chiaroscuro.methods.question import Answer, Question
-from chiaroscuro.records import Explanation, TargetsLike, as_targets
-from chiaroscuro.target_classes import with_classes
 
 
 def explain(
@@ -81,10 +83,10 @@ def explain(
     design = DESIGN("design", design) or MaskDesign()
     evidence = maybe(EVIDENCE)("evidence", evidence)
     progress = maybe(function)("progress", progress)
-    n_masks = contents.masks_or_auto("n_masks", n_masks)
-    fidelity = contents.FIDELITY("fidelity", fidelity)
-    seed = contents.SEED("seed", seed)
-    batch_size = contents.BATCH_SIZE("batch_size", batch_size)
+    n_masks = limits.masks_or_auto("n_masks", n_masks)
+    fidelity = limits.FIDELITY("fidelity", fidelity)
+    seed = limits.SEED("seed", seed)
+    batch_size = limits.BATCH_SIZE("batch_size", batch_size)
     wanted = find_targets(picture, detector) if targets is None else as_targets(targets)
     wanted = tuple(target.inside(*picture.shape[1:]) for target in wanted)
     wanted, notes = with_classes(

@@ -17,7 +17,7 @@ from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Salien
 from jaxtyping import Float
 from torch import Tensor
 
-from chiaroscuro.masks import fill_image
+from chiaroscuro.core.masks import fill_image
 from chiaroscuro.methods.differentiable import (
     TargetScores,
     batch_size,

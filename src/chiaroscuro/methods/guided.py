@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from chiaroscuro.errors import UnsupportedMethodError
+from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.methods.differentiable import check_budget, looking_into, picture, tell
 from chiaroscuro.methods.question import Answer, Question
 

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiaroscuro.errors import InputError
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.core.threads import PROCESS_WIDE
 from chiaroscuro.methods.asking import Asker
 from chiaroscuro.methods.question import Answer, Question
 from chiaroscuro.methods.regions import grid, one_colour, superpixels
-from chiaroscuro.threads import PROCESS_WIDE
 
 _MOST_REGIONS = 100
 _PASSES_A_REGION = 4  # fewer leave the regression with little more equations than unknowns

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from chiaroscuro.errors import InputError
+from chiaroscuro.core.errors import InputError
 from chiaroscuro.methods.asking import Asker
 from chiaroscuro.methods.question import Answer, Question
 

@@ -7,11 +7,11 @@ from typing import Any
 from jaxtyping import Float32
 from torch import Tensor
 
+from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.records import Target
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.evidence import Evidence
-from chiaroscuro.masks import MaskDesign
-from chiaroscuro.records import Target
+from chiaroscuro.evidence.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,14 +30,15 @@ import torch
 from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
-from chiaroscuro import boxes, metrics
-from chiaroscuro.errors import InputError
+from chiaroscuro import metrics
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.core.records import Target
 from chiaroscuro.methods.asking import Asker
 from chiaroscuro.methods.question import Answer, Question
 from chiaroscuro.methods.regions import superpixels, without_gaps
 from chiaroscuro.metrics.maps import most_salient_first
 from chiaroscuro.metrics.protocols import filled, protocol_named
-from chiaroscuro.records import Target
 
 _PROTOCOL = "chiaroscuro"  # whose blur hides
 _NEAR_REGIONS, _FAR_REGIONS = 48, 40

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chiaroscuro import boxes
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.masks import FILLS, MaskDesign
+from chiaroscuro.core.records import TargetsLike, as_targets
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.errors import InputError, UndefinedMetricError
-from chiaroscuro.evidence import Progress, observe, usable_image
-from chiaroscuro.masks import FILLS, MaskDesign
+from chiaroscuro.evidence.evidence import Progress, observe, usable_image
+from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.maps import usable_map
-from chiaroscuro.records import Explanation, TargetsLike, as_targets
 
 _NOISE = 2 / 255
 

@@ -12,10 +12,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from chiaroscuro.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.records import Proposals, Truth
+from chiaroscuro.core.threads import PROCESS_WIDE
 from chiaroscuro.metrics.resampling import interval
-from chiaroscuro.records import Proposals, Truth
-from chiaroscuro.threads import PROCESS_WIDE
 
 MAX_DETECTIONS = 100  # a picture, the best by score: COCO's rule
 

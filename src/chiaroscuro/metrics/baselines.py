@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from chiaroscuro.core.errors import UnknownNameError
+from chiaroscuro.core.records import Target, as_targets
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.errors import UnknownNameError
-from chiaroscuro.evidence import usable_image
-from chiaroscuro.records import Target, as_targets
+from chiaroscuro.evidence.evidence import usable_image
 
 _CELLS = 16  # a side, of the random map: as smooth as a map from the default masks
 

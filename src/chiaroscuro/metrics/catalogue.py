@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from chiaroscuro.core.records import Target
 from chiaroscuro.metrics import localisation
-from chiaroscuro.records import Target
 
 Need = Literal["map", "box", "detector", "truth", "evidence", "weights"]
 

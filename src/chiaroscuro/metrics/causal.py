@@ -17,16 +17,16 @@ import torch
 from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
-from chiaroscuro import boxes
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.core.records import Proposals, Target, as_targets
+from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.engine import default_batch_size, detect_each
-from chiaroscuro.errors import InputError
-from chiaroscuro.evidence import usable_image
+from chiaroscuro.evidence.evidence import usable_image
+from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.metrics.maps import ordered_map
 from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named, sigma_px
-from chiaroscuro.records import Proposals, Target, as_targets
-from chiaroscuro.similarity import similarity
 
 Direction = Literal["insertion", "deletion"]
 DIRECTIONS: tuple[Direction, ...] = ("insertion", "deletion")

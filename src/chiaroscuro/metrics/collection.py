@@ -17,17 +17,17 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from chiaroscuro import boxes
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.records import Proposals, Truth, as_targets
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.engine import default_batch_size, detect_each
-from chiaroscuro.errors import InputError, UndefinedMetricError
-from chiaroscuro.evidence import usable_image
+from chiaroscuro.evidence.evidence import usable_image
+from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS, average_precision
 from chiaroscuro.metrics.causal import Direction, changed
 from chiaroscuro.metrics.maps import most_salient_first, usable_map
 from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named
-from chiaroscuro.records import Proposals, Truth, as_targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

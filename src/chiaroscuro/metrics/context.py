@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from chiaroscuro import boxes
-from chiaroscuro.errors import UndefinedMetricError
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import UndefinedMetricError
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.metrics.maps import usable_map
-from chiaroscuro.records import as_targets
 
 SUPPORTED = 2.0  # standard errors that a value must exceed to count
 

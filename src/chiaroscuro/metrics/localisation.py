@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
-from chiaroscuro import boxes
-from chiaroscuro.errors import TargetError, UndefinedMetricError
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import TargetError, UndefinedMetricError
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.metrics.maps import usable_map
-from chiaroscuro.records import as_targets
 
 
 def pointing_game(saliency: Any, box: object, *, tolerance_px: float = 0.0) -> bool:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from chiaroscuro.errors import InputError, UndefinedMetricError
-from chiaroscuro.records import plain_array
+from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.records import plain_array
 
 
 def usable_map(

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from chiaroscuro import boxes
-from chiaroscuro.errors import UnknownNameError
-from chiaroscuro.masks import gaussian_blur
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import UnknownNameError
+from chiaroscuro.core.masks import gaussian_blur
+from chiaroscuro.core.records import Target
 from chiaroscuro.metrics.maps import most_salient_first
-from chiaroscuro.records import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.records import TargetsLike, as_targets
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import torch_form, torch_network
-from chiaroscuro.errors import InputError
-from chiaroscuro.evidence import Progress, observe, usable_image
-from chiaroscuro.masks import MaskDesign
+from chiaroscuro.evidence.evidence import Progress, observe, usable_image
+from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.agreement import Agreement, agreement_or_none
-from chiaroscuro.records import Explanation, TargetsLike, as_targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from chiaroscuro import draw
-from chiaroscuro.colours import SIGNED, Scale, sides
+from chiaroscuro.core.records import Target
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.figures import draw
+from chiaroscuro.figures.colours import SIGNED, Scale, sides
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
-from chiaroscuro.records import Explanation, Target
 from chiaroscuro.report import page
-from chiaroscuro.study.averages import MARGIN, AverageMap
+from chiaroscuro.studies.averages import MARGIN, AverageMap
 
 WIDTH_PX, CONTEXT = 300, 1.0  # of a card's picture; margin around the box, in box sizes
 SECOND_COLOUR = "#ffd479"  # boxes of the second of two detectors

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chiaroscuro import bundle, colours, contents, draw, plots
 from chiaroscuro._version import __version__
-from chiaroscuro.bundle import AnyPath
+from chiaroscuro.figures import colours, draw, plots
 from chiaroscuro.report import cards, page
 from chiaroscuro.report.svg import embedded_svg
-from chiaroscuro.study.compare import Comparison, Subject
-from chiaroscuro.study.examine import FALSE_ALARM
-from chiaroscuro.study.run import Run
+from chiaroscuro.store import bundle, contents
+from chiaroscuro.store.bundle import AnyPath
+from chiaroscuro.studies.compare import Comparison, Subject
+from chiaroscuro.studies.examine import FALSE_ALARM
+from chiaroscuro.studies.run import Run
 
 CARDS = 16  # a gallery
 

@@ -6,16 +6,18 @@ from typing import Any
 
 import torch
 
-from chiaroscuro import boxes, draw
 from chiaroscuro._version import __version__
-from chiaroscuro.bundle import AnyPath
-from chiaroscuro.errors import InputError, UndefinedMetricError
+from chiaroscuro.core import boxes
+from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.records import Proposals, Target
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.figures import draw
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.context import context_share
-from chiaroscuro.records import Explanation, Proposals, Target
 from chiaroscuro.report import cards, page
 from chiaroscuro.report.redo import file_name, redo_script
-from chiaroscuro.workflow import Picture
+from chiaroscuro.results.explaining import Picture
+from chiaroscuro.store.bundle import AnyPath
 
 PICTURE_PX, MAP_PX = 1400, 900  # longer side at most: of the picture, of a map over all of it
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro.bundle import AnyPath
 from chiaroscuro.report import page
-from chiaroscuro.workflow import ExplainedPicture
+from chiaroscuro.results.explaining import ExplainedPicture
+from chiaroscuro.store.bundle import AnyPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

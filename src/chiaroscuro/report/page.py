@@ -9,8 +9,8 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from chiaroscuro import bundle
-from chiaroscuro.bundle import AnyPath
+from chiaroscuro.store import bundle
+from chiaroscuro.store.bundle import AnyPath
 
 
 def render(path: AnyPath, template: str, **values: Any) -> AnyPath:

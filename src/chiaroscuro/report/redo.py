@@ -6,11 +6,12 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from chiaroscuro.data.images import image_hash, is_address
-from chiaroscuro.errors import InputError
-from chiaroscuro.masks import MaskDesign
-from chiaroscuro.records import Explanation, Target
-from chiaroscuro.workflow import Picture
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.records import Target
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.images.read import image_hash, is_address
+from chiaroscuro.results.explaining import Picture
 
 NEEDED = "estimator", "n_masks", "seed", "design", "image_sha256"
 _WIDTH, _READ_LIMIT_PIXELS = 99, 100_000_000  # of a line; above it read_image wants max_pixels
@@ -64,7 +65,7 @@ def redo_script(
     reduced, asked = picture.scale != 1, detector or str(settings.get("detector", ""))
     lines = [
         "import chiaroscuro as cs",
-        f"from chiaroscuro.data.images import image_hash{', shrink' if reduced else ''}",
+        f"from chiaroscuro.images.read import image_hash{', shrink' if reduced else ''}",
         "",
         f"image = cs.read_image({_arguments(file_name(picture), **_limit(picture))})",
     ]

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro import bundle, draw
 from chiaroscuro._version import __version__
-from chiaroscuro.bundle import AnyPath
+from chiaroscuro.figures import draw
 from chiaroscuro.report import cards, page
 from chiaroscuro.report.svg import embedded_svg
-from chiaroscuro.results import SavedResult
-from chiaroscuro.study.examine import FALSE_ALARM, HIT, MISSED, UNMARKED
-from chiaroscuro.study.run import Run
-from chiaroscuro.study.summary import Summary
+from chiaroscuro.results.folder import SavedResult
+from chiaroscuro.store import bundle
+from chiaroscuro.store.bundle import AnyPath
+from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED, UNMARKED
+from chiaroscuro.studies.run import Run
+from chiaroscuro.studies.summary import Summary
 
 CARDS = 24  # a gallery
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from chiaroscuro.bundle import AnyPath
-from chiaroscuro.errors import BundleError
+from chiaroscuro.core.errors import BundleError
+from chiaroscuro.store.bundle import AnyPath
 
 _ELEMENTS = frozenset(
     "svg g defs clipPath use path rect circle line polyline polygon text tspan title".split()  # noqa: SIM905

@@ -16,8 +16,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.protocol import Detector, DetectorInfo, checked_detect
-from chiaroscuro.records import Proposals
 
 Check = Callable[[], None]
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
-from chiaroscuro.records import Proposals
 
 
 class PlantedDetector:

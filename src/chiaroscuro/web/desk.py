@@ -14,15 +14,16 @@ from typing import Any
 from torch import Tensor
 
 from chiaroscuro import metrics
+from chiaroscuro.core.errors import InputError, ObservationInterrupted, UndefinedMetricError
+from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.errors import InputError, ObservationInterrupted, UndefinedMetricError
-from chiaroscuro.evidence import Evidence, Progress, observe
+from chiaroscuro.evidence.evidence import Evidence, Progress, observe
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.target_classes import with_classes
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
-from chiaroscuro.records import Explanation, Proposals, Target
-from chiaroscuro.target_classes import with_classes
+from chiaroscuro.results.explaining import SHOWN_SCORE, Picture, detect_picture
 from chiaroscuro.web.jobs import Job, Stopped
-from chiaroscuro.workflow import SHOWN_SCORE, Picture, detect_picture
 
 FIDELITY = 0.9
 MAX_MASKS = 5000

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from chiaroscuro.errors import ChiaroscuroError
+from chiaroscuro.core.errors import ChiaroscuroError
 
 GRACE_S = 10.0  # how long a job goes on without a listener
 FINISHED = ("done", "stopped", "failed")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from chiaroscuro.colours import Scale
+from chiaroscuro.figures.colours import Scale
 from chiaroscuro.metrics.difference import MapDifference
 from chiaroscuro.report.cards import difference_scale
 

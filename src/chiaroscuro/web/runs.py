@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from chiaroscuro import draw
-from chiaroscuro.errors import InputError
-from chiaroscuro.records import Explanation
+from chiaroscuro.core.errors import InputError
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.figures import draw
 from chiaroscuro.report.cards import around
-from chiaroscuro.results import SavedResult
-from chiaroscuro.study.run import Run
-from chiaroscuro.study.summary import summarise_targets
+from chiaroscuro.results.folder import SavedResult
+from chiaroscuro.studies.run import Run
+from chiaroscuro.studies.summary import summarise_targets
 from chiaroscuro.web.layers import jpeg
 
 

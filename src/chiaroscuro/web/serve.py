@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-from chiaroscuro.errors import InputError
+from chiaroscuro.core.errors import InputError
 from chiaroscuro.web.app import WorkbenchSettings, make_app
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chiaroscuro import draw
-from chiaroscuro.records import Explanation, Target
+from chiaroscuro.core.records import Target
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.figures import draw
 from chiaroscuro.report.explanation import write_explanation_report
 from chiaroscuro.report.redo import redo_script
 from chiaroscuro.web.desk import Desk

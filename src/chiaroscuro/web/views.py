@@ -19,22 +19,23 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chiaroscuro import colours, draw
-from chiaroscuro.bundle import parse_json
-from chiaroscuro.data.images import read_image, shrink
+from chiaroscuro.core.errors import ChiaroscuroError, InputError, MissingDependencyError
+from chiaroscuro.core.records import Target
 from chiaroscuro.data.samples import SamplePainting, met_faces, sample_painting
 from chiaroscuro.detectors.registry import describe_sources
-from chiaroscuro.errors import ChiaroscuroError, InputError, MissingDependencyError
+from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.figures import colours, draw
+from chiaroscuro.images.read import read_image, shrink
 from chiaroscuro.metrics.difference import MapDifference
-from chiaroscuro.records import Explanation, Target
 from chiaroscuro.report import cards
+from chiaroscuro.results.explaining import Picture
+from chiaroscuro.store.bundle import parse_json
 from chiaroscuro.web import layers
 from chiaroscuro.web.desk import MAX_MASKS, Desk, Detectors, Maps, read_target
 from chiaroscuro.web.jobs import Job, Jobs
 from chiaroscuro.web.runs import Runs
 from chiaroscuro.web.sessions import Session, Sessions
 from chiaroscuro.web.takeaway import FILES, take
-from chiaroscuro.workflow import Picture
 
 _THUMBNAIL_PX = 260
 _JSON_BYTES = 64_000

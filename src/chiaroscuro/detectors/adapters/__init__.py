@@ -1,0 +1,1 @@
+"""One file per framework; only the registry knows them, by name."""

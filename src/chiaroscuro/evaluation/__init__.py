@@ -1,0 +1,1 @@
+"""How faithful saved maps are, measured."""

@@ -1,0 +1,204 @@
+"""The loop that costs: hide parts of the picture, detect, hand the proposals on.
+
+Streaming: masks are made on the detector's device a batch at a time and thrown away, so memory does
+not grow with their number.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from chiaroscuro.core import limits
+from chiaroscuro.core.errors import ChiaroscuroError, DetectorError, DetectorFailedError
+from chiaroscuro.core.masks import Masks, fill_image, hide
+from chiaroscuro.core.records import Proposals, Target
+from chiaroscuro.core.similarity import similarity
+from chiaroscuro.detectors.protocol import Detector, checked_detect
+
+MAX_PROPOSALS = 300  # per mask; the best are kept, and those most like the targets
+_PIXELS_A_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "failed to allocate memory",  # ONNX Runtime
+    "can't allocate memory",  # torch on a CPU
+    "not enough memory",  # the same on Windows
+    "alloc_failed",  # cuDNN, cuBLAS
+)
+
+
+def observe_masks(
+    image: Float32[Tensor, "3 height width"],
+    detector: Detector,
+    masks: Masks,
+    start: int,
+    stop: int,
+    batch_size: int | None = None,
+    targets: Sequence[Target] = (),
+) -> Iterator[list[Proposals]]:
+    """Run the detector on the picture under masks ``start`` to ``stop - 1``.
+
+    Of more than ``MAX_PROPOSALS`` under one mask the best by score are kept, and for every target
+    the one most similar to it: its weight is then that of all proposals.
+
+    When memory runs out the batch is halved and tried again.
+
+    Args:
+        image: values in [0, 1].
+        detector: what is observed.
+        masks: those of the picture's size.
+        start: first mask.
+        stop: one past the last mask.
+        batch_size: pictures a detector call; chosen from the picture's size when not given.
+        targets: whose best proposals are never dropped.
+
+    Yields:
+        The proposals of one batch, one entry a mask, on the CPU, in mask order.
+
+    Raises:
+        DetectorFailedError: if the detector raised.
+        DetectorError: if one picture alone does not fit in memory, or the detector broke its
+            promise.
+        ImageError: if the design's fill is of another size than the picture.
+    """
+    device = torch.device(detector.info.device)
+    image = image.to(device)
+    fill = fill_image(masks.design.fill, image)
+    size = batch_size or default_batch_size(masks.height, masks.width, device)
+    while start < stop:
+        end = min(start + size, stop)
+        try:
+            hidden = hide(image, masks.render(start, end, device), fill)
+            found = _detected(detector, hidden)
+        except Exception as error:  # out of memory, by any name; all else is raised again
+            size = _smaller(size, error, detector, image)
+            continue
+        yield [_thinned(proposals, targets).to("cpu") for proposals in found]
+        start = end
+
+
+def _thinned(proposals: Proposals, targets: Sequence[Target]) -> Proposals:
+    """The best by score, best first, and for every target the one most similar to it."""
+    if len(proposals) <= MAX_PROPOSALS:
+        return proposals
+    best = torch.argsort(proposals.scores, descending=True, stable=True)[:MAX_PROPOSALS]
+    if not targets:
+        return proposals[best]
+    alike = torch.unique(similarity(targets, proposals).argmax(dim=1))
+    return proposals[torch.cat([best, alike[~torch.isin(alike, best)]])]
+
+
+def detect_each(
+    pictures: Iterator[Float32[Tensor, "3 height width"]],
+    detector: Detector,
+    batch_size: int,
+) -> Iterator[Proposals]:
+    """Run the detector on pictures of one size as they are made, in full batches.
+
+    When memory runs out the batch is halved and tried again.
+
+    Args:
+        pictures: values in [0, 1]; taken ``batch_size`` at a time.
+        detector: what is run.
+        batch_size: pictures a detector call.
+
+    Yields:
+        The proposals of one picture, on the CPU, in order.
+
+    Raises:
+        DetectorFailedError: if the detector raised.
+        DetectorError: if one picture alone does not fit in memory, or the detector broke its
+            promise.
+    """
+    batch_size = limits.N_MASKS("batch_size", batch_size)
+    device = torch.device(detector.info.device)
+    while batch := list(islice(pictures, batch_size)):
+        while batch:
+            images = torch.stack(batch[:batch_size]).to(device)
+            try:
+                found = _detected(detector, images)
+            except Exception as error:  # out of memory, by any name; all else is raised again
+                batch_size = _smaller(batch_size, error, detector, images)
+                continue
+            batch = batch[batch_size:]
+            for proposals in found:
+                yield proposals.to("cpu")
+
+
+def detect_whole(detector: Detector, image: Tensor) -> Proposals:
+    """All that the detector reports in a whole picture, on the CPU.
+
+    Boxes without area, and boxes wholly outside the picture, are left out; a warning counts them.
+
+    Raises:
+        DetectorFailedError: if it raised.
+        DetectorOutputError: if it returned something else than detections.
+    """
+    try:
+        found = checked_detect(detector, image[None])[0].to("cpu")
+    except ChiaroscuroError:
+        raise
+    except Exception as error:
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed on the whole picture: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    usable = found.within(*image.shape[1:])
+    if len(usable) < len(found):
+        warnings.warn(
+            f"detector {detector.info.name}: left out {len(found) - len(usable)} of {len(found)} "
+            "detections without area or wholly outside the picture",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return usable
+
+
+def _detected(detector: Detector, images: Tensor) -> list[Proposals]:
+    """What the detector reports; whatever it raises is its failure, except running out of memory.
+
+    Raises:
+        DetectorFailedError: if it raised, with what it raised as the cause.
+        DetectorError: if it broke its promise.
+        Exception: as it was raised, if memory ran out.
+    """
+    try:
+        return checked_detect(detector, images)
+    except DetectorError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise DetectorFailedError(
+            f"detector {detector.info.name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def default_batch_size(height: int, width: int, device: torch.device) -> int:
+    """Pictures a detector call: as many as keep the batch's own memory near 24 MB on a CPU."""
+    pixels = _PIXELS_A_BATCH.get(device.type, _PIXELS_A_BATCH["cpu"])
+    return max(1, min(64, pixels // (height * width)))
+
+
+def _smaller(size: int, error: Exception, detector: Detector, image: Tensor) -> int:
+    """Half the batch size after running out of memory; any other error is raised again."""
+    if not out_of_memory(error):
+        raise error
+    if size == 1:
+        height, width = image.shape[-2:]
+        raise DetectorError(
+            f"detector {detector.info.name}: out of memory on a single picture of "
+            f"{width}x{height}; explain a smaller copy of it (read_image(..., max_side=1024))"
+        ) from error
+    return max(1, size // 2)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on a CPU or a GPU, in torch or ONNX Runtime."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(sentence in text for sentence in _OUT_OF_MEMORY)

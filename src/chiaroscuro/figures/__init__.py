@@ -1,0 +1,1 @@
+"""Where a map becomes colours: colour scales, overlays, plots."""

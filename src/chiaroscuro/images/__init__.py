@@ -1,0 +1,1 @@
+"""Pictures in: read, turned upright, resized, hashed."""

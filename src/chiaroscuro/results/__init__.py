@@ -1,0 +1,1 @@
+"""Result folders: a picture explained into one, and read back."""

@@ -1,0 +1,162 @@
+"""Crops for training, changed as pictures of paintings differ: scale, place, light and colour.
+
+Everything is drawn from one ``torch.Generator``, so that a seed gives the same crops.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from chiaroscuro.core import boxes
+from chiaroscuro.core.records import Truth
+
+KEPT = 0.5  # share of a face that must lie in the crop for it to be learned; less is ignored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """How crops are drawn.
+
+    Attributes:
+        size: side of a crop in pixels.
+        long_side: the whole picture is first scaled so that its longer side lies in this range,
+            log-uniform.
+        near_a_face: probability that a crop is drawn so that it holds a given face.
+        flip: probability of a mirror image.
+        colour: strength of changes of gamma, contrast, saturation and hue; 0 for none.
+        blur: probability of a blur of up to 1.5 pixels.
+        noise: strength of added noise, in [0, 1].
+        tenebrism: probability that a picture is pulled into dark ground and raking light.
+    """
+
+    size: int = 416
+    long_side: tuple[int, int] = (320, 1100)
+    near_a_face: float | int = 0.75
+    flip: float | int = 0.5
+    colour: float | int = 0.3
+    blur: float | int = 0.2
+    noise: float | int = 0.02
+    tenebrism: float | int = 0.3
+
+
+def draw_crop(
+    image: UInt8[Tensor, "3 height width"],
+    truth: Truth,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> tuple[Float32[Tensor, "3 size size"], Truth]:
+    """One training crop.
+
+    Faces that are cut off by more than half, and boxes to ignore, come back as boxes to ignore.
+
+    Returns:
+        The crop in [0, 1], black where it reaches past the picture, and its marks.
+    """
+    chance = _Chance(generator)
+    height, width = image.shape[1:]
+    low, high = augmentation.long_side
+    side = math.exp(chance.between(math.log(low), math.log(high)))
+    scale = side / max(height, width)
+    height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    pixels = F.resize(image, [height, width], antialias=True).float() / 255
+    boxes_now = truth.boxes * scale
+    top, left = _corner(chance, boxes_now[~truth.ignore], height, width, augmentation)
+    size = augmentation.size
+    crop = F.crop(pixels, top, left, size, size)
+    moved = boxes_now - torch.tensor([left, top, left, top])
+    moved, ignore, labels = _visible(moved, truth, size)
+    if chance.happens(augmentation.flip):
+        crop = crop.flip(2)
+        moved = torch.stack([size - moved[:, 2], moved[:, 1], size - moved[:, 0], moved[:, 3]], 1)
+    if chance.happens(augmentation.tenebrism):
+        crop = tenebrism(crop, generator)
+    crop = _light(crop, augmentation, chance)
+    return crop, Truth(boxes=moved, labels=labels, ignore=ignore)
+
+
+def tenebrism(
+    image: Float32[Tensor, "3 height width"], generator: torch.Generator
+) -> Float32[Tensor, "3 height width"]:
+    """Pull a picture into dark ground and a single raking light from one side.
+
+    A soft patch of light stays, brighter towards the side that the light comes from; the rest sinks
+    into a warm dark ground, and shadows deepen.
+    """
+    chance = _Chance(generator)
+    height, width = image.shape[1:]
+    y = (torch.arange(height) + 0.5)[:, None] / height
+    x = (torch.arange(width) + 0.5)[None, :] / width
+    angle = chance.between(0, 2 * math.pi)
+    across = (x - 0.5) * math.cos(angle) + (y - 0.5) * math.sin(angle)
+    raking = torch.sigmoid((across + chance.between(-0.1, 0.3)) * chance.between(4, 9))
+    middle_x, middle_y = chance.between(0.25, 0.75), chance.between(0.25, 0.75)
+    far = ((x - middle_x) ** 2 + (y - middle_y) ** 2).sqrt()
+    patch = torch.exp(-((far / chance.between(0.3, 0.6)) ** 2))
+    light = 0.08 + 0.92 * raking * (0.25 + 0.75 * patch)
+    deep = image.clamp(min=1e-4) ** chance.between(1.2, 1.9)
+    ground = torch.tensor([0.09, 0.06, 0.04])[:, None, None] * chance.between(0.3, 1)
+    return (deep * light * 1.15 + ground * (1 - light)).clamp(0, 1)
+
+
+def _corner(
+    chance: "_Chance", faces: Tensor, height: int, width: int, augmentation: Augmentation
+) -> tuple[int, int]:
+    """Top left corner of the crop."""
+    size = augmentation.size
+    if len(faces) and chance.happens(augmentation.near_a_face):
+        x1, y1, x2, y2 = faces[chance.below(len(faces))].tolist()
+        return _start(chance, y1, y2, size), _start(chance, x1, x2, size)
+    return (
+        round(chance.between(min(0, height - size), max(0, height - size))),
+        round(chance.between(min(0, width - size), max(0, width - size))),
+    )
+
+
+def _start(chance: "_Chance", low: float, high: float, size: int) -> int:
+    """Where a crop along one axis begins so that it holds all of a face that fits."""
+    first, last = min(high - size, low), max(high - size, low)
+    return round(chance.between(first, last))
+
+
+def _visible(moved: Tensor, truth: Truth, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Marks cut to the crop; those mostly outside are ignored, those wholly outside dropped."""
+    cut = moved.clamp(0, size)
+    share = boxes.area(cut) / boxes.area(moved).clamp(min=1e-6)
+    inside = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
+    ignore = truth.ignore | (share < KEPT)
+    return cut[inside], ignore[inside], truth.labels[inside]
+
+
+def _light(crop: Tensor, augmentation: Augmentation, chance: "_Chance") -> Tensor:
+    strength = augmentation.colour
+    if strength > 0:
+        crop = F.adjust_gamma(crop, math.exp(chance.between(-strength, strength)))
+        crop = F.adjust_contrast(crop, chance.between(1 - strength, 1 + strength))
+        crop = F.adjust_saturation(crop, chance.between(1 - 2 * strength, 1 + strength))
+        crop = F.adjust_hue(crop, chance.between(-0.05, 0.05) * min(1.0, strength / 0.3))
+    if chance.happens(augmentation.blur):
+        crop = F.gaussian_blur(crop, [7, 7], [chance.between(0.3, 1.5)])
+    if augmentation.noise > 0:
+        amount = chance.between(0, augmentation.noise)
+        crop = crop + amount * torch.randn(crop.shape, generator=chance.generator)
+    return crop.clamp(0, 1)
+
+
+class _Chance:
+    """Draws from a generator, in words."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def between(self, low: float | int, high: float | int) -> float:
+        return low + (high - low) * float(torch.rand((), generator=self.generator))
+
+    def happens(self, probability: float | int) -> bool:
+        return float(torch.rand((), generator=self.generator)) < probability
+
+    def below(self, n: int) -> int:
+        return int(torch.randint(n, (), generator=self.generator))

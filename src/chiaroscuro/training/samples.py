@@ -1,0 +1,65 @@
+"""What training sees: a saved grid of crops; and which pictures it does not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from chiaroscuro.core.errors import TrainingError
+from chiaroscuro.figures import draw
+from chiaroscuro.store import bundle
+from chiaroscuro.training.augment import draw_crop
+from chiaroscuro.training.pictures import TrainingPicture
+from chiaroscuro.training.settings import TrainingSettings
+
+COLUMNS, ROWS, SIDE = 6, 3, 208
+IGNORED_COLOUR = "#9aa0a6"
+
+
+def save_samples(
+    pictures: Sequence[TrainingPicture], settings: TrainingSettings, path: Path
+) -> Path:
+    """Draw a grid of crops as training draws them: faces green, boxes to ignore grey."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    sheet = Image.new("RGB", (COLUMNS * SIDE, ROWS * SIDE))
+    marked = [picture for picture in pictures if len(picture.truth)] or list(pictures)
+    for i in range(COLUMNS * ROWS):
+        picture = marked[int(torch.randint(len(marked), (), generator=generator))]
+        crop, truth = draw_crop(picture.image, picture.truth, settings.augmentation, generator)
+        card = Image.fromarray(draw.pixels(crop)).resize((SIDE, SIDE))
+        pen = ImageDraw.Draw(card)
+        for box, ignore in zip(truth.boxes.tolist(), truth.ignore.tolist(), strict=True):
+            scaled = [value * SIDE / settings.augmentation.size for value in box]
+            pen.rectangle(scaled, outline=IGNORED_COLOUR if ignore else draw.TARGET_COLOUR, width=2)
+        sheet.paste(card, (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
+    bundle.write_atomically(path, lambda stream: sheet.save(stream, "png"))
+    return path
+
+
+def split(
+    pictures: Sequence[TrainingPicture], share: float | int, seed: int
+) -> tuple[list[TrainingPicture], list[TrainingPicture]]:
+    """Pictures to learn from and pictures held back, drawn by a seed; whole paintings, never crops.
+
+    Args:
+        pictures: all of them.
+        share: of those held back, in [0, 1); at least one where it is above 0.
+        seed: of the draw.
+
+    Raises:
+        TrainingError: if some are to be held back and there is only one.
+    """
+    if share <= 0:
+        return list(pictures), []
+    if len(pictures) < 2:
+        raise TrainingError(
+            "validation: wanted at least 2 pictures, to learn from and to hold back"
+        )
+    n = min(len(pictures) - 1, max(1, round(share * len(pictures))))
+    held = set(np.random.default_rng(seed).permutation(len(pictures))[:n].tolist())
+    return (
+        [picture for i, picture in enumerate(pictures) if i not in held],
+        [picture for i, picture in enumerate(pictures) if i in held],
+    )

@@ -1,0 +1,246 @@
+"""How far a training is, in a file that only the same training goes on from."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chiaroscuro.core.errors import InputError, TrainingError
+from chiaroscuro.images.read import image_hash
+from chiaroscuro.store import bundle, contents
+from chiaroscuro.training.notes import Tell
+from chiaroscuro.training.pictures import TrainingPicture
+from chiaroscuro.training.settings import TrainingSettings, changed
+
+STATE, LOG = "state.pt", "log.csv"
+
+
+class State:
+    """Weights, optimiser and how far they are.
+
+    Attributes:
+        step: steps done.
+        good: the weights as they were last saved, and the step of them.
+        best: the highest AP50 on the validation pictures, and the weights that had it.
+        rows: of the log, one a step.
+    """
+
+    def __init__(
+        self, network: nn.Module, parameters: list[nn.Parameter], settings: TrainingSettings
+    ) -> None:
+        self._network, self._parameters, self._settings = network, parameters, settings
+        self._optimiser = torch.optim.AdamW(
+            parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._rate = float(settings.learning_rate)
+        self._since_best = 0
+        self.step = 0
+        self.good: tuple[int, dict[str, Tensor]] = (0, copied(network))
+        self.best: tuple[float, dict[str, Tensor]] | None = None
+        self.rows: list[dict[str, Any]] = []
+
+    @property
+    def tired(self) -> bool:
+        """Whether there was no gain on the validation pictures for as long as was asked."""
+        patience = self._settings.patience
+        return patience is not None and self._since_best >= patience
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the next step."""
+        self._rate = rate
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+
+    def advance(self) -> bool:
+        """Take a step along the gradients, cut to the largest norm.
+
+        Returns:
+            Whether they were finite; if not, nothing has changed.
+        """
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._settings.clip)
+        if not bool(torch.isfinite(norm)):
+            return False
+        self._optimiser.step()
+        self.step += 1
+        return True
+
+    def judge(self, ap50: float) -> None:
+        """Keep the weights if none were better on the validation pictures."""
+        if self.best is None or ap50 > self.best[0]:
+            self.best, self._since_best = (ap50, copied(self._network)), 0
+        else:
+            self._since_best += 1
+
+    def take_best(self) -> None:
+        """Give the network the weights that did best on the validation pictures, if any did."""
+        if self.best is not None:
+            self._network.load_state_dict(self.best[1])
+
+    def restore(self) -> int:
+        """Give the network the last good weights; their step."""
+        step, weights = self.good
+        self._network.load_state_dict(weights)
+        return step
+
+    def log(self, losses: Mapping[str, float], ap50: float | None) -> None:
+        """Add a row on the step just taken."""
+        judged = "" if ap50 is None else ap50
+        self.rows.append({"step": self.step, "learning_rate": self._rate, **losses, "ap50": judged})
+
+    def content(self) -> dict[str, Any]:
+        """All of it, for a file; these weights now count as good."""
+        self.good = (self.step, copied(self._network))
+        return {
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "since_best": self._since_best,
+            "rows": self.rows,
+        }
+
+    def go_on_from(self, content: Mapping[str, Any]) -> None:
+        """Take over what ``content`` gave.
+
+        Raises:
+            TrainingError: if it does not fit this network and optimiser.
+        """
+        try:
+            self._network.load_state_dict(content["network"])
+            self._optimiser.load_state_dict(content["optimiser"])
+        except Exception as error:  # damage surfaces as almost any error; all of them end here
+            raise TrainingError(
+                f"{STATE} does not fit the network ({type(error).__name__}); remove it to begin "
+                "that training again"
+            ) from error
+        self.step, self.best = content["step"], content["best"]
+        self._since_best, self.rows = content["since_best"], content["rows"]
+        self.good = (self.step, copied(self._network))
+
+
+class StateFile:
+    """``state.pt`` of a training: its state, and what the training was asked.
+
+    Args:
+        folder: ``log.csv`` lies there too.
+        settings: of the training.
+        start: the weights that it begins from.
+        pictures: those it learns from, and those it is judged on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: TrainingSettings,
+        start: Mapping[str, Tensor],
+        pictures: Sequence[Sequence[TrainingPicture]],
+    ) -> None:
+        self.path = folder / STATE
+        self._asked: dict[str, Any] = {
+            "settings": settings.describe(),
+            "starting weights": weights_digest(start),
+            "pictures": [pictures_digest(some) for some in pictures],
+        }
+
+    def read(self, tell: Tell) -> dict[str, Any] | None:
+        """What is to be gone on from; None where training begins.
+
+        After a loss that was NaN or infinite, a lower learning rate may go on, and is told.
+
+        Raises:
+            TrainingError: if the file is damaged, or of another training.
+        """
+        if not self.path.is_file():
+            return None
+        content = _read(self.path)
+        before = content["asked"]
+        differ = [name for name, value in self._asked.items() if before.get(name) != value]
+        names = list(changed(before.get("settings", {}), self._asked["settings"]))
+        if differ == ["settings"] and names == ["learning_rate"] and content["diverged"]:
+            old, new = (asked["settings"]["learning_rate"] for asked in (before, self._asked))
+            if new < old:
+                tell(f"goes on from step {content['step']}, with a learning rate of {new:g}")
+                return content
+        if differ:
+            if "settings" in differ:
+                differ[differ.index("settings")] = f"settings ({', '.join(names)})"
+            raise TrainingError(
+                f"{self.path} is of a training with other {' and other '.join(differ)}; choose "
+                "another --out, or remove that file to begin again"
+            )
+        return content
+
+    def write(self, content: Mapping[str, Any], *, diverged: bool = False) -> None:
+        """Write state and log, each whole or not at all."""
+        stream = io.BytesIO()
+        torch.save({**content, "asked": self._asked, "diverged": diverged}, stream)
+        bundle.write_atomically(self.path, lambda file: file.write(stream.getvalue()))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(content["rows"][0]))
+        writer.writeheader()
+        writer.writerows(content["rows"])
+        bundle.write_atomically(
+            self.path.with_name(LOG), lambda file: file.write(text.getvalue().encode())
+        )
+
+    def mark_diverged(self) -> None:
+        """Note in the file, if there is one, that a lower learning rate may go on from it."""
+        if self.path.is_file():
+            self.write(_read(self.path), diverged=True)
+
+
+def remove_fold_states(folder: Path) -> None:
+    """Remove the states of a training's folds; logs stay."""
+    for path in folder.glob(f"fold-*/{STATE}"):
+        path.unlink(missing_ok=True)
+
+
+def remove_states(folder: Path) -> None:
+    """Remove the states of a training and of its folds; logs stay."""
+    remove_fold_states(folder)
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors and their names, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, value in weights.items():
+        digest.update(f"{name} {image_hash(value.reshape(-1))} ".encode())
+    return digest.hexdigest()
+
+
+def pictures_digest(pictures: Sequence[TrainingPicture]) -> str:
+    """SHA-256 of pictures in order: names, pixels and marks."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        truth = picture.truth
+        values = (picture.image, truth.boxes, truth.labels, truth.ignore)
+        digest.update(f"{picture.name} {' '.join(map(image_hash, values))} ".encode())
+    return digest.hexdigest()
+
+
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """The network's weights and buffers, as they are now."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage surfaces as almost any error; all of them end here
+        raise TrainingError(
+            f"{path} is damaged ({type(error).__name__}); remove it to begin that training again"
+        ) from error
+    try:
+        state: dict[str, Any] = contents.TRAINING_STATE("", content)
+    except InputError as error:
+        raise TrainingError(
+            f"{path} is no state of a training, or one of an older version ({error}); remove it to "
+            "begin that training again"
+        ) from error
+    return state
