@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from chiaroscuro import metrics
-from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.methods.asking import Asker
 from chiaroscuro.methods.question import Question
 from chiaroscuro.methods.search import _PROTOCOL, _regions

@@ -5,7 +5,7 @@
     image = cs.read_image("painting.jpg")
     detector = cs.load_detector("centerface")
     faces = detector.detect(image[None])[0].above(0.3)
-    result = cs.explain(image, detector, targets=faces, n_masks=500)
+    result = cs.explain(image, detector, targets=faces, n_passes=500)
 
 Public names load on first use, so that ``import chiaroscuro`` is light.
 """
@@ -18,7 +18,9 @@ from chiaroscuro._version import __version__
 if TYPE_CHECKING:
     from chiaroscuro import detectors, methods, metrics, testing
     from chiaroscuro.core import boxes, errors
-    from chiaroscuro.core.masks import MaskDesign, Masks
+    from chiaroscuro.core.masks import Masks
+    from chiaroscuro.core.plan import MaskDesign, Plan
+    from chiaroscuro.core.progress import Progress
     from chiaroscuro.core.records import Proposals, Target
     from chiaroscuro.core.similarity import mask_weights
     from chiaroscuro.detectors import (
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
         FunctionDetector,
         load_detector,
     )
-    from chiaroscuro.evidence.evidence import Evidence, Progress, observe
+    from chiaroscuro.evidence.evidence import Evidence
     from chiaroscuro.evidence.explanation import Explanation
+    from chiaroscuro.evidence.observe import observe
     from chiaroscuro.images.read import read_image
     from chiaroscuro.methods import explain
 
@@ -40,15 +43,16 @@ _HOMES = {
     "Evidence": "chiaroscuro.evidence.evidence",
     "Explanation": "chiaroscuro.evidence.explanation",
     "FunctionDetector": "chiaroscuro.detectors",
-    "MaskDesign": "chiaroscuro.core.masks",
+    "MaskDesign": "chiaroscuro.core.plan",
     "Masks": "chiaroscuro.core.masks",
-    "Progress": "chiaroscuro.evidence.evidence",
+    "Progress": "chiaroscuro.core.progress",
+    "Plan": "chiaroscuro.core.plan",
     "Proposals": "chiaroscuro.core.records",
     "Target": "chiaroscuro.core.records",
     "explain": "chiaroscuro.methods",
     "load_detector": "chiaroscuro.detectors",
     "mask_weights": "chiaroscuro.core.similarity",
-    "observe": "chiaroscuro.evidence.evidence",
+    "observe": "chiaroscuro.evidence.observe",
     "read_image": "chiaroscuro.images.read",
 }
 
@@ -61,6 +65,7 @@ __all__ = [
     "FunctionDetector",
     "MaskDesign",
     "Masks",
+    "Plan",
     "Progress",
     "Proposals",
     "Target",

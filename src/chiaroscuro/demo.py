@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Proposals, Target, as_targets
 from chiaroscuro.data.datasets import MET_FACES, open_data_set
 from chiaroscuro.data.samples import SamplePainting, sample_painting
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.evidence.evidence import Progress
 from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.gallery import GalleryEntry, write_gallery
 from chiaroscuro.results.explaining import Picture, Settings, detect_picture, explain_picture

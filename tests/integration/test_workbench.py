@@ -20,7 +20,7 @@ from waiting import PATIENCE_S
 from workbench import BOX, DETECTORS, Visitor, painting_file, running
 
 from chiaroscuro.cli import app
-from chiaroscuro.evidence.evidence import observe
+from chiaroscuro.evidence.observe import observe
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.testing import PlantedDetector
 from chiaroscuro.web import jobs

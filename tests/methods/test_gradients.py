@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError, UnsupportedMethodError
-from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors import load_detector

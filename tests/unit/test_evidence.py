@@ -17,7 +17,7 @@ from chiaroscuro.core.errors import (
     TargetError,
     UnknownNameError,
 )
-from chiaroscuro.evidence.evidence import find_targets
+from chiaroscuro.evidence.targets import find_targets
 from chiaroscuro.testing import PlantedDetector
 
 REGIONS = [(4, 6, 20, 18), (30, 10, 50, 34), (8, 22, 24, 38)]

@@ -8,7 +8,9 @@ import torch
 import chiaroscuro as cs
 from chiaroscuro.core.errors import BundleError, DetectorFailedError
 from chiaroscuro.core.records import as_targets
-from chiaroscuro.evidence.evidence import Evidence, Progress, estimators
+from chiaroscuro.evidence.evidence import Evidence
+from chiaroscuro.core.progress import Progress
+from chiaroscuro.evidence import estimators
 from chiaroscuro.results import explaining as workflow
 from chiaroscuro.results.explaining import Picture, Settings, explain_picture
 from chiaroscuro.store import bundle

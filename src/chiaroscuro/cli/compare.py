@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chiaroscuro.cli.console import AS_JSON, errors_as_exit_status, print_json, step_progress
+from chiaroscuro.cli.console import print_json
+from chiaroscuro.cli.options import AS_JSON, command
+from chiaroscuro.cli.progress import progress
 
 if TYPE_CHECKING:
     from chiaroscuro.store.bundle import AnyPath
 
 
+@command
 def compare(
     first: Annotated[str, typer.Argument(metavar="RUN", help="A run folder of study.")],
     second: Annotated[
@@ -23,47 +26,46 @@ def compare(
 
     Needs two runs of [bold]chiaroscuro study[/] and no detector pass. Writes report.html, one file
     with paired maps, their differences, average maps and context shares; pairs.parquet; and
-    comparison.json. Where both runs were evaluated with marks, their curves are drawn together.
+    comparison.json. Where both runs were evaluated with annotations, their curves are plotted
+    together.
     """
-    with errors_as_exit_status():
-        from chiaroscuro.report.comparison import Gallery, write_comparison_report
-        from chiaroscuro.store.bundle import write_json
-        from chiaroscuro.studies.compare import compare as compare_runs
-        from chiaroscuro.studies.compare import detector_names
-        from chiaroscuro.studies.export import write_table
-        from chiaroscuro.studies.run import Run
+    from chiaroscuro.report.comparison import Gallery, write_comparison_report
+    from chiaroscuro.store.bundle import write_json
+    from chiaroscuro.studies.compare import compare, detector_names
+    from chiaroscuro.studies.export import write_table
+    from chiaroscuro.studies.run import Run
 
-        runs = Run.load(first), Run.load(second)
-        gallery = Gallery(detector_names(*runs))
-        with step_progress("pictures") as progress:
-            comparison = compare_runs(*runs, each=gallery.add, progress=progress)
-        out.mkdir(parents=True, exist_ok=True)
-        report = write_comparison_report(*runs, comparison, gallery, out / "report.html")
-        write_table(out / "pairs.parquet", comparison.rows)
-        told = {"detectors": list(comparison.names), **comparison.figures}
-        write_json(out / "comparison.json", told)
-        if as_json:
-            print_json({"report": str(report), **told})
-        else:
-            _print(told, report)
+    runs = Run.load(first), Run.load(second)
+    gallery = Gallery(detector_names(*runs))
+    with progress() as show:
+        comparison = compare(*runs, each=gallery.add, progress=show)
+    out.mkdir(parents=True, exist_ok=True)
+    report = write_comparison_report(*runs, comparison, gallery, out / "report.html")
+    write_table(out / "pairs.parquet", comparison.rows)
+    figures = {"detectors": list(comparison.names), **comparison.figures}
+    write_json(out / "comparison.json", figures)
+    if as_json:
+        print_json({"report": str(report), **figures})
+    else:
+        _print(figures, report)
 
 
-def _print(told: dict[str, Any], report: "AnyPath") -> None:
-    names = dict(zip(("first", "second"), told["detectors"], strict=True))
-    for kind in ("faces", "false_alarms"):
+def _print(figures: dict[str, Any], report: "AnyPath") -> None:
+    names = dict(zip(("first", "second"), figures["detectors"], strict=True))
+    for kind in ("faces", "false_positives"):
         counts = ", ".join(
             f"{n} {status.replace('first', names['first']).replace('second', names['second'])}"
-            for status, n in told[kind].items()
+            for status, n in figures[kind].items()
         )
         print(f"{kind.replace('_', ' ')}: {counts or 'none'}")
-    if told["average_precision"]:
+    if figures["average_precision"]:
         for which, name in names.items():
-            of = told["average_precision"][which]
+            of = figures["average_precision"][which]
             print(f"{name}: AP50 {of['ap50']:z.3f}, AP {of['ap']:z.3f}")
-    n = told["context"]["n"]
+    n = figures["context"]["n"]
     over = "1 face" if n == 1 else f"mean over {n} faces"
     for part in ("in_box", "in_ring", "beyond") if n else ():
-        of = told["context"][part]
+        of = figures["context"][part]
         low_high = of["difference"]["interval"]
         spread = f" ({low_high[0]:+z.3f} to {low_high[1]:+z.3f})" if low_high else ""
         print(

@@ -1,27 +1,21 @@
-"""What every command shares: options, notes on stderr, progress, errors as exit status."""
+"""What every command shares: notes on stderr, results on stdout, errors as exit status."""
 
 import io
 import json
-import math
+import logging
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, cast
+from typing import IO, Any, cast
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chiaroscuro.core.errors import ChiaroscuroError, TargetError, UnknownNameError
-
-if TYPE_CHECKING:
-    from chiaroscuro.detectors import Detector
-    from chiaroscuro.evidence import evidence
-    from chiaroscuro.training import loop
 
 NOTES_SHOWN = 5
 _OUR_FOLDER = str(Path(__file__).parents[1])
@@ -54,74 +48,27 @@ class _Stderr(io.TextIOBase):
 
 notes = Console(file=cast("IO[str]", _Stderr()), highlight=False, soft_wrap=True)
 
-PICTURES = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="PICTURE...",
-        help="Pictures to read, by path or http:// or https:// address: any format, any mode.",
-    ),
-]
-DETECTOR = Annotated[
-    str,
-    typer.Option(
-        "--detector",
-        "-d",
-        help="A name ([bold]chiaroscuro detectors[/] lists them), an ONNX file, a checkpoint, "
-        "or module:function.",
-    ),
-]
-DETECTOR_OPTIONS = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--detector-option",
-        "-O",
-        metavar="KEY=VALUE",
-        help="An option of the detector, such as layout=yolov8 or form=torch; may be repeated.",
-    ),
-]
-DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-MIN_SCORE = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Lowest score of a detection that counts as found.")
-]
-MAX_SIDE = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        help="Larger pictures are reduced so that their longer side has this many pixels; "
-        "0 keeps them. Boxes are always in the file's pixels.",
-    ),
-]
-MAX_PIXELS = Annotated[
-    int,
-    typer.Option(min=1, help="Pictures with more pixels are refused: a guard against bombs."),
-]
-IMAGES = Annotated[
-    Path | None,
-    typer.Option(help="Folder that the data set's file names are relative to."),
-]
-CLASS_MAP = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--class-map",
-        metavar="NAME=NAME",
-        help="A class of the data set and the detector's class that it is, such as visage=face, "
-        "where the two have different names; may be repeated.",
-    ),
-]
-FRAME = Annotated[
-    str | None,
-    typer.Option(
-        metavar="upright|stored",
-        help="Whether boxes are drawn on pictures as they are read, or as they are stored, before "
-        "their EXIF orientation is applied. [dim]default: found out from the sizes[/]",
-    ),
-]
-AS_JSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+class _OnStderr(logging.Handler):
+    """What the package logs, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        notes.print(record.getMessage(), markup=False)
+
+
+LOG = logging.getLogger("chiaroscuro")
 
 
 def note(text: str) -> None:
-    """A sentence for the person, on stderr."""
-    notes.print(text, markup=False)
+    """A sentence for the user, on stderr, by way of the log."""
+    LOG.info("%s", text)
+
+
+def log_to_stderr() -> None:
+    """Print what the package logs, from level INFO up."""
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    if not any(isinstance(one, _OnStderr) for one in LOG.handlers):
+        LOG.addHandler(_OnStderr())
 
 
 def print_json(value: Any) -> None:
@@ -137,6 +84,7 @@ def errors_as_exit_status() -> Iterator[None]:
 
     Ctrl-C and SIGTERM stop a command alike, with status 1. Our warnings become notes.
     """
+    log_to_stderr()
     try:
         with _warnings_as_notes(), _sigterm_as_ctrl_c():
             yield
@@ -187,159 +135,17 @@ def _warnings_as_notes() -> Iterator[None]:
 
 def report(error: Exception) -> None:
     """An error as one line on stderr."""
-    notes.print(f"[bold red]error[/] {_escaped(str(error))}")
+    notes.print(f"[bold red]error[/] {escaped(str(error))}")
 
 
-def open_detector(name: str, options: Mapping[str, Any], device: str) -> "Detector":
-    """The detector of that name, said on stderr while it loads."""
-    from chiaroscuro.detectors import load_detector
-
-    with notes.status(f"loading {name}"):
-        return load_detector(name, device=device, **options)
-
-
-def parse_options(texts: Sequence[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` as keyword arguments; values are JSON where they can be."""
-    return dict(_option(text) for text in texts or ())
-
-
-def parse_class_map(texts: Sequence[str] | None) -> dict[str, str]:
-    """``NAME=NAME`` as the detector's class by the data set's."""
-    mapped: dict[str, str] = {}
-    for text in texts or ():
-        mine, _, theirs = (part.strip() for part in text.rpartition("="))
-        if not mine or not theirs:
-            raise typer.BadParameter(
-                f"wanted NAME=NAME, such as visage=face, got {text!r}", param_hint="--class-map"
-            )
-        if mapped.setdefault(mine, theirs) != theirs:
-            raise typer.BadParameter(
-                f"{mine} is to be {mapped[mine]} and {theirs}; wanted one of them",
-                param_hint="--class-map",
-            )
-    return mapped
-
-
-def parse_frame(text: str | None) -> Any:
-    """What ``--frame`` says: upright, stored, or None to find out."""
-    if text not in (None, "upright", "stored"):
-        raise typer.BadParameter(f"wanted upright or stored, got {text!r}", param_hint="--frame")
-    return text
-
-
-def tell_notes(texts: Sequence[str], tell: Callable[[str], None] | None = None) -> None:
+def note_all(texts: Sequence[str]) -> None:
     """The first few sentences on a data set, and how many more there are."""
-    tell = tell or note
     for text in texts[:NOTES_SHOWN]:
-        tell(text)
+        note(text)
     if len(texts) > NOTES_SHOWN:
-        tell(f"and {len(texts) - NOTES_SHOWN} more notes on the annotations")
+        note(f"and {len(texts) - NOTES_SHOWN} more notes on the annotations")
 
 
-def _option(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise typer.BadParameter(f"wanted KEY=VALUE, got {text!r}", param_hint="--detector-option")
-    try:
-        return key.replace("-", "_"), json.loads(value)
-    except ValueError:
-        return key.replace("-", "_"), value
-
-
-def _bar(unit: str, *fields: str) -> Progress:
-    """What is under way, how much is done, further fields, time left; gone when it is done."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        *(TextColumn(f"{{task.fields[{name}]}}") for name in fields),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=notes,
-        transient=True,
-        disable=not notes.is_terminal,
-    )
-
-
-@contextmanager
-def mask_progress(what: str) -> Iterator[Callable[["evidence.Progress"], None]]:
-    """A bar on stderr: passes done, passes a second, fidelity so far, time left."""
-    with _bar("passes", "pace", "fidelity") as bar:
-        task = bar.add_task(_escaped(what), total=None, pace="", fidelity="")
-
-        def show(progress: "evidence.Progress") -> None:
-            known = [value for value in progress.fidelity if not math.isnan(value)]
-            lowest = f"fidelity {min(known):z.2f}" if known else ""
-            bar.update(
-                task,
-                completed=progress.done,
-                total=progress.total,
-                pace=f"{progress.passes_per_second:z.1f}/s",
-                fidelity=lowest,
-            )
-
-        yield show
-
-
-def n_masks_or_auto(text: str, option: str = "--n-masks") -> Any:
-    """What ``--n-masks`` says: a number, or ``"auto"``."""
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(
-            f"wanted a whole number of at least 1, or auto, got {text!r}", param_hint=option
-        )
-    return int(text)
-
-
-@contextmanager
-def step_progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for steps of known number: what is done now, done, to do, time left."""
-    with _bar(unit) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            bar.update(task, description=_escaped(what), completed=done, total=total)
-
-        yield show
-
-
-@contextmanager
-def picture_progress() -> Iterator[Callable[[str, int, int, "evidence.Progress | None"], None]]:
-    """A bar on stderr for pictures of a run, with the masks of the one under way."""
-    with _bar("pictures", "within") as bar:
-        task = bar.add_task("", total=None, within="")
-
-        def show(what: str, done: int, total: int, inner: "evidence.Progress | None") -> None:
-            within = f"{inner.done} masks" if inner else ""
-            bar.update(task, description=_escaped(what), completed=done, total=total, within=within)
-
-        yield show
-
-
-@contextmanager
-def training_progress() -> Iterator[Callable[[str, "loop.Step"], None]]:
-    """A bar on stderr for steps of training: losses, precision so far, time left."""
-    with _bar("steps", "losses", "ap50") as bar:
-        task = bar.add_task("", total=None, losses="", ap50="")
-
-        def show(what: str, step: "loop.Step") -> None:
-            losses = " ".join(f"{name} {value:z.2f}" for name, value in step.losses.items())
-            measured: dict[str, Any] = {}
-            if step.ap50 is not None:
-                measured["ap50"] = f"AP50 {step.ap50:z.3f}"
-            bar.update(
-                task,
-                description=_escaped(what),
-                completed=step.step,
-                total=step.steps,
-                losses=losses,
-                **measured,
-            )
-
-        yield show
-
-
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text that Rich prints as it is."""
     return text.replace("[", r"\[")

@@ -3,40 +3,64 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
-from chiaroscuro.cli.console import (
-    AS_JSON,
-    DETECTOR,
-    DETECTOR_OPTIONS,
-    DEVICE,
-    MAX_PIXELS,
-    MAX_SIDE,
-    MIN_SCORE,
-    PICTURES,
-    errors_as_exit_status,
-    mask_progress,
-    n_masks_or_auto,
-    note,
-    open_detector,
-    parse_options,
-    print_json,
-    report,
-)
+from chiaroscuro.cli.console import note, print_json, report
+from chiaroscuro.cli.options import AS_JSON, PICTURES, DetectorOptions, command
+from chiaroscuro.cli.progress import progress
+from chiaroscuro.core.checks import anything
+from chiaroscuro.core.declared import setting
+from chiaroscuro.core.plan import FILLS, Plan, Reading, Selection
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from chiaroscuro.core.records import Target
-    from chiaroscuro.evidence.explanation import Explanation
-    from chiaroscuro.results.explaining import ExplainedPicture, Picture
+    from chiaroscuro.figures.draw import Look
+    from chiaroscuro.results.explaining import ExplainedPicture
+    from chiaroscuro.results.picture import Picture
 
-FILLS = ("black", "mean", "blur")
+
+@attrs.frozen(kw_only=True)
+class LookOptions:
+    """How figures look."""
+
+    colours: str = setting(
+        anything,
+        "signed",
+        metavar="NAME",
+        help="Colours of the maps: signed (vermilion where showing a part raises the answer, blue "
+        "where it lowers it, clear where nothing is known), paper (blue to red, as in the seed "
+        "paper), viridis, coolwarm, or another colour map of matplotlib.",
+    )
+    ground: str = setting(
+        anything,
+        "dark",
+        metavar="dark|light",
+        help="Background of figures: dark, or light for print.",
+    )
+    contours: bool = setting(
+        anything,
+        False,
+        flags=("--contours",),
+        help="Draw lines in place of colours, for print: solid where showing a part raises the "
+        "answer, dashed where it lowers it.",
+    )
+
+    def look(self) -> "Look":
+        """As figures take it."""
+        from chiaroscuro.figures.draw import Look
+
+        return Look(**attrs.asdict(self))
 
 
+@command
 def explain(
     pictures: PICTURES,
-    detector: DETECTOR = "centerface",
+    detector_options: DetectorOptions,
+    plan: Plan,
+    selection: Selection,
+    reading: Reading,
+    look_options: LookOptions,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,88 +71,16 @@ def explain(
             "may be repeated. [dim]default: all[/]",
         ),
     ] = None,
-    target_class: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Of a detector with several classes: explain boxes as this class, and of what is "
-            "found this class alone. A box over a found object takes its class by itself.",
-        ),
-    ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder that gets a folder for every picture.")
+        Path, typer.Option("--out", "-o", help="Gets a folder per picture.")
     ] = Path("explanations"),
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            "-m",
-            help="drise, or another to set beside it: search, rise, occlusion, lime, kernelshap "
-            "(any detector); saliency, gradient-x-input, smoothgrad, integrated-gradients, "
-            "guided-backprop, excitation-backprop, cam, gradcam, gradcam++, smooth-gradcam++ "
-            "(torch networks, such as -d retinaface or retinaface-paintings); "
-            "attention (DETR).",
-        ),
-    ] = "drise",
-    n_masks: Annotated[
-        str,
-        typer.Option(
-            "--n-masks",
-            "--passes",
-            metavar="N|auto",
-            help="Detector passes; auto goes on until every target has the wanted fidelity, and "
-            "with another method than drise is what the method usually takes.",
-        ),
-    ] = "auto",
-    fidelity: Annotated[
-        float,
-        typer.Option(help="Correlation with the map of infinitely many masks that auto waits for."),
-    ] = 0.9,
-    min_score: MIN_SCORE = 0.3,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same maps.")] = 0,
-    estimator: Annotated[
-        str,
-        typer.Option(
-            help="surrogate (fewest masks), centred (covariance of weight and mask) or paper "
-            "(published sum)."
-        ),
-    ] = "surrogate",
     fill: Annotated[
         str,
-        typer.Option(help="What stands where the picture is hidden: black, mean, blur, a picture."),
+        typer.Option(
+            help="What stands where the picture is hidden: black, mean, blur, or the path or "
+            "address of a picture."
+        ),
     ] = "black",
-    grid_size: Annotated[int, typer.Option(min=1, help="Mask cells a side.")] = 16,
-    keep_probability: Annotated[
-        float, typer.Option(help="Share of the picture that a mask shows.")
-    ] = 0.5,
-    colours: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Colours of the maps: signed (vermilion where showing a part raises the answer, "
-            "blue where it lowers it, clear where nothing is known), paper (blue to red, as in "
-            "the seed paper), viridis, coolwarm, or another colour map of matplotlib.",
-        ),
-    ] = "signed",
-    ground: Annotated[
-        str,
-        typer.Option(metavar="dark|light", help="Background of figures: dark, or light for print."),
-    ] = "dark",
-    contours: Annotated[
-        bool,
-        typer.Option(
-            "--contours",
-            help="Draw lines in place of colours, for print: solid where showing a part raises "
-            "the answer, dashed where it lowers it.",
-        ),
-    ] = False,
-    detector_option: DETECTOR_OPTIONS = None,
-    device: DEVICE = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Pictures a detector call; chosen when not given.")
-    ] = None,
-    max_side: MAX_SIDE = 1280,
-    max_pixels: MAX_PIXELS = 100_000_000,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace evidence of other settings in the folder.")
     ] = False,
@@ -136,89 +88,87 @@ def explain(
 ) -> None:
     """Explain faces in paintings: found, false, or missed.
 
-    Writes for every picture OUT/<name>/ with an overlay for every target, a contact sheet, the raw
+    Writes for every picture OUT/<name>/ with an overlay per target, a contact sheet, the raw
     maps (saliency.npz), the evidence (evidence.npz) and, last, manifest.json. Pictures of one name
     get the folders above them as part of it (a__x, b__x).
 
     Run it again with another --target: the evidence is used again, with no detector pass. After
-    Ctrl-C or SIGTERM, the same command goes on where it stopped. Pictures that cannot be read are
-    reported and skipped; the exit status is then 1.
+    Ctrl-C or SIGTERM, the same command resumes. Unreadable pictures are reported and skipped; the
+    exit status is then 1.
     """
-    with errors_as_exit_status():
-        from chiaroscuro.core.errors import ChiaroscuroError, ImageError, ObservationInterrupted
-        from chiaroscuro.core.masks import MaskDesign
-        from chiaroscuro.data.paths import as_source, folder_names
-        from chiaroscuro.evidence.target_classes import class_label
-        from chiaroscuro.figures.draw import Look
-        from chiaroscuro.methods import method_named
-        from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
+    from chiaroscuro.data.paths import folder_names
+    from chiaroscuro.evidence.targets import class_label
+    from chiaroscuro.methods import method_named
 
-        look = Look(colours=colours, ground=ground, contours=contours)
-        method_named(method)
-        boxes = _boxes(target)
-        model = open_detector(detector, parse_options(detector_option), device)
-        if target_class is not None:
-            class_label(target_class, model.info.class_names)
-        manifests, failed = [], False
-        sources = _each_once(pictures)
-        for path, name in zip(sources, folder_names(sources), strict=True):
-            try:
-                picture = open_picture(
-                    as_source(path), max_side=max_side or None, max_pixels=max_pixels, name=name
-                )
-            except ImageError as error:
-                report(error)
-                failed = True
-                continue
-            if picture.scale < 1:
-                height, width = picture.image.shape[1:]
-                note(f"{path}: reduced to {width}x{height}; --max-side 0 keeps the full size")
-            settings = Settings(
-                detector=detector,
-                detector_options=parse_options(detector_option),
-                min_score=min_score,
-                target_class=target_class,
-                n_masks=n_masks_or_auto(n_masks),
-                fidelity=fidelity,
-                seed=seed,
-                design=MaskDesign(
-                    grid_size=grid_size,
-                    keep_probability=keep_probability,
-                    fill=_fill(fill, picture),
-                ),
-                method=method,
-                estimator=estimator,
-                batch_size=batch_size,
+    method_named(plan.method)
+    boxes = _boxes(target)
+    look, detector = look_options.look(), detector_options.load()
+    if selection.target_class is not None:
+        class_label(selection.target_class, detector.info.class_names)
+
+    def explain_one(picture: "Picture") -> "ExplainedPicture":
+        from chiaroscuro.results.explaining import explain_picture
+
+        with progress(picture.name) as show:
+            return explain_picture(
+                picture,
+                detector,
+                _targets(target, boxes, picture, detector, selection),
+                out,
+                _with_fill(plan, fill, picture),
+                selection=selection,
+                choice=detector_options.choice,
                 look=look,
                 overwrite=overwrite,
+                progress=show,
             )
-            try:
-                wanted = _targets(target, boxes, picture, model, min_score)
-                with mask_progress(picture.name) as progress:
-                    explained = explain_picture(
-                        picture, model, wanted, out, settings, progress=progress
-                    )
-            except KeyboardInterrupt as stopped:
-                if not isinstance(stopped, ObservationInterrupted):  # after the masks
-                    note(f"stopped; what was finished before {path} is kept in {out}.")
-                    raise typer.Exit(1) from stopped
-                done = stopped.evidence.n_masks if stopped.evidence else 0
-                note(
-                    f"stopped; {done} masks are kept in {out / picture.name / 'evidence.npz'}. "
-                    "The same command goes on from there."
-                )
-                raise typer.Exit(1) from stopped
-            except ChiaroscuroError as error:
-                if len(sources) == 1:
-                    raise
-                report(error)
-                failed = True
-                continue
+
+    sources = _each_once(pictures)
+    manifests, failed = [], False
+    for source, name in zip(sources, folder_names(sources), strict=True):
+        explained = _explained(source, name, reading, explain_one, out, alone=len(sources) == 1)
+        if explained is None:
+            failed = True
+        else:
             manifests.append(_show(explained, quiet=as_json))
-        if as_json:
-            print_json(manifests)
-        if failed:
-            raise typer.Exit(1)
+    if as_json:
+        print_json(manifests)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _explained(
+    source: str, name: str, reading: Reading, explain_one: Any, out: Path, *, alone: bool
+) -> "ExplainedPicture | None":
+    """One picture explained; None where it failed, which is reported."""
+    from chiaroscuro.core.errors import ChiaroscuroError, ImageError, ObservationInterrupted
+    from chiaroscuro.data.paths import as_source
+    from chiaroscuro.results.picture import open_picture
+
+    try:
+        picture = open_picture(as_source(source), reading, name=name)
+    except ImageError as error:
+        report(error)
+        return None
+    if picture.scale < 1:
+        height, width = picture.image.shape[1:]
+        note(f"{source}: reduced to {width}x{height}; --max-side 0 keeps the full size")
+    try:
+        explained: ExplainedPicture = explain_one(picture)
+        return explained
+    except ObservationInterrupted as stopped:
+        done = stopped.evidence.n_masks if stopped.evidence else 0
+        file = out / picture.name / "evidence.npz"
+        note(f"stopped; {done} passes are kept in {file}. The same command resumes from there.")
+        raise typer.Exit(1) from stopped
+    except KeyboardInterrupt as stopped:  # after the masks
+        note(f"stopped; what was finished before {source} is kept in {out}.")
+        raise typer.Exit(1) from stopped
+    except ChiaroscuroError as error:
+        if alone:
+            raise
+        report(error)
+        return None
 
 
 def _each_once(pictures: list[str]) -> list[str]:
@@ -233,36 +183,26 @@ def _each_once(pictures: list[str]) -> list[str]:
 
 def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
     """Print one picture's results; return them as JSON values."""
+    from chiaroscuro.core.declared import plain
+
     result, picture = explained.result, explained.picture
     for text in result.notes:
         note(f"{picture.source}: {text}")
     files = [str(path) for path in explained.overlays]
-    if not quiet:
-        passes = result.settings.get("passes", result.settings.get("n_masks"))
-        print(f"{picture.source}  {len(result)} targets  {passes} passes  {explained.sheet}")
-        for i, target in enumerate(result.targets):
-            box = ",".join(f"{v / picture.scale:z.0f}" for v in target.box.tolist())
-            score = "-" if target.score is None else f"{target.score:z.2f}"
-            print(
-                f"  {i + 1}  {target.origin}  score {score}  box {box}  "
-                f"{_fidelity(result, i)}{files[i]}"
-            )
-    described = result.describe()
-    for target, file in zip(described["targets"], files, strict=True):
+    shown = plain(result.manifest(picture=picture.record()))
+    for target, file in zip(shown["targets"], files, strict=True):
         target["box_in_file"] = [round(v / picture.scale, 3) for v in target["box"]]
         target["overlay"] = file
-    return {
-        "picture": picture.describe(),
-        "folder": str(explained.folder),
-        "contact_sheet": str(explained.sheet),
-        **described,
-    }
-
-
-def _fidelity(result: "Explanation", index: int) -> str:
-    """In words; nothing for a method that estimates none."""
-    text = result.fidelity_text(index, 3)
-    return f"{text}  " if text else ""
+    if not quiet:
+        n_passes = result.settings.n_passes
+        print(f"{picture.source}  {len(result)} targets  {n_passes} passes  {explained.sheet}")
+        for i, (one, file) in enumerate(zip(result.targets, files, strict=True)):
+            box = ",".join(f"{v / picture.scale:z.0f}" for v in one.box.tolist())
+            score = "-" if one.score is None else f"{one.score:z.2f}"
+            trust = result.fidelity_text(i, 3)
+            trust = f"{trust}  " if trust else ""
+            print(f"  {i + 1}  {one.origin}  score {score}  box {box}  {trust}{file}")
+    return {**shown, "folder": str(explained.folder), "contact_sheet": str(explained.sheet)}
 
 
 def _boxes(texts: list[str] | None) -> list[list[float]]:
@@ -287,18 +227,19 @@ def _targets(
     texts: list[str] | None,
     boxes: list[list[float]],
     picture: "Picture",
-    model: Any,
-    min_score: float,
+    detector: Any,
+    selection: Selection,
 ) -> "tuple[Target, ...] | None":
+    """The boxes that were typed, in the picture's pixels; None for what is found alone."""
     from chiaroscuro.core.records import as_targets
-    from chiaroscuro.results.explaining import detect_picture
+    from chiaroscuro.evidence.targets import find
 
     if not boxes:
         return None
-    drawn = tuple(_in_pixels_of(picture, target) for target in as_targets(boxes))
+    typed = tuple(_in_pixels_of(picture, target) for target in as_targets(boxes))
     if "all" not in (texts or ()):
-        return drawn
-    return as_targets(detect_picture(picture, model, min_score)) + drawn
+        return typed
+    return as_targets(find(picture.image, detector, selection.min_score)) + typed
 
 
 def _in_pixels_of(picture: "Picture", target: "Target") -> "Target":
@@ -322,16 +263,17 @@ def _in_pixels_of(picture: "Picture", target: "Target") -> "Target":
         ) from error
 
 
-def _fill(name: str, picture: "Picture") -> "str | Tensor":
-    if name in FILLS:
-        return name
-    from chiaroscuro.images.read import is_address, read_image, to_pil
+def _with_fill(plan: Plan, name: str, picture: "Picture") -> Plan:
+    """The plan with its fill, which may be a picture of its own."""
+    fill: Any = name
+    if name not in FILLS:
+        from chiaroscuro.images.read import is_address, read_image, to_pil
 
-    if not is_address(name) and not Path(name).is_file():
-        raise typer.BadParameter(
-            f"wanted {', '.join(FILLS)} or the path or address of a picture, got {name!r}",
-            param_hint="--fill",
-        )
-
-    height, width = picture.image.shape[1:]
-    return read_image(to_pil(read_image(name)).resize((width, height)))
+        if not is_address(name) and not Path(name).is_file():
+            raise typer.BadParameter(
+                f"wanted {', '.join(FILLS)} or the path or address of a picture, got {name!r}",
+                param_hint="--fill",
+            )
+        height, width = picture.image.shape[1:]
+        fill = read_image(to_pil(read_image(name)).resize((width, height)))
+    return attrs.evolve(plan, design=attrs.evolve(plan.design, fill=fill))

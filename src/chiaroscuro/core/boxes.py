@@ -67,3 +67,10 @@ def neighbourhood(
     inside = distance == 0
     size = float(area(box).sqrt())
     return inside, (distance < size) & ~inside
+
+
+def have_area_in(boxes: Float[Tensor, "n 4"], height: int, width: int) -> Bool[Tensor, " n"]:
+    """Whether each box has an area, some of it inside a picture of that size."""
+    x1, y1, x2, y2 = boxes.unbind(dim=1)
+    inside: Tensor = (x2 > x1) & (y2 > y1) & (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
+    return inside

@@ -5,19 +5,14 @@ an ``int`` or ``float``), or raises ``InputError`` that names the value, what wa
 came. Checks of containers name the place inside: ``design.grid_size[1]``.
 """
 
+import math
 import operator
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
-from chiaroscuro.core.errors import ImageError, InputError
+from chiaroscuro.core.errors import InputError
 
 Check = Callable[[str, Any], Any]
 Limit = float | int | None
@@ -25,10 +20,10 @@ Limit = float | int | None
 
 def whole(low: int | None = None, high: int | None = None) -> Check:
     """A whole number from ``low`` to ``high``; Python's, NumPy's or torch's, never a bool."""
-    wanted = "a whole number" + _range(low, high)
+    wanted = "a whole number" + range_text(low, high)
 
     def check(name: str, value: Any) -> int:
-        if isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) == torch.bool:
+        if _is_flag(value):
             raise _refused(name, wanted, value)
         try:
             number = operator.index(value)
@@ -43,10 +38,10 @@ def whole(low: int | None = None, high: int | None = None) -> Check:
 
 def number(low: Limit = None, high: Limit = None, *, ends: bool = True) -> Check:
     """A finite number from ``low`` to ``high``; without ``ends``, strictly between them."""
-    wanted = "a number" + (_range(low, high) if ends else _between(low, high))
+    wanted = "a number" + (range_text(low, high) if ends else _between(low, high))
 
     def check(name: str, value: Any) -> float:
-        if isinstance(value, Tensor) and value.ndim == 0:
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # NumPy's, torch's
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, Real):
             raise _refused(name, wanted, value)
@@ -54,7 +49,7 @@ def number(low: Limit = None, high: Limit = None, *, ends: bool = True) -> Check
             plain = float(value)
         except OverflowError as error:
             raise _refused(name, wanted, value) from error
-        within = np.isfinite(plain) and (low is None or plain >= low)
+        within = math.isfinite(plain) and (low is None or plain >= low)
         within = within and (high is None or plain <= high)
         if not within or (not ends and plain in (low, high)):
             raise _refused(name, wanted, value)
@@ -87,7 +82,7 @@ def path_text(name: str, value: Any) -> str:
 
 def flag(name: str, value: Any) -> bool:
     """True or false."""
-    if not isinstance(value, (bool, np.bool_)):
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):  # NumPy's
         raise _refused(name, "true or false", value)
     return bool(value)
 
@@ -196,93 +191,6 @@ def settle(settings: object, table: Mapping[str, Check]) -> None:
         object.__setattr__(settings, name, check(name, getattr(settings, name)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Array:
-    """What an array may be.
-
-    Attributes:
-        dtypes: one of these, in this machine's byte order; ``"str"`` is text of any length.
-        axes: their names, and the lengths of those that are fixed; axes of one name have one
-            length, in all arrays of a file.
-        low: least value.
-        high: greatest value.
-        nan: whether NaN may stand for an unknown value. Infinity never may.
-        needed: whether it must be there.
-    """
-
-    dtypes: tuple[str, ...] = ("float32",)
-    axes: tuple[str | int, ...] = ()
-    low: Limit = None
-    high: Limit = None
-    nan: bool = False
-    needed: bool = True
-
-    def check_header(
-        self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], lengths: dict[str, int]
-    ) -> None:
-        """Check dtype and shape, and add the lengths of its axes to ``lengths``.
-
-        Raises:
-            InputError: if they are not those wanted.
-        """
-        kinds = [np.dtype(kind) for kind in self.dtypes]
-        if not (dtype in kinds or (dtype.kind == "U" and "str" in self.dtypes)):
-            raise InputError(f"{name}: wanted {' or '.join(self.dtypes)}, got {dtype}")
-        wanted = tuple(
-            lengths.get(axis, axis) if isinstance(axis, str) else axis for axis in self.axes
-        )
-        fits = len(shape) == len(wanted) and all(
-            isinstance(axis, str) or axis == length
-            for axis, length in zip(wanted, shape, strict=True)
-        )
-        if not fits or any(length < 0 for length in shape):
-            axes = ", ".join(map(str, wanted)) + "," * (len(wanted) == 1)
-            raise InputError(f"{name}: wanted shape ({axes}), got {shape}")
-        named = zip(self.axes, shape, strict=True)
-        lengths.update({axis: length for axis, length in named if isinstance(axis, str)})
-
-    def check_values(self, name: str, values: npt.NDArray[Any]) -> None:
-        """Check that values are finite and in range.
-
-        Raises:
-            InputError: naming the first that is not.
-        """
-        if values.dtype.kind == "U" or not values.size:
-            return
-        known = values[~np.isnan(values)] if self.nan else values
-        low, high = (known.min(), known.max()) if known.size else (0, 0)
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise InputError(f"{name}: wanted finite numbers, got NaN or infinity")
-        if (self.low is not None and low < self.low) or (
-            self.high is not None and high > self.high
-        ):
-            raise InputError(
-                f"{name}: wanted numbers{_range(self.low, self.high)}, got {low} to {high}"
-            )
-
-
-def picture(name: str, image: Tensor) -> Tensor:
-    """A picture ``3 height width`` on the CPU: uint8, or float32 in [0, 1].
-
-    Raises:
-        ImageError: if it is none.
-    """
-    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
-        raise ImageError(f"{name}: wanted shape (3, height, width), got {tuple(image.shape)}")
-    image = image.detach().cpu()
-    if image.dtype == torch.uint8:
-        return image
-    if not image.is_floating_point():
-        raise ImageError(f"{name}: wanted uint8 or float32 in [0, 1], got {image.dtype}")
-    image = image.to(torch.float32)
-    if not bool(torch.isfinite(image).all()) or image.min() < 0 or image.max() > 1:
-        raise ImageError(
-            f"{name}: wanted floats in [0, 1], got {float(image.min()):g} to "
-            f"{float(image.max()):g}; divide by 255 or pass uint8"
-        )
-    return image
-
-
 def shown(value: Any) -> str:
     """A value in an error message, cut short where it is long."""
     try:
@@ -304,7 +212,13 @@ def _inside(name: str, key: object) -> str:
     return f"{name}.{short}" if name else short
 
 
-def _range(low: Limit, high: Limit) -> str:
+def _is_flag(value: Any) -> bool:
+    """Whether a value is true or false: Python's, NumPy's or torch's."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool")
+
+
+def range_text(low: Limit, high: Limit) -> str:
+    """A range as the end of a sentence."""
     if low is None or high is None:
         return "" if low is None else f" of at least {low:g}"
     return f" from {_plain(low)} to {_plain(high)}"

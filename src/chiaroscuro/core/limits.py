@@ -10,13 +10,18 @@ MAX_SIDE = 1280  # longer side in pixels to which pictures are reduced
 MAX_PIXELS = 100_000_000  # pictures with more are refused
 
 SEED = whole(0, 2**64 - 1)
-N_MASKS = whole(1)
+N_PASSES = whole(1)
 BATCH_SIZE = maybe(whole(1))
 FIDELITY = number(0, 1, ends=False)
 KEEP_PROBABILITY = number(0, 1, ends=False)
 CELLS = whole(1)
 SCORE = number(0, 1)
 SIDE = whole(1)
+
+
+def SIDE_OR_NONE(name: str, value: Any) -> int | None:  # noqa: N802  (a check like the others)
+    """A number of pixels; None, or 0, for no limit."""
+    return None if value is None or value == 0 else int(SIDE(name, value))
 
 
 def MATCH_IOU(name: str, value: Any) -> float:  # noqa: N802  (a check like the others)
@@ -27,11 +32,11 @@ def MATCH_IOU(name: str, value: Any) -> float:  # noqa: N802  (a check like the 
     return iou
 
 
-def masks_or_auto(name: str, value: Any) -> Any:
-    """A number of masks, or ``"auto"``."""
+def passes_or_auto(name: str, value: Any) -> Any:
+    """A number of detector passes, or ``"auto"``."""
     if isinstance(value, str) and value == "auto":
         return value
     try:
-        return N_MASKS(name, value)
+        return N_PASSES(name, value)
     except InputError as error:
         raise InputError(str(error).replace(" of at least 1", ' of at least 1 or "auto"')) from None

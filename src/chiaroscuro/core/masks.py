@@ -15,10 +15,8 @@ lattice, convolved with one triangular kernel, so the sum is one convolution of 
 """
 
 import math
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,92 +26,11 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from chiaroscuro.core import limits
-from chiaroscuro.core.checks import flag, instance, many, maybe, picture, settle
-from chiaroscuro.core.errors import ImageError, InputError, UnknownNameError
+from chiaroscuro.core.errors import ImageError, InputError
+from chiaroscuro.core.plan import MaskDesign
 
-FILLS = ("black", "mean", "blur")
 _WEIGHT_STEPS = 4096
-_BLOCK = 256  # masks drawn in one go
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MaskDesign:
-    """How masks are made and what they show where they hide.
-
-    Attributes:
-        grid_size: cells a side, or ``(rows, columns)``; cells take the picture's aspect.
-        keep_probability: probability in (0, 1) that a cell is shown.
-        antithetic: whether masks come in pairs, every second one the complement of the one before.
-            Each mask alone is as likely as ever, so maps mean the same, and are surer. Only with a
-            keep probability of 0.5; the published masks are all independent.
-        fill: what stands where a pixel is hidden: ``"black"``, ``"mean"`` (the picture's mean
-            colour), ``"blur"`` (the picture, Gaussian-blurred beyond recognition), or an image
-            ``3 height width``.
-
-    Raises:
-        InputError: on values of another kind or out of range; it names the setting.
-        ImageError: on a fill image that is no picture.
-        UnknownNameError: on a fill of another name.
-    """
-
-    grid_size: int | tuple[int, int] = 16
-    keep_probability: float = 0.5
-    antithetic: bool = True
-    fill: str | Tensor = "black"
-
-    def __post_init__(self) -> None:
-        settle(
-            self,
-            {
-                "grid_size": _grid_size,
-                "keep_probability": limits.KEEP_PROBABILITY,
-                "antithetic": flag,
-                "fill": _fill,
-            },
-        )
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Cells as ``(rows, columns)``."""
-        if isinstance(self.grid_size, int):
-            return self.grid_size, self.grid_size
-        return self.grid_size
-
-    @property
-    def in_pairs(self) -> bool:
-        """Whether mask ``2 k + 1`` is the complement of mask ``2 k``."""
-        return self.antithetic and self.keep_probability == 0.5
-
-    def describe(self) -> dict[str, Any]:
-        """The design as plain JSON values."""
-        return {
-            "grid_size": list(self.grid),
-            "keep_probability": self.keep_probability,
-            "antithetic": self.antithetic,
-            "fill": self.fill if isinstance(self.fill, str) else "image",
-        }
-
-
-def _grid_size(name: str, value: Any) -> int | tuple[int, int]:
-    if isinstance(value, np.ndarray) and value.ndim:
-        value = value.tolist()
-    if not isinstance(value, (list, tuple)):
-        return int(limits.CELLS(name, value))
-    rows, columns = many(limits.CELLS, 2)(name, value)
-    return rows, columns
-
-
-def _fill(name: str, value: Any) -> str | Tensor:
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value.copy())
-    if isinstance(value, Tensor):
-        return picture(name, value)
-    if not isinstance(value, str) or value not in FILLS:
-        raise UnknownNameError(name, value, [*FILLS, "an image"])
-    return value
-
-
-DESIGN = maybe(instance(MaskDesign, "a MaskDesign"))
+_BLOCK = 256  # masks drawn together
 
 
 class Masks:
@@ -326,6 +243,8 @@ def fill_image(
         return wanted.float() / 255 if wanted.dtype == torch.uint8 else wanted.float()
     if fill == "black":
         return None
+    if fill == "image":
+        raise InputError("fill: wanted the image itself; from a file only the word is known")
     if fill == "mean":
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image)
     return gaussian_blur(image, sigma=max(image.shape[1:]) / 16)

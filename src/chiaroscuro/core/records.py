@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
+from chiaroscuro.core import boxes
 from chiaroscuro.core.checks import maybe, number, whole
 from chiaroscuro.core.errors import InputError, ProposalsError, TargetError
 
@@ -136,8 +137,7 @@ class Proposals:
 
     def within(self, height: int, width: int) -> "Proposals":
         """The proposals that have an area, some of it inside a picture of that size."""
-        x1, y1, x2, y2 = self.boxes.unbind(dim=1)
-        inside = (x2 > x1) & (y2 > y1) & (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
+        inside = boxes.have_area_in(self.boxes, height, width)
         return self if bool(inside.all()) else self[inside]
 
     def to(self, device: torch.device | str) -> "Proposals":
@@ -255,15 +255,6 @@ class Target:
             origin=self.origin,
         )
 
-    def describe(self) -> dict[str, Any]:
-        """Box, label, score and origin as plain JSON values."""
-        return {
-            "box": [round(v, 3) for v in self.box.tolist()],
-            "label": self.label,
-            "score": None if self.score is None else round(self.score, 6),
-            "origin": self.origin,
-        }
-
 
 @dataclass(frozen=True, slots=True, init=False, eq=False)
 class Truth:
@@ -310,6 +301,10 @@ class Truth:
             ignore=self.ignore[known],
             crowd=self.crowd[known],
         )
+
+    def inside(self, height: int, width: int) -> Bool[Tensor, " n"]:
+        """Whether each box has an area in a picture of that size."""
+        return boxes.have_area_in(self.boxes, height, width)
 
     def scaled(self, scale: float) -> "Truth":
         """The same boxes in a picture reduced or enlarged by that factor."""

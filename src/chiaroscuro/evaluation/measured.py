@@ -1,24 +1,27 @@
-"""What ``evaluate`` has measured, kept by picture: a later run adds to it and overwrites nothing.
-
-A piece is what is measured at once: the figures of one map of a picture, of the baselines beside
-it, its stability or its randomisation. It states with which settings it was made, so that figures
-of other settings are never mixed in.
-"""
+"""What ``evaluate`` has measured, kept by picture: a later run adds to it and overwrites nothing."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, TypeVar
 
+import attrs
+
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.evaluation.records import (
+    MAP,
+    Measure,
+    MeasuredPicture,
+    MeasuredSet,
+    Piece,
+    Row,
+)
+from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
 
-Measure = Literal["scores", "baselines", "stability", "randomisation"]
-Piece = dict[str, Any]
-ROWS = contents.EVALUATED_ROWS
-MAP = "map"  # what the explanation's own map is called beside the baselines
-_DIFFERENCES_TOLD = 3
+_DIFFERENCES_SHOWN = 3
+Kept = TypeVar("Kept", MeasuredPicture, MeasuredSet)
 
 
 class Measured:
@@ -34,30 +37,30 @@ class Measured:
         self._collection = folder / "collection.json"
         self.pieces: dict[str, dict[tuple[str, str], Piece]] = {}
         for file in bundle.matching(self._pictures, "*.json"):
-            kept = _read(file, contents.EVALUATED_PICTURE)
+            kept = _read(file, MeasuredPicture)
             if kept is not None:
                 self.pieces[file.name.removesuffix(".json")] = {
-                    (piece["map"], piece["measure"]): piece for piece in kept["pieces"]
+                    (piece.map, piece.measure): piece for piece in kept.pieces
                 }
-        self.collection = _read(self._collection, contents.EVALUATED_COLLECTION)
+        self.collection = _read(self._collection, MeasuredSet)
 
     def has(self, picture: str, what: str, measure: Measure) -> bool:
-        """Whether that was measured; a piece without figures, such as a failure, is not."""
+        """Whether that was measured."""
         piece = self.pieces.get(picture, {}).get((what, measure))
-        return piece is not None and _figures(piece)
+        return piece is not None and piece.has_figures
 
     def add(self, picture: str, piece: Piece) -> None:
         """Keep a piece."""
-        self.pieces.setdefault(picture, {})[piece["map"], piece["measure"]] = piece
+        self.pieces.setdefault(picture, {})[piece.map, piece.measure] = piece
         self._write(picture)
 
-    def add_collection(self, collection: Mapping[str, Any]) -> None:
+    def add_collection(self, collection: MeasuredSet) -> None:
         """Keep the curves of the whole set."""
-        self.collection = dict(collection)
-        _write(self._collection, self.collection)
+        self.collection = collection
+        _write(self._collection, collection)
 
-    def rows(self, name: str) -> list[dict[str, Any]]:
-        """All rows of one kind: by picture, the own map first, then the baselines, then others."""
+    def rows(self, table: str) -> list[Row]:
+        """All rows of a table: by picture, the own map first, then the baselines, then others."""
 
         def place(key: tuple[str, str]) -> tuple[bool, str, bool]:
             what, measure = key
@@ -67,7 +70,7 @@ class Measured:
             row
             for picture in sorted(self.pieces)
             for key in sorted(self.pieces[picture], key=place)
-            for row in self.pieces[picture][key][name]
+            for row in getattr(self.pieces[picture][key], table)
         ]
 
     def settle(
@@ -96,21 +99,21 @@ class Measured:
             for name, piece in list(pieces.items()):
                 wanted = {**shared, **made.get(picture, {})}
                 if name[0] in passes and picture in made:
-                    wanted["passes"] = passes[name[0]]
-                why = _differences(piece["made"], wanted, picture, name[0])
+                    wanted["n_passes"] = passes[name[0]]
+                why = list(_differences(piece.made, wanted, picture, name[0]))
                 if why:
-                    differing += why if _figures(piece) else []
+                    differing += why if piece.has_figures else []
                     del pieces[name]
         if self.collection is not None:
-            why = _set_differences(self.collection["made"], shared, made, collection)
+            why = _set_differences(self.collection.made, shared, made, collection)
             differing += why
             self.collection = None if why else self.collection
         if not differing:
             return
         if not overwrite:
-            told = "; ".join(list(dict.fromkeys(differing))[:_DIFFERENCES_TOLD])
+            shown = "; ".join(list(dict.fromkeys(differing))[:_DIFFERENCES_SHOWN])
             raise BundleError(
-                f"{self._pictures.parent} holds figures of other settings ({told}); keep both with "
+                f"{self._pictures.parent} holds figures of other settings ({shown}); keep both with "
                 "another --out, or replace those that differ with --overwrite"
             )
         for picture in self.pieces:
@@ -119,31 +122,21 @@ class Measured:
             self._collection.unlink(missing_ok=True)
 
     def _write(self, picture: str) -> None:
-        pieces = list(self.pieces[picture].values())
-        _write(self._pictures / f"{picture}.json", {"pieces": pieces})
-
-
-def _figures(piece: Piece) -> bool:
-    return any(piece[name] for name in ("scores", "stability", "randomisation"))
+        pieces = tuple(self.pieces[picture].values())
+        _write(self._pictures / f"{picture}.json", MeasuredPicture(pieces=pieces))
 
 
 def _differences(
     was: Mapping[str, Any], wanted: Mapping[str, Any], picture: str, what: str
-) -> list[str]:
-    """In words, what of the wanted settings a piece was not made with."""
-    return list(_told(was, wanted, picture, what))
-
-
-def _told(
-    was: Mapping[str, Any], wanted: Mapping[str, Any], picture: str, what: str
 ) -> Iterator[str]:
+    """In words, what of the wanted settings a piece was not made with."""
     for key, now in wanted.items():
         then = was.get(key)
         if then == now:
             continue
         if key == "of":
-            yield f"the maps of {picture} were made again since"
-        elif key == "passes":
+            yield f"the maps of {picture} have changed since"
+        elif key == "n_passes":
             yield f"passes of {what} were {then}, are {now}"
         elif key == "protocol":
             yield f"protocol was {(then or {}).get('name')}, is {now['name']}"
@@ -158,10 +151,10 @@ def _set_differences(
     wanted: Mapping[str, Any] | None,
 ) -> list[str]:
     """The same for the curves of the whole set."""
-    found = _differences(was, shared, "", "")
+    found = list(_differences(was, shared, "", ""))
     then = was.get("pictures") or {}
     found += [
-        f"the maps of {picture} were made again since"
+        f"the maps of {picture} have changed since"
         for picture, now in made.items()
         if then.get(picture, now["of"]) != now["of"]
     ]
@@ -172,19 +165,19 @@ def _set_differences(
     return ["the curves of the whole set are of other annotations"]
 
 
-def _read(file: AnyPath, check: Any) -> dict[str, Any] | None:
+def _read(file: AnyPath, kind: type[Kept]) -> Kept | None:
     """What was written, None if it is absent, damaged or was changed since."""
     try:
-        kept = bundle.read_json(file, check)
+        kept = bundle.read_record(file, kind)
     except BundleError:
         return None
-    digest = kept.pop("rows_sha256")
-    return kept if digest == _sha256(kept) else None
+    return kept if kept.rows_sha256 == _sha256(kept) else None
 
 
-def _write(file: AnyPath, value: Mapping[str, Any]) -> None:
-    bundle.write_json(file, {**value, "rows_sha256": _sha256(value)})
+def _write(file: AnyPath, value: MeasuredPicture | MeasuredSet) -> None:
+    bundle.write_record(file, attrs.evolve(value, rows_sha256=_sha256(value)))
 
 
-def _sha256(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def _sha256(value: MeasuredPicture | MeasuredSet) -> str:
+    rows = {name: one for name, one in plain(value).items() if name != "rows_sha256"}
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()

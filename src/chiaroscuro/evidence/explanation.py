@@ -1,8 +1,8 @@
 """Explanation: the saliency maps of some targets, and how far each can be trusted."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,15 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from chiaroscuro.core.declared import of_kind
 from chiaroscuro.core.errors import InputError, TargetError
+from chiaroscuro.core.notes import Note
 from chiaroscuro.core.records import Target
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.store import arrays, bundle
 from chiaroscuro.store.bundle import AnyPath
+from chiaroscuro.store.schema import AGAIN, Manifest, MapSettings, TargetRecord
 
-MIN_MASKS = 100  # from fewer no fidelity is judged
+MIN_MASKS = 100  # with fewer, no fidelity is stated
 FAINT, SETTLED = 0.5, 0.9  # fidelities below which a map is too faint to tell, and settling
 
 
@@ -27,10 +30,10 @@ def trust_words(fidelity: float | None, n_masks: int | None) -> str:
         n_masks: that the map is from; None for a method without masks.
 
     Returns:
-        ``"forming"``: fewer masks than a fidelity can be judged from; ``"too few answers to
-        judge"``: masks enough, but hardly any of them told something; ``"too faint to tell"``: a
-        fidelity below 0.5; ``"settling"``: below 0.9; ``"settled"``; or nothing, for a method that
-        has no estimate.
+        ``"forming"``: fewer masks than a fidelity can be stated from; ``"too few answers to
+        judge"``: enough masks, but hardly any of them changed the weight; ``"too faint to tell"``:
+        a fidelity below 0.5; ``"settling"``: below 0.9; ``"settled"``; or nothing, for a method
+        that has no estimate.
     """
     if fidelity is None or math.isnan(fidelity):
         if n_masks is None:
@@ -65,9 +68,12 @@ class Explanation:
             estimate.
         mean_weight: ``targets``, in [0, 1]: mean of the mask weights, how well the detector still
             sees the target when half of the picture is hidden; NaN for a method without masks.
-        settings: method, estimator, seed, number of masks and so on, as plain JSON values.
+        settings: how the maps were made.
         meaning: what one unit of ``saliency`` is, in words.
-        notes: anything the reader of the maps should know, in sentences.
+        notes: what the reader of the maps should know; each is its sentence.
+
+    Raises:
+        TargetError: on arrays of other shapes, dtypes or ranges.
     """
 
     targets: tuple[Target, ...]
@@ -75,17 +81,18 @@ class Explanation:
     standard_error: Float32[Tensor, "targets height width"]
     fidelity: Float32[Tensor, " targets"]
     mean_weight: Float32[Tensor, " targets"]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: MapSettings
     meaning: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {"targets": len(self.targets)}
         try:
+            object.__setattr__(self, "settings", _SETTINGS("settings", self.settings))
             for name in ("saliency", "standard_error", "fidelity", "mean_weight"):
                 values = getattr(self, name).detach().cpu().numpy()
-                contents.SALIENCY[name].check_header(name, values.dtype, values.shape, lengths)
-                contents.SALIENCY[name].check_values(name, values)
+                arrays.SALIENCY[name].check_header(name, values.dtype, values.shape, lengths)
+                arrays.SALIENCY[name].check_values(name, values)
         except InputError as error:
             raise TargetError(f"explanation: {error}") from error
 
@@ -95,12 +102,15 @@ class Explanation:
     def trust(self, index: int) -> str:
         """How far a map can be trusted, in the words of ``trust_words``."""
         masked = not bool(self.mean_weight[index].isnan())
-        n_masks = self.settings.get("n_masks") if masked else None
-        return trust_words(float(self.fidelity[index]), n_masks)
+        return trust_words(float(self.fidelity[index]), self.settings.n_passes if masked else None)
 
     def fidelity_text(self, index: int, digits: int = 2) -> str:
         """The fidelity as it is shown; see the function of that name."""
         return fidelity_text(float(self.fidelity[index]), self.trust(index), digits)
+
+    def with_notes(self, *notes: Note) -> "Explanation":
+        """The same with further notes, before its own."""
+        return replace(self, notes=(*notes, *self.notes))
 
     @property
     def height(self) -> int:
@@ -112,25 +122,34 @@ class Explanation:
         """Width of the maps in pixels."""
         return self.saliency.shape[2]
 
-    def describe(self) -> dict[str, Any]:
-        """Everything but the maps, as plain JSON values: what the manifest holds."""
-        return {
-            "settings": dict(self.settings),
-            "meaning": self.meaning,
-            "notes": list(self.notes),
-            "height": self.height,
-            "width": self.width,
-            "targets": [
-                {
-                    **target.describe(),
-                    "fidelity": _known(self.fidelity[i], 4),
-                    "mean_weight": _known(self.mean_weight[i], 6),
-                }
-                for i, target in enumerate(self.targets)
-            ],
-        }
+    def manifest(self, **parts: Any) -> Manifest:
+        """Everything but the maps, as the manifest states it.
 
-    def save(self, folder: str | AnyPath, *, manifest: Mapping[str, Any] | None = None) -> AnyPath:
+        Args:
+            parts: further fields of ``Manifest``.
+        """
+        return Manifest(
+            settings=self.settings,
+            meaning=self.meaning,
+            notes=self.notes,
+            height=self.height,
+            width=self.width,
+            targets=tuple(self._target_records()),
+            **parts,
+        )
+
+    def _target_records(self) -> Iterator[TargetRecord]:
+        for i, target in enumerate(self.targets):
+            yield TargetRecord(
+                box=[round(v, 3) for v in target.box.tolist()],  # type: ignore[arg-type]
+                label=target.label,
+                score=None if target.score is None else round(target.score, 6),
+                origin=target.origin,
+                fidelity=_known(self.fidelity[i], 4),
+                mean_weight=_known(self.mean_weight[i], 6),
+            )
+
+    def save(self, folder: str | AnyPath, **parts: Any) -> AnyPath:
         """Write ``saliency.npz`` and, last, ``manifest.json`` into a folder.
 
         Each file appears whole or not at all; the manifest's presence means complete. Maps are raw,
@@ -138,66 +157,63 @@ class Explanation:
 
         Args:
             folder: made if absent; files of an earlier explanation in it are replaced.
-            manifest: further JSON values for the manifest.
+            parts: further fields of ``Manifest``.
 
         Returns:
             The folder.
         """
-        folder = bundle.as_path(folder)
-        nan = float("nan")
-        arrays = {
+        folder, nan = bundle.as_path(folder), float("nan")
+        boxes = [t.box.numpy() for t in self.targets]
+        columns = {
             "saliency": self.saliency.numpy(),
             "standard_error": self.standard_error.numpy(),
-            "boxes": np.stack([t.box.numpy() for t in self.targets])
-            if self.targets
-            else np.zeros((0, 4), np.float32),
+            "boxes": np.stack(boxes) if boxes else np.zeros((0, 4), np.float32),
             "scores": np.array([nan if t.score is None else t.score for t in self.targets], "f4"),
             "labels": np.array([-1 if t.label is None else t.label for t in self.targets], "i8"),
             "fidelity": self.fidelity.numpy(),
             "mean_weight": self.mean_weight.numpy(),
         }
         (folder / "manifest.json").unlink(missing_ok=True)
-        bundle.write_arrays(folder / "saliency.npz", arrays, compressed=False)
-        bundle.write_json(folder / "manifest.json", {**self.describe(), **(manifest or {})})
+        bundle.write_arrays(folder / "saliency.npz", columns, compressed=False)
+        bundle.write_record(folder / "manifest.json", self.manifest(**parts))
         return folder
 
     @classmethod
-    def load(cls, folder: str | AnyPath) -> "Explanation":
+    def load(cls, folder: str | AnyPath, manifest: Manifest | None = None) -> "Explanation":
         """Read back what ``save`` wrote.
+
+        Args:
+            folder: the result folder.
+            manifest: of that folder, where it has been read already.
 
         Raises:
             BundleError: if the folder is incomplete or its files do not belong together.
         """
         folder = bundle.as_path(folder)
-        manifest = bundle.read_json(
-            folder / "manifest.json", contents.MANIFEST, remedy=contents.AGAIN
-        )
-        file = folder / "saliency.npz"
-        arrays = bundle.read_arrays(file, contents.SALIENCY, remedy=contents.AGAIN)
-        entries = manifest["targets"]
-        with bundle.as_bundle_error(folder, contents.AGAIN):
-            _check_same(manifest, arrays)
+        file = folder / "manifest.json"
+        manifest = manifest or bundle.read_record(file, Manifest, remedy=AGAIN)
+        columns = bundle.read_arrays(folder / "saliency.npz", arrays.SALIENCY, remedy=AGAIN)
+        with bundle.as_bundle_error(folder, AGAIN):
+            _check_same(manifest, columns)
+            targets = tuple(
+                Target(box=box, label=one.label, score=one.score, origin=one.origin)
+                for box, one in zip(columns["boxes"], manifest.targets, strict=True)
+            )
+            maps: dict[str, Any] = {
+                name: torch.from_numpy(columns[name])
+                for name in ("saliency", "standard_error", "fidelity", "mean_weight")
+            }
             return cls(
-                targets=tuple(
-                    Target(
-                        box=arrays["boxes"][i],
-                        label=entry["label"],
-                        score=entry["score"],
-                        origin=entry["origin"],
-                    )
-                    for i, entry in enumerate(entries)
-                ),
-                saliency=torch.from_numpy(arrays["saliency"]),
-                standard_error=torch.from_numpy(arrays["standard_error"]),
-                fidelity=torch.from_numpy(arrays["fidelity"]),
-                mean_weight=torch.from_numpy(arrays["mean_weight"]),
-                settings=manifest["settings"],
-                meaning=manifest["meaning"],
-                notes=tuple(manifest["notes"]),
+                targets=targets,
+                settings=manifest.settings,
+                meaning=manifest.meaning,
+                notes=manifest.notes,
+                **maps,
             )
 
 
-_IN_BOTH = {  # by array: key of the manifest, what stands for None, and how far it is rounded
+_SETTINGS = of_kind(MapSettings)
+_IN_BOTH = {  # by array: field of the target, what stands for None, and how far it is rounded
     "boxes": ("box", np.nan, 1e-3),
     "scores": ("score", np.nan, 1e-6),
     "labels": ("label", -1, 0),
@@ -206,16 +222,17 @@ _IN_BOTH = {  # by array: key of the manifest, what stands for None, and how far
 }
 
 
-def _check_same(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def _check_same(manifest: Manifest, columns: dict[str, Any]) -> None:
     """Hold ``manifest.json`` and ``saliency.npz`` to say the same of the targets."""
     unlike = "manifest.json and saliency.npz do not belong together"
-    size = (len(manifest["targets"]), manifest["height"], manifest["width"])
-    if arrays["saliency"].shape != size:
-        raise InputError(f"{unlike}: {size} maps, and {arrays['saliency'].shape}")
-    for name, (key, unknown, rounding) in _IN_BOTH.items():
-        stated = [unknown if t[key] is None else t[key] for t in manifest["targets"]]
-        wanted = np.asarray(stated, dtype=np.float64).reshape(arrays[name].shape)
-        if not np.allclose(arrays[name], wanted, rtol=0, atol=rounding, equal_nan=True):
+    size = (len(manifest.targets), manifest.height, manifest.width)
+    if columns["saliency"].shape != size:
+        raise InputError(f"{unlike}: {size} maps, and {columns['saliency'].shape}")
+    for name, (field, unknown, rounding) in _IN_BOTH.items():
+        values = [getattr(target, field) for target in manifest.targets]
+        stated = [unknown if value is None else value for value in values]
+        wanted = np.asarray(stated, dtype=np.float64).reshape(columns[name].shape)
+        if not np.allclose(columns[name], wanted, rtol=0, atol=rounding, equal_nan=True):
             raise InputError(f"{unlike}: the {name} differ")
 
 

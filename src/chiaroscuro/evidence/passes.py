@@ -113,7 +113,7 @@ def detect_each(
         DetectorError: if one picture alone does not fit in memory, or the detector broke its
             promise.
     """
-    batch_size = limits.N_MASKS("batch_size", batch_size)
+    batch_size = limits.N_PASSES("batch_size", batch_size)
     device = torch.device(detector.info.device)
     while batch := list(islice(pictures, batch_size)):
         while batch:

@@ -28,8 +28,8 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import UnknownNameError
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.core.threads import PROCESS_WIDE
-from chiaroscuro.evidence.evidence import usable_image
 from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.figures.colours import (
     LEGEND_GROUND,
     SIGNED,

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from chiaroscuro.figures.colours import CURVES
-from chiaroscuro.metrics import CollectionCurve
+from chiaroscuro.store.schema import SetCurve
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
 
@@ -66,14 +66,14 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -
     return figure
 
 
-def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> Figure:
+def collection_figure(insertion: SetCurve, deletion: SetCurve) -> Figure:
     """Average precision of a whole set as its pixels are put in and hidden."""
     figure, (axes,) = _figure(1)
     for curve, colour in zip((insertion, deletion), CURVES, strict=False):
-        share = 100 * curve.fraction.numpy()
+        share = 100 * np.array(curve.fraction)
         axes.plot(
             share,
-            curve.ap50.numpy(),
+            curve.ap50,
             color=colour,
             linewidth=2.2,
             marker=".",
@@ -81,7 +81,7 @@ def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> 
         )
         axes.plot(
             share,
-            curve.ap.numpy(),
+            curve.ap,
             color=colour,
             linewidth=1.2,
             linestyle=(0, (4, 2)),
@@ -91,7 +91,7 @@ def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> 
     axes.set_ylabel("average precision of the set")
     axes.set_title(
         f"{insertion.n_pictures} pictures, {insertion.n_boxes} marked boxes, "
-        f"protocol {insertion.protocol.name}",
+        f"protocol {insertion.protocol['name']}",
         loc="left",
         fontsize=10,
     )
@@ -100,27 +100,27 @@ def collection_figure(insertion: CollectionCurve, deletion: CollectionCurve) -> 
     return figure
 
 
-def collections_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+def collections_figure(runs: Mapping[str, Sequence[SetCurve]]) -> Figure:
     """AP50 of a set under insertion and deletion, for several detectors in one figure.
 
     Args:
-        runs: by the detector's name, its curves as ``CollectionCurve.describe`` gives them.
+        runs: by the detector's name, its curves.
     """
     figure, (axes,) = _figure(1)
     for (name, curves), colour in zip(runs.items(), cycle(CURVES), strict=False):
         for curve in curves:
             axes.plot(
-                100 * np.array(curve["fraction"]),
-                curve["ap50"],
+                100 * np.array(curve.fraction),
+                curve.ap50,
                 color=colour,
                 linewidth=2,
                 marker=".",
-                linestyle="solid" if curve["direction"] == "insertion" else (0, (4, 2)),
-                label=f"{name}, {curve['direction']} (area {curve['ap50_area']:z.3f})",
+                linestyle="solid" if curve.direction == "insertion" else (0, (4, 2)),
+                label=f"{name}, {curve.direction} (area {curve.ap50_area:z.3f})",
             )
     axes.set_ylim(0, 1)
     axes.set_ylabel("AP50 of the set")
-    protocol = next(iter(runs.values()))[0]["protocol"]["name"]
+    protocol = next(iter(runs.values()))[0].protocol["name"]
     axes.set_title(f"Protocol {protocol}", loc="left", fontsize=10)
     _share_axis(axes, "linear")
     axes.legend(frameon=False, fontsize=8)

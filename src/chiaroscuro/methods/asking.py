@@ -12,7 +12,7 @@ from torch import Tensor
 from chiaroscuro.core.masks import fill_image, hide
 from chiaroscuro.core.records import Proposals
 from chiaroscuro.core.similarity import similarity
-from chiaroscuro.evidence.evidence import observed_form
+from chiaroscuro.evidence.observe import observed_form
 from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.methods.question import Question
 

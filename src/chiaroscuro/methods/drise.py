@@ -1,12 +1,14 @@
 """The two methods with random masks, from one and the same evidence.
 
-RISE asks how sure the detector is of the class anywhere in the picture; D-RISE how much of the
+RISE uses how sure the detector is of the class anywhere in the picture; D-RISE how much of the
 target it still reports. What differs is the weight of a mask, so one run serves both.
 """
 
 import torch
 
 from chiaroscuro.core.errors import InputError
+from chiaroscuro.core.notes import Note
+from chiaroscuro.core.plan import AUTO
 from chiaroscuro.evidence import estimators
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.methods.question import Answer, Question
@@ -14,20 +16,26 @@ from chiaroscuro.methods.question import Answer, Question
 
 def drise(question: Question) -> Answer:
     """D-RISE from evidence that is at hand."""
-    evidence = _evidence(question)
-    explained = evidence.explain(question.targets, estimator=question.estimator)
+    evidence, plan = _evidence(question), question.plan
+    made = evidence.explain(
+        question.targets,
+        estimator=plan.estimator,
+        wanted_fidelity=plan.fidelity if plan.n_passes == AUTO else None,
+    )
     return Answer(
-        saliency=explained.saliency,
-        passes=evidence.n_masks,
-        standard_error=explained.standard_error,
-        fidelity=explained.fidelity,
-        notes=explained.notes,
-        settings={"estimator": question.estimator},
+        saliency=made.saliency,
+        n_passes=evidence.n_masks,
+        standard_error=made.standard_error,
+        fidelity=made.fidelity,
+        mean_weight=made.mean_weight,
+        estimator=plan.estimator,
+        meaning=made.meaning,
+        notes=made.notes,
     )
 
 
 def rise(question: Question) -> Answer:
-    """RISE as published (arXiv:1806.07421, equation 6), from the evidence of a D-RISE run.
+    """RISE as published, from the evidence of a D-RISE run.
 
     Less the mean weight, which that sum has everywhere: the order of the pixels is the same, and 0
     means that showing the pixel changes nothing.
@@ -49,21 +57,15 @@ def rise(question: Question) -> Answer:
         evidence.masks, question.pixels, weights, question.targets, "paper"
     )
     scale = evidence.n_masks * evidence.design.keep_probability
-    notes = []
     labels = [target.label for target in question.targets]
-    if len(set(labels)) < len(labels):
-        notes.append(
-            "rise asks for the class anywhere in the picture, so targets of one class have the "
-            "same map; drise asks for the target itself"
-        )
     return Answer(
         saliency=torch.stack([one.saliency for one in estimates]) / scale
         - weights.mean(dim=1)[:, None, None],
-        passes=evidence.n_masks,
+        n_passes=evidence.n_masks,
         standard_error=torch.stack([one.standard_error for one in estimates]) / scale,
         fidelity=torch.tensor([one.fidelity for one in estimates], dtype=torch.float32),
-        notes=tuple(notes),
-        settings={"estimator": "paper"},
+        estimator="paper",
+        notes=(Note("one map per class"),) if len(set(labels)) < len(labels) else (),
     )
 
 

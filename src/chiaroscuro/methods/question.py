@@ -1,4 +1,4 @@
-"""What every method is asked, and what it answers: the one interface of all methods."""
+"""What every method is given, and what it returns: the one interface of all methods."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,8 @@ from typing import Any
 from jaxtyping import Float32
 from torch import Tensor
 
-from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.notes import Note
+from chiaroscuro.core.plan import Plan
 from chiaroscuro.core.records import Target
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import as_unit_floats
@@ -20,27 +21,22 @@ class Question:
 
     Attributes:
         image: ``3 height width``, uint8 or float32 in [0, 1].
-        detector: the detector asked.
+        detector: what is explained.
         targets: at least one, inside the picture.
-        budget: how many times the network may be run, all targets together.
-        seed: of whatever is drawn at random.
-        design: its fill stands where a method hides pixels; its grid is that of methods with masks.
+        n_passes: how many times the network may be run, all targets together.
+        plan: seed, mask design (its fill stands where a method hides pixels), estimator of D-RISE
+            and batch size.
         evidence: what a D-RISE run of this picture, detector, seed and design has observed; perhaps
             of no mask. Methods that can use it have that many passes less to make.
-        estimator: of D-RISE's map.
-        batch_size: pictures a detector call; chosen from the picture's size when not given.
         progress: called with passes done and passes to do.
     """
 
     image: Tensor
     detector: Detector
     targets: tuple[Target, ...]
-    budget: int
-    seed: int = 0
-    design: MaskDesign = field(default_factory=MaskDesign)
+    n_passes: int
+    plan: Plan = field(default_factory=Plan)
     evidence: Evidence | None = None
-    estimator: str = "surrogate"
-    batch_size: int | None = None
     progress: Callable[[int, int], None] | None = None
 
     @property
@@ -60,17 +56,23 @@ class Answer:
 
     Attributes:
         saliency: ``targets height width``, raw, in the units that the method's ``meaning`` states.
-        passes: how many times the network was run on a picture for it, evidence that was at hand
-            counted; a run forwards and backwards is one.
+        n_passes: how many times the network was run on a picture for it, evidence at hand included;
+            a run forwards and backwards is one.
         standard_error: ``targets height width`` in the same units, where the method knows it.
         fidelity: ``targets``, where the method estimates it.
+        mean_weight: ``targets``, for methods with masks.
+        estimator: for methods with masks.
+        meaning: of one unit, where it is not the method's.
         notes: what the reader of the maps should know.
-        settings: the choices behind it, as plain JSON values.
+        choices: the method's own choices, as plain JSON values.
     """
 
     saliency: Float32[Tensor, "targets height width"]
-    passes: int
+    n_passes: int
     standard_error: Float32[Tensor, "targets height width"] | None = None
     fidelity: Float32[Tensor, " targets"] | None = None
-    notes: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    mean_weight: Float32[Tensor, " targets"] | None = None
+    estimator: str | None = None
+    meaning: str | None = None
+    notes: tuple[Note, ...] = ()
+    choices: Mapping[str, Any] = field(default_factory=dict)

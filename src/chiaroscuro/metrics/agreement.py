@@ -14,12 +14,13 @@ from torch import Tensor
 
 from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import InputError, UndefinedMetricError
-from chiaroscuro.core.masks import FILLS, MaskDesign
+from chiaroscuro.core.plan import FILLS, MaskDesign
+from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import TargetsLike, as_targets
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.evidence.evidence import Progress, observe, usable_image
 from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.observe import observe, usable_image
 from chiaroscuro.metrics.maps import usable_map
 
 _NOISE = 2 / 255

@@ -14,7 +14,7 @@ from torch import Tensor
 from chiaroscuro.core.errors import UnknownNameError
 from chiaroscuro.core.records import Target, as_targets
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.evidence.evidence import usable_image
+from chiaroscuro.evidence.observe import usable_image
 
 _CELLS = 16  # a side, of the random map: as smooth as a map from the default masks
 

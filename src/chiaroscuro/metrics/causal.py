@@ -23,7 +23,7 @@ from chiaroscuro.core.records import Proposals, Target, as_targets
 from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.evidence.evidence import usable_image
+from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.metrics.maps import ordered_map
 from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named, sigma_px

@@ -22,7 +22,7 @@ from chiaroscuro.core.errors import InputError, UndefinedMetricError
 from chiaroscuro.core.records import Proposals, Truth, as_targets
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats
-from chiaroscuro.evidence.evidence import usable_image
+from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS, average_precision
 from chiaroscuro.metrics.causal import Direction, changed

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.metrics.maps import usable_map
 
 FALSE_POSITIVES = 0.05  # probability that anything at all is shown where two maps are alike

@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 from chiaroscuro.core.errors import InputError
-from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.plan import MaskDesign
+from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import TargetsLike, as_targets
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import torch_form, torch_network
-from chiaroscuro.evidence.evidence import Progress, observe, usable_image
 from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.observe import observe, usable_image
 from chiaroscuro.metrics.agreement import Agreement, agreement_or_none
 
 

@@ -7,7 +7,7 @@ from pprint import pformat
 from typing import Any
 
 from chiaroscuro.core.errors import InputError
-from chiaroscuro.core.masks import MaskDesign
+from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.images.read import image_hash, is_address

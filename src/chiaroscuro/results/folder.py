@@ -1,144 +1,179 @@
-"""What ``explain`` wrote, read back."""
+"""ResultFolder: what ``explain`` wrote for one picture, read back."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, InputError
+from chiaroscuro.core.plan import DetectorChoice
+from chiaroscuro.core.records import Proposals, Target, Truth
 from chiaroscuro.data import paths
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.images.read import PictureSize, image_hash, is_address, picture_size
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SavedResult:
-    """A result folder as ``explain`` wrote it.
-
-    Attributes:
-        folder: where it is.
-        explanation: targets and maps.
-        manifest: what its manifest holds.
-    """
-
-    folder: AnyPath
-    explanation: Explanation
-    manifest: Mapping[str, Any]
-
-    @classmethod
-    def load(cls, folder: AnyPath) -> "SavedResult":
-        """Read a folder.
-
-        Raises:
-            BundleError: if it is incomplete or damaged.
-        """
-        return cls(
-            folder=folder, explanation=Explanation.load(folder), manifest=manifest_of(folder)
-        )
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
-
-    @property
-    def detector(self) -> str:
-        """Name of the detector that was explained."""
-        return str(self.explanation.settings.get("detector", ""))
-
-    def evidence(self) -> Evidence:
-        """What was observed, and the picture.
-
-        Raises:
-            BundleError: if it is absent or of another picture than the maps.
-        """
-        evidence = Evidence.load(self.folder / "evidence.npz")
-        self._check_of_maps(evidence.image)
-        return evidence
-
-    def image(self) -> Tensor:
-        """The picture alone, ``3 height width``.
-
-        Raises:
-            BundleError: if it is absent or another than that of the maps.
-        """
-        image = Evidence.load_image(self.folder / "evidence.npz")
-        self._check_of_maps(image)
-        return image
-
-    def _check_of_maps(self, image: Tensor) -> None:
-        size = (self.explanation.height, self.explanation.width)
-        stated = self.explanation.settings.get("image_sha256")
-        if tuple(image.shape[1:]) != size or stated not in (None, image_hash(image)):
-            raise BundleError(
-                f"{self.folder}: evidence.npz is of another picture than saliency.npz; "
-                "explain again with --overwrite"
-            )
-
-    def caption(self, index: int) -> str:
-        """The word for a target, such as "false alarm", or what it is."""
-        captions = self.manifest.get("captions") or []
-        target = self.explanation.targets[index]
-        return str(captions[index]) if index < len(captions) else target.origin
+from chiaroscuro.store.schema import AGAIN, Manifest, StudiedPicture, StudiedTarget
 
 
 @dataclass(frozen=True, slots=True)
-class ExplainedPicture:
+class SourceFile:
     """The file that a result folder explains.
 
     Attributes:
-        file_name: last part of the path or address that it was read from.
+        name: last part of the path or address that it was read from.
         size: of the file; from the file itself, or where it is gone as the result noted it.
-        scale: pixels of the maps for each pixel of the file.
+        scale: pixels of the maps per pixel of the file.
     """
 
-    file_name: str
+    name: str
     size: PictureSize
     scale: float
 
 
-def explained_picture(folder: AnyPath) -> ExplainedPicture:
-    """What the manifest of a result folder says of its picture.
+class ResultFolder:
+    """One picture's results: ``manifest.json``, ``saliency.npz`` and ``evidence.npz``.
+
+    The manifest is read at once, everything else when it is first needed.
+
+    Args:
+        path: the folder.
 
     Raises:
-        BundleError: if the manifest cannot be read, or states no size.
+        BundleError: if the manifest is absent or damaged; likewise what is read later.
     """
-    manifest = bundle.read_json(folder / "manifest.json")
-    noted = manifest.get("picture") or {}
-    source = str(noted.get("source", folder.name))
-    try:
-        across, down = int(manifest["width"]), int(manifest["height"])
-        factor = float(noted.get("scale", 1.0))
-        width, height = round(across / factor), round(down / factor)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
-        raise BundleError(
-            f"{folder / 'manifest.json'} states no size of its maps; explain again with --overwrite"
-        ) from error
-    size = PictureSize(width, height)
-    try:
-        there = picture_size(source) if is_address(source) or Path(source).is_file() else size
-    except InputError:
-        there = size
-    if max(abs(there.width - width), abs(there.height - height)) <= 1 / factor:
-        size = there  # else another picture has that name now
-    return ExplainedPicture(paths.file_name(source), size, across / size.width)
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = path
+        file = path / "manifest.json"
+        self.manifest = bundle.read_record(file, Manifest, remedy=AGAIN)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def source(self) -> str:
+        """Path or address of the picture; the folder's name where it is not stated."""
+        return self.manifest.picture.source if self.manifest.picture else self.name
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the maps per pixel of the picture's file."""
+        return self.manifest.picture.scale if self.manifest.picture else 1.0
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        """Targets and maps."""
+        return Explanation.load(self.path, self.manifest)
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether there is evidence; there is none where nothing was explained."""
+        return (self.path / "evidence.npz").is_file()
+
+    def evidence(self) -> Evidence:
+        """What was observed, and the picture."""
+        evidence = Evidence.load(self.path / "evidence.npz")
+        self._check_of_maps(evidence.image, evidence.image_sha256)
+        return evidence
+
+    def image(self) -> Tensor:
+        """The picture alone, ``3 height width``."""
+        image = Evidence.load_image(self.path / "evidence.npz")
+        self._check_of_maps(image, None)
+        return image
+
+    def _check_of_maps(self, image: Tensor, sha256: str | None) -> None:
+        size = (self.manifest.height, self.manifest.width)
+        stated = self.manifest.settings.image_sha256
+        if tuple(image.shape[1:]) != size or stated not in (None, sha256 or image_hash(image)):
+            raise BundleError(
+                f"{self.path}: evidence.npz is of another picture than saliency.npz; "
+                "explain again with --overwrite"
+            )
+
+    def caption(self, index: int) -> str:
+        """The word for a target, such as "false positive", or where its box is from."""
+        captions = self.manifest.captions
+        return captions[index] if index < len(captions) else self.manifest.targets[index].origin
+
+    @property
+    def study(self) -> StudiedPicture:
+        """What a study adds.
+
+        Raises:
+            BundleError: if the folder is of no study.
+        """
+        if self.manifest.study is None:
+            raise BundleError(f"{self.path / 'manifest.json'}: study is absent; {AGAIN}")
+        return self.manifest.study
+
+    @property
+    def detections(self) -> Proposals:
+        """All detections of a studied picture, weak ones too."""
+        rows = self.study.detections
+        return Proposals(
+            boxes=[row.box for row in rows],
+            scores=[row.score for row in rows],
+            labels=[row.label for row in rows],
+        )
+
+    @property
+    def truth(self) -> Truth | None:
+        """The annotations of a studied picture; None in a set without annotations."""
+        rows = self.study.truth
+        if rows is None:
+            return None
+        return Truth(
+            boxes=[row.box for row in rows],
+            labels=[row.label for row in rows],
+            ignore=[row.ignore for row in rows],
+            crowd=[row.crowd for row in rows],
+        )
+
+    def studied(self, *kinds: str) -> list[tuple[Target, StudiedTarget]]:
+        """Targets of these kinds, with what the study says of them."""
+        pairs = zip(self.explanation.targets, self.study.targets, strict=True)
+        return [(target, one) for target, one in pairs if one.kind in kinds]
+
+    def source_file(self) -> SourceFile:
+        """The file that is explained.
+
+        Raises:
+            BundleError: if the manifest states none.
+        """
+        source, factor = self.source, self.scale
+        across = self.manifest.width
+        width, height = round(across / factor), round(self.manifest.height / factor)
+        size = PictureSize(width, height)
+        try:
+            there = picture_size(source) if is_address(source) or Path(source).is_file() else size
+        except InputError:
+            there = size
+        if max(abs(there.width - width), abs(there.height - height)) <= 1 / factor:
+            size = there  # else another picture has that name now
+        return SourceFile(paths.file_name(source), size, across / size.width)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the maps and of how they were made, as hexadecimal digits.
+
+        It is the same after the same command ran again.
+        """
+        digest = hashlib.sha256(bundle.read_bytes(self.path / "saliency.npz"))
+        how = [plain(self.manifest.settings), list(self.manifest.captions)]
+        digest.update(json.dumps(how, sort_keys=True).encode())
+        return digest.hexdigest()
 
 
-def manifest_of(folder: AnyPath) -> dict[str, Any]:
-    """The manifest of a result, which says by which method and of which detector it is.
-
-    Raises:
-        BundleError: if it is absent or damaged.
-    """
-    return bundle.read_json(folder / "manifest.json", contents.RESULT, remedy=contents.AGAIN)
-
-
-def saved_results(folder: AnyPath) -> list[AnyPath]:
+def result_paths(folder: AnyPath) -> list[AnyPath]:
     """The complete result folders in a folder or run, or the folder itself, by name.
 
     Raises:
@@ -158,39 +193,21 @@ def saved_results(folder: AnyPath) -> list[AnyPath]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainedDetector:
-    """The detector that results explain.
-
-    Attributes:
-        name: as it calls itself.
-        spec: what ``load_detector`` was given, perhaps only the name.
-        options: likewise.
-    """
-
-    name: str
-    spec: str
-    options: Mapping[str, Any]
-
-
-def explained_detector(folders: Sequence[AnyPath]) -> ExplainedDetector:
-    """The one detector that all these results explain.
+def explained_detector(folders: Sequence[AnyPath]) -> tuple[str, DetectorChoice]:
+    """The one detector that all these results explain: its name, and how to load it.
 
     Raises:
         BundleError: if they are of several, or a manifest cannot be read.
     """
-    found: dict[str, ExplainedDetector] = {}
+    found: dict[str, DetectorChoice] = {}
     for folder in folders:
-        manifest = manifest_of(folder)
-        name = manifest["settings"]["detector"]
-        asked = manifest.get("asked", {})
-        found[name] = ExplainedDetector(
-            name, str(asked.get("detector", name)), dict(asked.get("options", {}))
-        )
+        manifest = ResultFolder(folder).manifest
+        name = manifest.settings.detector
+        found[name] = manifest.detector or DetectorChoice(detector=name)
     if len(found) > 1:
         raise BundleError(
             f"the results are of several detectors ({', '.join(sorted(found))}); evaluate the "
             "folders of one at a time"
         )
-    (detector,) = found.values()
-    return detector
+    ((name, choice),) = found.items()
+    return name, choice

@@ -13,15 +13,18 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from upath import UPath
 
-from chiaroscuro.core.checks import Array, Check, mapping, shown
+from chiaroscuro.core.checks import Check, mapping, shown
+from chiaroscuro.core.declared import plain, read
 from chiaroscuro.core.errors import BundleError, InputError
+from chiaroscuro.store.arrays import Array
 
+T = TypeVar("T")
 _OBJECT = mapping()
 _JSON_BYTES = 512 * 2**20
 _UNPACKED_BYTES, _UNPACKED_TIMES = 512 * 2**20, 100  # an array above both is a zip bomb
@@ -84,6 +87,28 @@ def write_arrays(
     """
     save = np.savez_compressed if compressed else np.savez
     write_atomically(path, lambda stream: save(stream, **arrays))  # type: ignore[arg-type]
+
+
+def write_record(path: AnyPath, value: Any) -> None:
+    """Write a declared class as JSON."""
+    write_json(path, plain(value))
+
+
+def read_record(path: AnyPath, kind: type[T], *, remedy: str = "") -> T:
+    """Read what :func:`write_record` wrote.
+
+    Args:
+        path: the file.
+        kind: the declared class.
+        remedy: ends the message of an error.
+
+    Raises:
+        BundleError: if the file is absent, is no JSON object, or does not hold the class; it names
+            the file and the key.
+    """
+    value = read_json(path, remedy=remedy)
+    with as_bundle_error(path, remedy):
+        return read(kind, value)
 
 
 def write_json(path: AnyPath, value: Mapping[str, Any]) -> None:

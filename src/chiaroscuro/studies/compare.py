@@ -6,7 +6,7 @@ the same pixels from both, and the difference of two maps of one box is the dete
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,22 +15,25 @@ import torch
 from torch import Tensor
 
 from chiaroscuro.core import boxes
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, UndefinedMetricError
+from chiaroscuro.core.progress import Report, Steps
 from chiaroscuro.core.records import Proposals, Target, Truth
-from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.agreement import agreement
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.metrics.resampling import interval
-from chiaroscuro.results.folder import SavedResult
+from chiaroscuro.results.folder import ResultFolder
+from chiaroscuro.store.schema import StudiedTarget
 from chiaroscuro.studies.averages import AverageMap, Averager
-from chiaroscuro.studies.examine import FALSE_ALARM, HIT, UNMARKED, detections_of, truth_of
+from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT
 from chiaroscuro.studies.run import Run
+from chiaroscuro.studies.summary import title_of
 
 Status = Literal["both", "only first", "only second", "neither"]
 PARTS = ("in_box", "in_ring", "beyond")
-_SAME_BOX = 0.5  # IoU from which false alarms of two detectors are one
+_SAME_BOX = 0.5  # IoU at which false positives of two detectors are one
 _RESAMPLES = 400
 
 
@@ -41,9 +44,10 @@ class Subject:
     Attributes:
         picture: its name.
         title: what people call it; the name where the data set has no title.
-        what: ``"face"``, a marked box; ``"false alarm"``; or ``"found"`` in a set without marks.
+        what: ``"face"``, an annotated box; ``"false positive"``; or ``"found"`` without
+            annotations.
         status: which of the two found it.
-        target: the box that both maps explain: the marked one, or the better-scored detection's.
+        target: the box that both maps explain: the annotated one, or the better-scored detection's.
         scores: what each detector gave it; None where it was not found.
         image: ``3 height width``.
         explanation: two maps, the first detector's and the second's, from the same masks.
@@ -116,47 +120,56 @@ def check_comparable(first: Run, second: Run) -> None:
     Raises:
         BundleError: saying what differs.
     """
-    one, other = first.asked, second.asked
-    for setting in ("seed", "design", "max_side", "min_score", "match_iou"):
-        values = one["settings"][setting], other["settings"][setting]
+    one, other = (plain(run.record.settings) for run in (first, second))
+    for names in ("plan.seed", "plan.design", "reading.max_side", "min_score", "match_iou"):
+        values = [_at(settings, names) for settings in (one, other)]
         if values[0] != values[1]:
+            setting = names.rpartition(".")[2]
             raise BundleError(
                 f"{first.folder} and {second.folder} cannot be compared: {setting} is {values[0]} "
                 f"in one and {values[1]} in the other; study again with the same"
             )
-    if one["data"]["pictures"] != other["data"]["pictures"]:
+    if first.record.data.pictures != second.record.data.pictures:
         raise BundleError(
             f"{first.folder} and {second.folder} cannot be compared: they are of different "
-            "pictures or marks"
+            "pictures or annotations"
         )
+
+
+def _at(settings: Any, names: str) -> Any:
+    for name in names.split("."):
+        settings = settings[name]
+    return settings
 
 
 def detector_names(first: Run, second: Run) -> tuple[str, str]:
     """What the detectors of two runs are called."""
-    return str(first.asked["detector"]["name"]), str(second.asked["detector"]["name"])
+    return first.record.detector, second.record.detector
 
 
-def subjects(
-    first: Run, second: Run, progress: Callable[[str, int, int], None] | None = None
-) -> Iterator[Subject]:
+def subjects(first: Run, second: Run, progress: Report | None = None) -> Iterator[Subject]:
     """Every box worth comparing, with the maps of both detectors from the same masks.
 
-    Pictures that either run does not have complete are passed over.
+    Pictures that either run does not have complete are skipped.
     """
-    names = [name for name in first.names if first.done(name) and second.done(name)]
-    for done, name in enumerate(names):
-        if progress is not None:
-            progress(name, done, len(names))
-        yield from _of_picture(first, second, name)
-    if progress is not None:
-        progress("", len(names), len(names))
+    names = both_done(first, second)
+    steps = Steps(progress, len(names), "pictures")
+    for name in names:
+        steps.at(name)
+        yield from _of_picture(first.picture(name), second.picture(name))
+        steps.advance()
+
+
+def both_done(first: Run, second: Run) -> list[str]:
+    """Names of the pictures that are complete in both runs."""
+    return [name for name in first.names if first.done(name) and second.done(name)]
 
 
 def compare(
     first: Run,
     second: Run,
     each: Callable[[Subject], None] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Report | None = None,
 ) -> Comparison:
     """Compare two runs.
 
@@ -164,7 +177,7 @@ def compare(
         first: a run of ``study``.
         second: another, of the same pictures and masks.
         each: called with every subject as it comes, for figures; maps are not kept.
-        progress: called with a picture's name, pictures done and pictures in all.
+        progress: called before and after every picture.
 
     Raises:
         BundleError: if they cannot be compared, or have no complete picture in common.
@@ -176,7 +189,7 @@ def compare(
         rows.append(subject.row())
         if each is not None:
             each(subject)
-        if subject.status == "both" and subject.what != FALSE_ALARM:
+        if subject.status == "both" and subject.what != FALSE_POSITIVE:
             for i, averager in enumerate(averagers):
                 maps = subject.explanation
                 averager.add(
@@ -190,8 +203,8 @@ def compare(
         names=detector_names(first, second),
         rows=rows,
         figures={
-            "faces": dict(Counter(r["status"] for r in rows if r["what"] != FALSE_ALARM)),
-            "false_alarms": dict(Counter(r["status"] for r in rows if r["what"] == FALSE_ALARM)),
+            "faces": _statuses(row for row in rows if row["what"] != FALSE_POSITIVE),
+            "false_positives": _statuses(row for row in rows if row["what"] == FALSE_POSITIVE),
             "context": _context(rows),
             "average_precision": _precision(first, second),
         },
@@ -199,22 +212,25 @@ def compare(
     )
 
 
-def _of_picture(first: Run, second: Run, name: str) -> Iterator[Subject]:
-    sides = [_Side(run, name) for run in (first, second)]
-    evidences = [side.evidence() for side in sides]
-    if evidences[0] is None or evidences[1] is None:
+def _statuses(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    return dict(Counter(row["status"] for row in rows))
+
+
+def _of_picture(first: ResultFolder, second: ResultFolder) -> Iterator[Subject]:
+    if not (first.has_evidence and second.has_evidence):
         return
+    evidences = first.evidence(), second.evidence()
     if not torch.equal(evidences[0].image, evidences[1].image):
-        raise BundleError(f"{name} is not the same picture in both runs; study it again")
-    n = min(evidence.n_masks for evidence in evidences if evidence is not None)
-    pairs = [evidence.first(n) for evidence in evidences if evidence is not None]
-    wanted = list(_wanted(sides[0], sides[1]))
+        raise BundleError(f"{first.name} is not the same picture in both runs; study it again")
+    n = min(evidence.n_masks for evidence in evidences)
+    pairs = [evidence.first(n) for evidence in evidences]
+    wanted = list(_wanted(first, second))
     if not wanted:
         return
     targets = [target for target, _, _ in wanted]
     made = [
-        pair.explain(targets, estimator=str(side.explanation.settings["estimator"]))
-        for pair, side in zip(pairs, sides, strict=True)
+        pair.explain(targets, estimator=side.manifest.settings.estimator or "surrogate")
+        for pair, side in zip(pairs, (first, second), strict=True)
     ]
     for i, (target, what, scores) in enumerate(wanted):
         found = tuple(score is not None for score in scores)
@@ -222,8 +238,8 @@ def _of_picture(first: Run, second: Run, name: str) -> Iterator[Subject]:
         if any(found):
             status = "both" if all(found) else "only first" if found[0] else "only second"
         yield Subject(
-            picture=name,
-            title=str(sides[0].manifest["about"].get("title") or name),
+            picture=first.name,
+            title=title_of(first),
             what=what,
             status=status,
             target=target,
@@ -241,54 +257,30 @@ def _of_picture(first: Run, second: Run, name: str) -> Iterator[Subject]:
         )
 
 
-class _Side:
-    """One run's view of a picture."""
-
-    def __init__(self, run: Run, name: str) -> None:
-        self._saved = SavedResult.load(run.picture(name))
-        self.explanation = self._saved.explanation
-        self.manifest = run.manifest(name)
-
-    def evidence(self) -> Evidence | None:
-        there = (self._saved.folder / "evidence.npz").is_file()
-        return self._saved.evidence() if there else None
-
-    def found(self, kinds: tuple[str, ...]) -> list[tuple[Target, Mapping[str, Any]]]:
-        return [
-            (target, about)
-            for target, about in zip(self.explanation.targets, self.manifest["study"], strict=True)
-            if about["kind"] in kinds
-        ]
-
-
 def _wanted(
-    first: _Side, second: _Side
+    first: ResultFolder, second: ResultFolder
 ) -> Iterator[tuple[Target, str, tuple[float | None, float | None]]]:
     """Boxes, what they are, and the score that each detector gave them."""
-    truth = truth_of(first.manifest)
+    truth = first.truth
     if truth is not None:
         hits = [
-            {about["truth"]: target.score for target, about in side.found((HIT,))}
+            {about.truth: target.score for target, about in side.studied(HIT)}
             for side in (first, second)
         ]
-        height, width = first.explanation.height, first.explanation.width
-        for i in range(len(truth)):
-            x1, y1, x2, y2 = truth.boxes[i].tolist()
-            outside = x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0
-            if bool(truth.ignore[i]) or outside:
-                continue
+        size = first.manifest.height, first.manifest.width
+        for i in (truth.inside(*size) & ~truth.ignore).nonzero()[:, 0].tolist():
             target = Target(box=truth.boxes[i].numpy(), label=int(truth.labels[i]), origin="truth")
-            yield target.inside(height, width), "face", (hits[0].get(i), hits[1].get(i))
-    for kind in (FALSE_ALARM, UNMARKED):
-        yield from _paired(first.found((kind,)), second.found((kind,)), kind)
+            yield target.inside(*size), "face", (hits[0].get(i), hits[1].get(i))
+    for kind in (FALSE_POSITIVE, FOUND):
+        yield from _paired(first.studied(kind), second.studied(kind), kind)
 
 
 def _paired(
-    first: list[tuple[Target, Mapping[str, Any]]],
-    second: list[tuple[Target, Mapping[str, Any]]],
+    first: list[tuple[Target, StudiedTarget]],
+    second: list[tuple[Target, StudiedTarget]],
     kind: str,
 ) -> Iterator[tuple[Target, str, tuple[float | None, float | None]]]:
-    """Detections that are no marked face; those of both that overlap are one."""
+    """Detections that are no annotated face; those of both that overlap are one."""
     free = [target for target, _ in second]
     for target, _ in first:
         overlap = [float(boxes.iou(target.box[None], other.box[None])) for other in free]
@@ -309,7 +301,7 @@ def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:
         row
         for row in rows
         if row["status"] == "both"
-        and row["what"] != FALSE_ALARM
+        and row["what"] != FALSE_POSITIVE
         and row["in_box_first"] is not None
         and row["in_box_second"] is not None
     ]
@@ -345,16 +337,13 @@ def _precision(first: Run, second: Run) -> dict[str, Any] | None:
     """Average precision of both on the pictures that both have, and its difference."""
     found: tuple[list[Proposals], list[Proposals]] = ([], [])
     truth: tuple[list[Truth], list[Truth]] = ([], [])  # each in its detector's own labels
-    for name in first.names:
-        if not (first.done(name) and second.done(name)):
-            continue
+    for name in both_done(first, second):
         for side, own, run in zip(found, truth, (first, second), strict=True):
-            manifest = run.manifest(name)
-            annotated = truth_of(manifest)
-            if annotated is None:
+            picture = run.picture(name)
+            if picture.truth is None:
                 return None
-            side.append(detections_of(manifest))
-            own.append(annotated)
+            side.append(picture.detections)
+            own.append(picture.truth)
     try:
         whole = [
             average_precision(side, own, n_resamples=_RESAMPLES)

@@ -4,76 +4,40 @@ The unit of work, of resuming, and of scaling out.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from chiaroscuro.core import limits
-from chiaroscuro.core.checks import maybe, settle, whole
 from chiaroscuro.core.errors import ChiaroscuroError, UndefinedMetricError
+from chiaroscuro.core.notes import Note
+from chiaroscuro.core.plan import StudySettings
+from chiaroscuro.core.progress import Report
 from chiaroscuro.core.records import Proposals, Target, Truth, as_targets
 from chiaroscuro.data.datasets import Entry
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.evidence.evidence import Evidence, Progress
+from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import detect_whole
-from chiaroscuro.images.read import read_image, shrink
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
 from chiaroscuro.metrics.context import context_share
-from chiaroscuro.results.explaining import Picture, Settings, explain_into
+from chiaroscuro.results.explaining import explain_into
+from chiaroscuro.results.picture import open_picture
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.studies.matching import FALSE_ALARMS, Match, Matches, match
+from chiaroscuro.store.schema import (
+    AnnotationRecord,
+    DetectionRecord,
+    Failed,
+    StudiedPicture,
+    StudiedTarget,
+)
+from chiaroscuro.studies.matching import FALSE_POSITIVES, Match, match
 from chiaroscuro.studies.misses import read_miss
 
-HIT, FALSE_ALARM, MISSED, UNMARKED = "hit", "false alarm", "missed", "found"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudySettings:
-    """How a collection is studied.
-
-    Attributes:
-        explain: how every picture is explained; ``min_score`` is what counts as found.
-        match_iou: from which a detection has a marked box.
-        max_side: larger pictures are reduced to this longer side; None keeps them.
-        max_pixels: pictures with more are refused.
-
-    Raises:
-        InputError: on a setting of another kind or out of range; it names the setting.
-    """
-
-    explain: Settings = Settings()  # noqa: RUF009  (frozen)
-    match_iou: float = 0.5
-    max_side: int | None = 1280
-    max_pixels: int = 100_000_000
-
-    def __post_init__(self) -> None:
-        settle(
-            self,
-            {
-                "match_iou": limits.MATCH_IOU,
-                "max_side": maybe(limits.SIDE),
-                "max_pixels": whole(1),
-            },
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """What two runs must share to belong together, as plain JSON values."""
-        return {
-            "min_score": self.explain.min_score,
-            "n_masks": self.explain.n_masks,
-            "fidelity": self.explain.fidelity,
-            "seed": self.explain.seed,
-            "design": self.explain.design.describe(),
-            "estimator": self.explain.estimator,
-            "match_iou": self.match_iou,
-            "max_side": self.max_side,
-        }
+HIT, FALSE_POSITIVE, MISSED, FOUND = "hit", "false positive", "missed", "found"
 
 
 def examine(
@@ -82,7 +46,7 @@ def examine(
     folder: AnyPath,
     settings: StudySettings,
     labels: Mapping[int, int],
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | None = None,
 ) -> None:
     """Study one picture and write ``folder``, its manifest last.
 
@@ -90,7 +54,7 @@ def examine(
     the reason instead; what was observed before is kept for the next try.
 
     Args:
-        entry: the picture and its marks.
+        entry: the picture and its annotations.
         detector: what is studied.
         folder: of this picture's results.
         settings: how.
@@ -102,9 +66,12 @@ def examine(
         _examine(entry, detector, folder, settings, labels, progress)
         (folder / "failed.json").unlink(missing_ok=True)
     except ChiaroscuroError as error:
-        bundle.write_json(
-            folder / "failed.json", {"picture": str(entry.path), "reason": str(error)}
-        )
+        write_failed(folder, entry, str(error))
+
+
+def write_failed(folder: AnyPath, entry: Entry, reason: str) -> None:
+    """Note that a picture could not be studied."""
+    bundle.write_record(folder / "failed.json", Failed(picture=str(entry.path), reason=reason))
 
 
 def _examine(
@@ -113,144 +80,130 @@ def _examine(
     folder: AnyPath,
     settings: StudySettings,
     labels: Mapping[int, int],
-    progress: Callable[[Progress], None] | None,
+    progress: Report | None,
 ) -> None:
     began = time.perf_counter()
-    image = read_image(entry.path, max_pixels=settings.max_pixels)
-    entry.check(width=image.shape[2], height=image.shape[1])
-    scale = 1.0
-    if settings.max_side is not None:
-        image, scale = shrink(image, settings.max_side)
-    picture = Picture(source=str(entry.path), image=image, scale=scale)
+    picture = open_picture(entry.path, settings.reading)
+    entry.check(width=picture.file_size[1], height=picture.file_size[0])
+    image, size = picture.image, picture.image.shape[1:]
     everything = detect_whole(detector, image)
     whole = everything.best(MAX_DETECTIONS)
-    found = whole.above(settings.explain.min_score)
-    truth = None if entry.truth is None else entry.truth.relabelled(labels).scaled(scale)
-    matches = None if truth is None else match(found, truth, settings.match_iou)
-    targets, kinds = _targets(found, truth, matches, image)
+    found = whole.above(settings.min_score)
+    truth = None if entry.truth is None else entry.truth.relabelled(labels).scaled(picture.scale)
+    subjects = _subjects(found, truth, settings.match_iou, *size)
+    targets = [one.target.inside(*size) for one in subjects]
     result, evidence = explain_into(
-        folder, image, detector, targets, settings.explain, progress=progress
+        folder, image, detector, targets, settings.plan, progress=progress
     )
-    about = [
-        _about(i, result, evidence, kinds[i], matches, everything, settings)
-        for i in range(len(result))
+    if not targets:
+        result = result.with_notes(Note("nothing found", min_score=settings.min_score))
+    studied = [
+        _studied(one, result, i, evidence, everything, settings) for i, one in enumerate(subjects)
     ]
     result.save(
         folder,
-        manifest={
-            "picture": picture.describe(),
-            "about": entry.about,
-            "asked": settings.explain.asked(detector),
-            "captions": [kind for kind, _ in kinds],
-            "study": about,
-            "detections": _rows(whole),
-            "truth": None if truth is None else _marks(truth),
-            "seconds": round(time.perf_counter() - began, 3),
-        },
+        picture=picture.record(),
+        detector=settings.choice,
+        captions=tuple(one.kind for one in subjects),
+        study=StudiedPicture(
+            about=entry.about,
+            targets=tuple(studied),
+            detections=_detection_records(whole),
+            truth=None if truth is None else _annotation_records(truth),
+        ),
+        seconds=round(time.perf_counter() - began, 3),
     )
 
 
-def _targets(
-    found: Proposals, truth: Truth | None, matches: Matches | None, image: Tensor
-) -> tuple[list[Target], list[tuple[str, Match | None]]]:
-    """What is explained: all that was found, and the marked boxes that were missed."""
-    targets = list(as_targets(found))
-    if truth is None or matches is None:
-        return targets, [(UNMARKED, None)] * len(targets)
-    kinds: list[tuple[str, Match | None]] = [(_word(one), one) for one in matches.detections]
-    height, width = image.shape[1:]
-    for index in matches.missed:
-        target = Target(
-            box=truth.boxes[index].numpy(), label=int(truth.labels[index]), origin="truth"
-        )
-        x1, y1, x2, y2 = target.box.tolist()
-        if x1 < width and y1 < height and x2 > 0 and y2 > 0:  # a mark outside explains nothing
-            targets.append(target)
-            kinds.append((MISSED, None))
-    return targets, kinds
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is explained: a detection or a missed annotation, and what it was matched to."""
+
+    target: Target
+    kind: str
+    match: Match | None = None
+    truth: int | None = None
 
 
-def _word(one: Match) -> str:
-    return FALSE_ALARM if one.kind in FALSE_ALARMS else one.kind
+def _subjects(
+    found: Proposals, truth: Truth | None, min_iou: float, height: int, width: int
+) -> list[_Subject]:
+    """All that was found, and the annotated boxes in the picture that were missed."""
+    targets = as_targets(found)
+    if truth is None:
+        return [_Subject(target=target, kind=FOUND) for target in targets]
+    matches = match(found, truth, min_iou)
+    subjects = [
+        _Subject(target=target, kind=_kind(one), match=one, truth=one.truth)
+        for target, one in zip(targets, matches.detections, strict=True)
+    ]
+    inside = truth.inside(height, width).tolist()
+    for i in matches.missed:
+        if inside[i]:  # an annotation outside the picture explains nothing
+            target = Target(box=truth.boxes[i].numpy(), label=int(truth.labels[i]), origin="truth")
+            subjects.append(_Subject(target=target, kind=MISSED, truth=i))
+    return subjects
 
 
-def _about(
-    index: int,
+def _kind(one: Match) -> str:
+    return FALSE_POSITIVE if one.kind in FALSE_POSITIVES else one.kind
+
+
+def _studied(
+    subject: _Subject,
     result: Explanation,
+    index: int,
     evidence: Evidence | None,
-    kind: tuple[str, Match | None],
-    matches: Matches | None,
     whole: Proposals,
     settings: StudySettings,
-) -> dict[str, Any]:
-    """What a study knows of one target beyond its map, as plain JSON values."""
+) -> StudiedTarget:
+    """What a study knows of one target beyond its map."""
     saliency, error = result.saliency[index], result.standard_error[index]
-    word, one = kind
-    about: dict[str, Any] = {"kind": word}
-    if one is not None:
-        about |= {"match": one.kind, "truth": one.truth, "iou": one.iou}
+    target, one = result.targets[index], subject.match
     try:
-        share = context_share(saliency, result.targets[index], error)
-        about |= {"in_box": share.box, "in_ring": share.ring, "beyond": share.beyond}
+        shares = astuple(context_share(saliency, target, error))
     except UndefinedMetricError:
-        about |= {"in_box": None, "in_ring": None, "beyond": None}
-    if word == MISSED and matches is not None and evidence is not None:
-        n_found = len(matches.detections)
-        about["truth"] = matches.missed[index - n_found] if index >= n_found else None
-        about["miss"] = read_miss(
-            result.targets[index],
+        shares = (None, None, None)
+    miss = None
+    if subject.kind == MISSED and evidence is not None:
+        miss = read_miss(
+            target,
             whole,
             evidence,
             saliency,
             error,
-            min_score=settings.explain.min_score,
+            min_score=settings.min_score,
             min_iou=settings.match_iou,
-        ).describe()
-    return about
-
-
-def _rows(found: Proposals) -> list[dict[str, Any]]:
-    return [
-        {"box": box, "score": score, "label": label}
-        for box, score, label in zip(
-            _short(found.boxes), _short(found.scores), found.labels.tolist(), strict=True
         )
-    ]
+    return StudiedTarget(
+        kind=subject.kind,
+        in_box=shares[0],
+        in_ring=shares[1],
+        beyond=shares[2],
+        match=None if one is None else one.kind,
+        iou=None if one is None else one.iou,
+        truth=subject.truth,
+        miss=miss,
+    )
 
 
-def _marks(truth: Truth) -> list[dict[str, Any]]:
+def _detection_records(found: Proposals) -> tuple[DetectionRecord, ...]:
+    columns = (_short(found.boxes), _short(found.scores), found.labels.tolist())
+    return tuple(
+        DetectionRecord(box=box, score=score, label=label)
+        for box, score, label in zip(*columns, strict=True)
+    )
+
+
+def _annotation_records(truth: Truth) -> tuple[AnnotationRecord, ...]:
     columns = (truth.labels.tolist(), truth.ignore.tolist(), truth.crowd.tolist())
-    return [
-        {"box": box, "label": label, "ignore": ignore, "crowd": crowd}
+    return tuple(
+        AnnotationRecord(box=box, label=label, ignore=ignore, crowd=crowd)
         for box, label, ignore, crowd in zip(_short(truth.boxes), *columns, strict=True)
-    ]
+    )
 
 
 def _short(values: Tensor) -> list[Any]:
     """32-bit floats as the shortest decimals that are the same numbers when read back."""
-    texts = values.cpu().numpy().astype(str)
-    numbers: list[Any] = texts.astype(np.float64).tolist()
+    numbers: list[Any] = values.cpu().numpy().astype(str).astype(np.float64).tolist()
     return numbers
-
-
-def detections_of(manifest: Mapping[str, Any]) -> Proposals:
-    """The detections of a picture, as ``examine`` wrote them."""
-    rows: Sequence[Mapping[str, Any]] = manifest["detections"]
-    return Proposals(
-        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
-        scores=[row["score"] for row in rows],
-        labels=[row["label"] for row in rows],
-    )
-
-
-def truth_of(manifest: Mapping[str, Any]) -> Truth | None:
-    """The marks of a picture, as ``examine`` wrote them; None in a set without marks."""
-    rows: Sequence[Mapping[str, Any]] | None = manifest["truth"]
-    if rows is None:
-        return None
-    return Truth(
-        boxes=torch.tensor([row["box"] for row in rows], dtype=torch.float32).reshape(-1, 4),
-        labels=[row["label"] for row in rows],
-        ignore=[row["ignore"] for row in rows],
-        crowd=[row.get("crowd", False) for row in rows],
-    )

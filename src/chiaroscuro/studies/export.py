@@ -30,7 +30,7 @@ _TEXT = (
     "source",
     "failed",
 )
-_WHOLE = ("target", "label", "hits", "false_alarms", "missed", "found", "passes")
+_WHOLE = ("target", "label", "hits", "false_positives", "missed", "found", "n_passes")
 
 
 def export(run: Run, summary: Summary) -> list[AnyPath]:
@@ -69,11 +69,11 @@ def write_table(path: AnyPath, rows: Sequence[Mapping[str, Any]]) -> None:
         (name, pa.string() if name in text else pa.int64() if name in whole else pa.float64())
         for name in names
     ]
-    told = [
+    texts = [
         {name: _as_text(value) if name in text else value for name, value in row.items()}
         for row in rows
     ]
-    table = pa.Table.from_pylist(told, schema=pa.schema(fields))
+    table = pa.Table.from_pylist(texts, schema=pa.schema(fields))
     bundle.write_atomically(path, partial(pq.write_table, table))
 
 
@@ -88,19 +88,18 @@ def coco_results(run: Run) -> list[dict[str, Any]]:
     and the detector's label. Classes that the data set lacks have ids that it does not use. Nothing
     is rounded, so that other tools match the same boxes.
     """
-    numbers = {entry["label"]: entry["id"] for entry in run.asked["data"]["classes"]}
+    numbers = {entry.label: entry.id for entry in run.record.data.classes}
     rows = []
-    for name, manifest in run.manifests():
-        scale = manifest["picture"]["scale"]
-        for found in manifest["detections"]:
-            x1, y1, x2, y2 = (value / scale for value in found["box"])
-            number = numbers.get(found["label"])
+    for one in run.pictures():
+        for found in one.study.detections:
+            x1, y1, x2, y2 = (value / one.scale for value in found.box)
+            number = numbers.get(found.label)
             rows.append(
                 {
-                    "image_id": image_id(name, manifest),
-                    "category_id": found["label"] if number is None else number,
+                    "image_id": image_id(one),
+                    "category_id": found.label if number is None else number,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "score": found["score"],
+                    "score": found.score,
                 }
             )
     return rows

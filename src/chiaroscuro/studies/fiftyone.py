@@ -1,4 +1,4 @@
-"""A run for FiftyOne: true boxes and detections in COCO's format, heat maps as pictures, a loader.
+"""A run for FiftyOne: annotated boxes and detections as COCO, heat maps as pictures, a loader.
 
 FiftyOne itself is not needed to write it. Boxes are in the pixels of the original files, which are
 named by their paths and not copied.
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.images.read import is_address
+from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
+from chiaroscuro.store.schema import AnnotationRecord, DetectionRecord
 from chiaroscuro.studies.run import Run
 
 LOADER = '''"""Makes a FiftyOne data set of this folder: python load.py [name]."""
@@ -69,76 +70,67 @@ def export_fiftyone(run: Run) -> AnyPath:
     """Write ``fiftyone/`` into a run folder.
 
     Returns:
-        The folder: ``labels.json`` (COCO, true boxes), ``detections.json`` (COCO results),
+        The folder: ``labels.json`` (COCO, annotated boxes), ``detections.json`` (COCO results),
         ``maps/*.png`` (8-bit, the positive evidence of a target, 255 at its highest), ``maps.json``
         and ``load.py``, which makes a FiftyOne data set of them.
     """
     folder = run.folder / "fiftyone"
     images: list[dict[str, Any]] = []
-    marks: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     maps: dict[str, list[dict[str, Any]]] = {}
-    for number, (name, manifest) in enumerate(run.manifests(), start=1):
-        picture = manifest["picture"]
-        source, scale = picture["source"], picture["scale"]
-        images.append(
-            {
-                "id": number,
-                "file_name": str(source if is_address(source) else Path(source).resolve()),
-                "width": round(picture["width"] / scale),
-                "height": round(picture["height"] / scale),
-            }
-        )
-        for row in manifest["truth"] or ():
-            mark = _row(row, number, scale)
-            marks.append(
+    for number, one in enumerate(run.pictures(), start=1):
+        images.append(_image(one, number))
+        for row in one.study.truth or ():
+            placed = _placed(row, number, one.scale)
+            annotations.append(
                 {
-                    **mark,
-                    "id": len(marks) + 1,
-                    "area": mark["bbox"][2] * mark["bbox"][3],
-                    "iscrowd": int(row.get("crowd", False)),
-                    "ignore": int(row["ignore"]),
+                    **placed,
+                    "id": len(annotations) + 1,
+                    "area": placed["bbox"][2] * placed["bbox"][3],
+                    "iscrowd": int(row.crowd),
+                    "ignore": int(row.ignore),
                 }
             )
         found += [
-            {**_row(row, number, scale), "score": row["score"]} for row in manifest["detections"]
+            {**_placed(row, number, one.scale), "score": row.score} for row in one.study.detections
         ]
-        maps[str(number)] = _maps(run, name, manifest, folder)
-    classes = run.asked["data"]["classes"]
-    _write(
-        folder / "labels.json",
-        {
-            "images": images,
-            "annotations": marks,
-            "categories": [{"id": entry["label"], "name": entry["name"]} for entry in classes],
-        },
-    )
-    _write(folder / "detections.json", found)
-    _write(folder / "maps.json", maps)
+        maps[str(number)] = _maps(one, folder)
+    classes = [{"id": one.label, "name": one.name} for one in run.record.data.classes]
+    labels = {"images": images, "annotations": annotations, "categories": classes}
+    for name, value in (("labels", labels), ("detections", found), ("maps", maps)):
+        _write(folder / f"{name}.json", value)
     bundle.write_atomically(folder / "load.py", lambda stream: stream.write(LOADER.encode()))
     return folder
 
 
-def _row(row: dict[str, Any], number: int, scale: float) -> dict[str, Any]:
-    x1, y1, x2, y2 = (value / scale for value in row["box"])
+def _image(one: ResultFolder, number: int) -> dict[str, Any]:
+    source = one.source
+    return {
+        "id": number,
+        "file_name": str(source if is_address(source) else Path(source).resolve()),
+        "width": round(one.manifest.width / one.scale),
+        "height": round(one.manifest.height / one.scale),
+    }
+
+
+def _placed(row: DetectionRecord | AnnotationRecord, number: int, scale: float) -> dict[str, Any]:
+    x1, y1, x2, y2 = (value / scale for value in row.box)
     box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-    return {"image_id": number, "category_id": row["label"], "bbox": box}
+    return {"image_id": number, "category_id": row.label, "bbox": box}
 
 
-def _maps(run: Run, name: str, manifest: dict[str, Any], folder: AnyPath) -> list[dict[str, Any]]:
-    if not manifest["targets"]:
-        return []
-    explanation = Explanation.load(run.picture(name))
+def _maps(one: ResultFolder, folder: AnyPath) -> list[dict[str, Any]]:
     rows = []
-    for i, about in enumerate(manifest["study"], start=1):
-        saliency = explanation.saliency[i - 1].clamp(min=0)
+    for i, about in enumerate(one.study.targets, start=1):
+        saliency = one.explanation.saliency[i - 1].clamp(min=0)
         highest = float(saliency.max())
         if highest <= 0:
             continue
         levels = (saliency / highest * 255).round().byte().numpy()
-        file = f"maps/{name}-{i:02}.png"
+        file = f"maps/{one.name}-{i:02}.png"
         bundle.write_atomically(folder / file, _png(levels))
-        rows.append({"file": file, "target": i, "kind": about["kind"]})
+        rows.append({"file": file, "target": i, "kind": about.kind})
     return rows
 
 

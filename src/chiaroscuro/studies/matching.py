@@ -9,8 +9,8 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Proposals, Truth
 
 Kind = Literal["hit", "background", "badly placed", "duplicate", "ignored"]
-FALSE_ALARMS: tuple[Kind, ...] = ("background", "badly placed", "duplicate")
-TOUCHES = 0.1  # IoU from which a false alarm is about a marked box, only badly placed
+FALSE_POSITIVES: tuple[Kind, ...] = ("background", "badly placed", "duplicate")
+TOUCHES = 0.1  # IoU at which a false positive is a badly placed detection of an annotated box
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +18,10 @@ class Match:
     """What became of one detection.
 
     Attributes:
-        kind: ``"hit"``; a false alarm: ``"background"`` (touches no marked box of its class),
+        kind: ``"hit"``; a false positive: ``"background"`` (touches no annotated box of its class),
             ``"badly placed"`` (overlaps one, too little) or ``"duplicate"`` (of a box that a better
-            detection has); or ``"ignored"``, neither right nor wrong.
-        truth: index of the marked box it is about, None for background.
+            detection matches); or ``"ignored"``, neither right nor wrong.
+        truth: index of the annotated box it is about, None for background.
         iou: with that box, in [0, 1].
     """
 
@@ -32,11 +32,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """Detections of one picture against its marked boxes.
+    """Detections of one picture against its annotated boxes.
 
     Attributes:
         detections: one a detection, in their order.
-        missed: indices of the marked boxes that no detection has, boxes to ignore left out.
+        missed: indices of the annotated boxes that no detection matches, boxes to ignore left out.
     """
 
     detections: tuple[Match, ...]
@@ -44,18 +44,18 @@ class Matches:
 
 
 def match(found: Proposals, truth: Truth, min_iou: float = 0.5) -> Matches:
-    """Match detections to marked boxes of the same class.
+    """Match detections to annotated boxes of the same class.
 
-    The best detection by score chooses first, the free marked box that it overlaps most, and only
-    if none of those to be scored is left, one to be ignored (Lin et al., Microsoft COCO, ECCV 2014;
+    The best detection by score chooses first, the free annotated box that it overlaps most, and
+    only if none of those to be scored is left, one to be ignored (Lin et al., Microsoft COCO, ECCV 2014;
     the rule of its evaluation code). Of equal scores the first comes first, of equal overlaps the
-    last. A crowd is never taken: any number of detections may have it, and their overlap is the
+    last. A crowd is never taken: any number of detections may match it, and their overlap is the
     share of the detection that lies in it.
 
     Args:
         found: the detections that count, all above the score that makes them so.
         truth: the annotated boxes.
-        min_iou: in (0, 1], from which a detection has a box.
+        min_iou: in (0, 1], for a detection to match an annotation.
     """
     inside, of = found.boxes.double(), truth.boxes.double()
     overlap = torch.where(truth.crowd[None], boxes.share_inside(inside, of), boxes.iou(inside, of))

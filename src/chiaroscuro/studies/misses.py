@@ -1,4 +1,4 @@
-"""Why was a marked face missed? What the evidence of all masks says.
+"""Why was an annotated face missed? What the evidence of all masks says.
 
 Bengamra et al. 2023, section 5.2, ask whether a missed face is lost in the features or in a later
 stage. A black box shows no features, but under thousands of masks it shows what it proposes near
@@ -6,8 +6,7 @@ the face, how sure it ever gets, and what has to be hidden for that. Each readin
 it rests on.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,78 +15,36 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.metrics.context import SUPPORTED
+from chiaroscuro.store.schema import Miss
 from chiaroscuro.studies.matching import TOUCHES
 
 Reading = Literal["suppressed", "unsteady", "crowded out", "weak", "badly placed", "unseen"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Miss:
-    """What is known of a missed face.
-
-    Attributes:
-        reading: ``"suppressed"``: found once other parts of the picture are hidden, and the map
-            shows which;
-            ``"unsteady"``: found under some masks, and the map shows nothing that hinders it;
-            ``"crowded out"``: the detection that has it counts for another face;
-            ``"weak"``: proposed in its place, with too low a score;
-            ``"badly placed"``: detected, but the box is off;
-            ``"unseen"``: nothing proposed in its place, whatever is hidden.
-        whole_score: highest score of a proposal in its place in the whole picture; 0 without one.
-        best_score: the same under any mask.
-        best_mask: the mask that reached it; None without one.
-        share_found: share of masks, in [0, 1], under which it would count as found.
-        best_iou: highest IoU with the face of any proposal, in the picture or under masks.
-        negative_share: share of the map's supported evidence, in [0, 1], that suppresses the face.
-    """
-
-    reading: Reading
-    whole_score: float
-    best_score: float
-    best_mask: int | None
-    share_found: float
-    best_iou: float
-    negative_share: float
-
-    def describe(self) -> dict[str, Any]:
-        """As plain JSON values, with a sentence."""
-        return {**asdict(self), "sentence": self.sentence()}
-
-    def sentence(self) -> str:
-        """The reading and the figures that it rests on, in words."""
-        best = (
-            f"the best proposal in its place has a score of {self.whole_score:z.2f} in the whole "
-            f"picture and of {self.best_score:z.2f} under the best of the masks"
-        )
-        if self.reading == "suppressed":
-            return (
-                f"The face is seen but suppressed by its surroundings: {best}, and under "
-                f"{self.share_found:z.0%} of the masks it would count as found. What the detector "
-                "makes of the face can suffice; something that those masks hide speaks against it."
-            )
-        if self.reading == "unsteady":
-            return (
-                f"The face is found now and then: {best}, and under {self.share_found:z.0%} of the "
-                "masks it would count as found. The map shows nothing whose hiding brings it back "
-                "beyond chance: several things may have to be hidden at once, or it is luck."
-            )
-        if self.reading == "crowded out":
-            return f"The detection that overlaps it counts for another face; {best}."
-        if self.reading == "weak":
-            return (
-                f"The face is proposed but scored too low: {best}. So it is lost when proposals "
-                "are scored, not before."
-            )
-        if self.reading == "badly placed":
-            return (
-                "Something near it is detected, with a box that is off: the highest IoU of any "
-                f"proposal with the marked face is {self.best_iou:z.2f}. So it is lost when the "
-                "box is placed."
-            )
-        return (
-            "Nothing is proposed in its place, whatever is hidden: the highest IoU of any proposal "
-            f"is {self.best_iou:z.2f}. So it is lost early: the features do not respond to it."
-        )
+_BEST = (
+    "the best proposal in its place has a score of {whole_score:z.2f} in the whole picture and of "
+    "{best_score:z.2f} under the best of the masks"
+)
+SENTENCES: dict[Reading, str] = {
+    # found once other parts of the picture are hidden, and the map shows which
+    "suppressed": f"The face is seen but suppressed by its surroundings: {_BEST}, and under "
+    "{share_found:z.0%} of the masks it would count as found. What the detector makes of the face "
+    "can suffice; something that those masks hide speaks against it.",
+    # found under some masks, and the map shows nothing that hinders it
+    "unsteady": f"The face is found under some masks only: {_BEST}, and under {{share_found:z.0%}} "
+    "of the masks it would count as found. The map shows nothing whose hiding brings it back "
+    "beyond chance: several things may have to be hidden together, or it is chance.",
+    # the detection that has it matches another face
+    "crowded out": f"The detection that overlaps it matches another face; {_BEST}.",
+    # proposed in its place, with too low a score
+    "weak": f"The face is proposed but its score is too low: {_BEST}. So it is lost when proposals "
+    "are scored, not before.",
+    # detected, but the box is off
+    "badly placed": "Something near it is detected, with a box that is off: the highest IoU of any "
+    "proposal with the annotated face is {best_iou:z.2f}. So it is lost when the box is placed.",
+    # nothing proposed in its place, whatever is hidden
+    "unseen": "Nothing is proposed in its place, whatever is hidden: the highest IoU of any "
+    "proposal is {best_iou:z.2f}. So it is lost early: the features do not respond to it.",
+}
 
 
 def read_miss(
@@ -103,13 +60,13 @@ def read_miss(
     """Read a missed face from its evidence.
 
     Args:
-        target: the marked face.
+        target: the annotated face.
         whole: all that the detector reports in the whole picture, weak proposals too.
         evidence: what it reported under masks.
         saliency: the face's map, ``height width``.
         standard_error: of the map.
-        min_score: from which a detection counts.
-        min_iou: from which it has the face.
+        min_score: lowest score of a detection that counts.
+        min_iou: minimum IoU for a detection to match the face.
     """
     box = target.box[None]
     overlap = boxes.iou(box, whole.boxes)[0]
@@ -133,14 +90,18 @@ def read_miss(
     else:
         reading = "unseen"
     total = float(supported.abs().sum())
+    figures = {
+        "whole_score": whole_score,
+        "best_score": best_score,
+        "share_found": len(found_under) / max(1, evidence.n_masks),
+        "best_iou": max(_highest(overlap), _highest(masked)),
+        "negative_share": float(supported.clamp(max=0).abs().sum()) / total if total > 0 else 0.0,
+    }
     return Miss(
         reading=reading,
-        whole_score=whole_score,
-        best_score=best_score,
+        sentence=SENTENCES[reading].format(**figures),
         best_mask=int(mask_of[int(scores.argmax())]) if best_score > 0 else None,
-        share_found=len(found_under) / max(1, evidence.n_masks),
-        best_iou=max(_highest(overlap), _highest(masked)),
-        negative_share=float(supported.clamp(max=0).abs().sum()) / total if total > 0 else 0.0,
+        **figures,
     )
 
 

@@ -3,31 +3,45 @@
 ::
 
     run/
-      run.json             what was asked: detector, data set, settings
-      pictures/<name>/     one folder a picture; its manifest.json, written last, marks it complete
+      run.json             what is studied, and how: detector, data set, settings
+      pictures/<name>/     one folder per picture; its manifest.json, written last, completes it
       pictures/<name>/failed.json   instead, where the picture could not be studied
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import attrs
 from filelock import FileLock, Timeout
 
 from chiaroscuro._version import __version__
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, ImageError
+from chiaroscuro.core.plan import StudySettings
+from chiaroscuro.core.progress import Report, Steps
+from chiaroscuro.core.text import plural
 from chiaroscuro.data.datasets import DataSet, Entry
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.evidence.evidence import Progress
 from chiaroscuro.images.read import file_hash
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.results.folder import ResultFolder
+from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.studies.examine import StudySettings, examine
+from chiaroscuro.store.schema import STUDY_AGAIN, ClassRecord, Failed, RunData, RunRecord
+from chiaroscuro.studies.examine import examine
 
 UNREADABLE = ""
+_FREE = (  # what two runs of one folder may differ in
+    "version",
+    "data.notes",
+    "data.missing",
+    "data.source",
+    "settings.plan.batch_size",
+    "settings.reading.max_pixels",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +50,11 @@ class Run:
 
     Attributes:
         folder: where it is.
-        asked: what ``run.json`` holds.
+        record: what ``run.json`` holds.
     """
 
     folder: AnyPath
-    asked: Mapping[str, Any]
+    record: RunRecord
 
     @classmethod
     def load(cls, folder: str | AnyPath) -> "Run":
@@ -50,52 +64,47 @@ class Run:
             BundleError: if it is none.
         """
         folder = bundle.as_path(folder)
-        if not (folder / "run.json").is_file():
+        file = folder / "run.json"
+        if not file.is_file():
             raise BundleError(f"{folder} is no run folder: wanted the --out of chiaroscuro study")
-        asked = bundle.read_json(
-            folder / "run.json",
-            contents.RUN,
-            remedy="study again with another --out, or copy the run folder again",
-        )
-        return cls(folder=folder, asked=asked)
+        remedy = "study again with another --out, or copy the run folder again"
+        return cls(folder=folder, record=bundle.read_record(file, RunRecord, remedy=remedy))
 
     @property
     def names(self) -> list[str]:
         """All pictures of the run, in the data set's order."""
-        return list(self.asked["data"]["pictures"])
+        return list(self.record.data.pictures)
 
-    def picture(self, name: str) -> AnyPath:
+    def path(self, name: str) -> AnyPath:
         """The folder of one picture."""
         return self.folder / "pictures" / name
 
     def done(self, name: str) -> bool:
         """Whether a picture's results are complete."""
-        return (self.picture(name) / "manifest.json").is_file()
+        return (self.path(name) / "manifest.json").is_file()
 
     def failed(self) -> dict[str, str]:
         """Pictures that could not be studied, with the reason."""
         reasons = {}
         for name in self.names:
-            file = self.picture(name) / "failed.json"
+            file = self.path(name) / "failed.json"
             if file.is_file() and not self.done(name):
-                failed = bundle.read_json(file, contents.FAILED, remedy=contents.STUDY_AGAIN)
-                reasons[name] = failed["reason"]
+                reasons[name] = bundle.read_record(file, Failed, remedy=STUDY_AGAIN).reason
         return reasons
 
-    def manifest(self, name: str) -> dict[str, Any]:
-        """What is known of one complete picture.
+    def picture(self, name: str) -> ResultFolder:
+        """The results of one complete picture.
 
         Raises:
             BundleError: if it is not complete, or damaged.
         """
-        file = self.picture(name) / "manifest.json"
-        return bundle.read_json(file, contents.STUDIED_PICTURE, remedy=contents.STUDY_AGAIN)
+        found = ResultFolder(self.path(name))
+        _ = found.study  # of a study, or an error
+        return found
 
-    def manifests(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Names and manifests of the complete pictures, in the data set's order."""
-        for name in self.names:
-            if self.done(name):
-                yield name, self.manifest(name)
+    def pictures(self) -> Iterator[ResultFolder]:
+        """The complete pictures, in the data set's order."""
+        return (self.picture(name) for name in self.names if self.done(name))
 
 
 def study(
@@ -104,7 +113,7 @@ def study(
     folder: str | AnyPath,
     settings: StudySettings | None = None,
     *,
-    progress: Callable[[str, int, int, Progress | None], None] | None = None,
+    progress: Report | None = None,
 ) -> Run:
     """Study every picture of a data set that the run folder does not have yet.
 
@@ -115,34 +124,23 @@ def study(
         detector: which detector.
         folder: of the run; made if absent.
         settings: how.
-        progress: called with the picture's name, pictures done, pictures in all, and the progress
-            within the picture, None before its first batch.
+        progress: called with pictures done, and the progress within the picture.
 
     Raises:
-        BundleError: if the folder holds a run that asked something else, or another process works
-            in it.
+        BundleError: if the folder holds a run of something else, or another process works in it.
         AnnotationError: if data set and detector have no class in common.
     """
     folder, settings = bundle.as_path(folder), settings or StudySettings()
     labels = labels_of(data, detector)
     with only_one(folder):
-        run = begin(folder, ask(data, detector, settings))
-        total = len(data.entries)
-        for done, entry in enumerate(data.entries):
-            if run.done(entry.name):
-                continue
-            if progress is not None:
-                progress(entry.name, done, total, None)
-            examine(
-                entry,
-                detector,
-                run.picture(entry.name),
-                settings,
-                labels,
-                _within(progress, entry, done, total),
-            )
-        if progress is not None:
-            progress("", total, total, None)
+        run = begin(folder, run_record(data, detector, settings))
+        to_do = [entry for entry in data.entries if not run.done(entry.name)]
+        n = len(data.entries)
+        steps = Steps(progress, n, "pictures", done=n - len(to_do))
+        for entry in to_do:
+            steps.at(entry.name)
+            examine(entry, detector, run.path(entry.name), settings, labels, steps.within)
+            steps.advance()
     return run
 
 
@@ -154,57 +152,55 @@ def labels_of(data: DataSet, detector: Detector) -> dict[int, int]:
 
 
 def notes_on(data: DataSet, detector: Detector) -> list[str]:
-    """What the data set says of itself, and what becomes of its classes, in sentences."""
+    """What the data set reports, and what becomes of its classes, in sentences."""
     if data.annotations is None:
         return list(data.notes)
     labels = labels_of(data, detector)
     return [*data.notes, *data.annotations.notes_on(labels, detector.info.class_names)]
 
 
-def ask(data: DataSet, detector: Detector, settings: StudySettings) -> dict[str, Any]:
-    """What a run is asked, as plain JSON values."""
-    return {
-        "version": __version__,
-        "detector": {"name": detector.info.name, **settings.explain.asked(detector)},
-        "data": {
-            "source": data.source,
-            "marked": data.annotations is not None,
-            "classes": _classes(data, detector),
-            "class_map": {} if data.annotations is None else dict(data.annotations.class_map),
-            "pictures": {entry.name: _fingerprint(entry) for entry in data.entries},
-            "missing": list(data.missing),
-            "notes": notes_on(data, detector),
-        },
-        "settings": settings.describe(),
-    }
+def run_record(data: DataSet, detector: Detector, settings: StudySettings) -> RunRecord:
+    """What a run studies, and how."""
+    return RunRecord(
+        version=__version__,
+        detector=detector.info.name,
+        data=RunData(
+            source=data.source,
+            annotated=data.annotations is not None,
+            classes=_classes(data, detector),  # type: ignore[arg-type]
+            class_map={} if data.annotations is None else dict(data.annotations.class_map),
+            pictures={entry.name: _fingerprint(entry) for entry in data.entries},
+            missing=data.missing,
+            notes=tuple(notes_on(data, detector)),
+        ),
+        settings=settings,
+    )
 
 
-def begin(folder: AnyPath, asked: Mapping[str, Any]) -> Run:
+def begin(folder: AnyPath, record: RunRecord) -> Run:
     """Start a run in a folder, or resume the one there.
 
     Files that could not be read when the run began may be readable now; the run then keeps what
     they hold.
 
     Raises:
-        BundleError: if it asked something else.
+        BundleError: if it is a run of something else.
     """
     file = folder / "run.json"
     if not file.is_file():
-        bundle.write_json(file, asked)
-        return Run(folder=folder, asked=asked)
+        bundle.write_record(file, record)
+        return Run(folder=folder, record=record)
     run = Run.load(folder)
-    differ = list(_differences(run.asked, asked))
+    differ = list(_differences(plain(run.record), plain(record)))
     if differ:
         shown = "; ".join(differ[:5]) + (f"; and {len(differ) - 5} more" if differ[5:] else "")
-        raise BundleError(
-            f"{folder} holds a run that asked something else: {shown}. Choose another --out"
-        )
-    before, now = run.asked["data"]["pictures"], asked["data"]["pictures"]
+        raise BundleError(f"{folder} holds a run of something else: {shown}. Choose another --out")
+    before, now = run.record.data.pictures, record.data.pictures
     known = {name: before[name] or now[name] for name in before}
     if known != before:
-        data = {**run.asked["data"], "pictures": known}
-        run = Run(folder=folder, asked={**run.asked, "data": data})
-        bundle.write_json(file, run.asked)
+        data = attrs.evolve(run.record.data, pictures=known)
+        run = Run(folder=folder, record=attrs.evolve(run.record, data=data))
+        bundle.write_record(file, run.record)
     return run
 
 
@@ -236,7 +232,7 @@ def only_one(folder: AnyPath) -> Iterator[None]:
         lock.release()
 
 
-def _classes(data: DataSet, detector: Detector) -> list[dict[str, Any]]:
+def _classes(data: DataSet, detector: Detector) -> list[ClassRecord]:
     """The detector's classes, with the data set's id for each; its own ids for those it lacks.
 
     They follow the data set's highest, so that no detection is taken for another class's.
@@ -250,30 +246,28 @@ def _classes(data: DataSet, detector: Detector) -> list[dict[str, Any]]:
         foreign = [label for label in range(len(detector.info.class_names)) if label not in ids]
         ids |= {label: highest + place for place, label in enumerate(foreign, start=1)}
     return [
-        {"label": label, "name": name, "id": ids.get(label)}
+        ClassRecord(label=label, name=name, id=ids.get(label))
         for label, name in enumerate(detector.info.class_names)
     ]
 
 
 def _fingerprint(entry: Entry) -> str:
-    """Changes when the file's content or the marks do; ``UNREADABLE`` where it cannot be read."""
+    """Changes when the file or the annotations do; ``UNREADABLE`` where it cannot be read."""
     try:
-        told = hashlib.sha256(file_hash(entry.path).encode())
-    except ImageError:  # which is told when the picture's turn comes
+        digest = hashlib.sha256(file_hash(entry.path).encode())
+    except ImageError:  # reported when the picture's turn comes
         return UNREADABLE
     if entry.truth is not None:
         truth = entry.truth
         for values in (truth.boxes, truth.labels, truth.ignore, truth.crowd):
-            told.update(values.numpy().tobytes())
-    return told.hexdigest()[:16]
+            digest.update(values.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """What differs between two runs' questions, in words; the version and notes may."""
-    if path in ("version", "data.notes", "data.missing", "data.source"):
+    """What differs between two runs, in words."""
+    if path in _FREE:
         return
-    if path == "data.class_map":
-        before, now = before or {}, now or {}  # runs of earlier versions have none
     if path == "data.pictures":
         yield from _picture_differences(before, now)
     elif isinstance(before, Mapping) and isinstance(now, Mapping):
@@ -291,18 +285,11 @@ def _picture_differences(before: Mapping[str, str], now: Mapping[str, str]) -> I
         for name in before.keys() & now.keys()
         if UNREADABLE not in (before[name], now[name]) and before[name] != now[name]
     ]
-    for names, what in ((gone, "gone"), (new, "new"), (changed, "changed, or its marks are")):
+    for names, what in (
+        (gone, "gone"),
+        (new, "new"),
+        (changed, "changed, or its annotations have"),
+    ):
         if names:
             few = ", ".join(sorted(names)[:3])
-            yield f"{len(names)} picture{'s' * (len(names) > 1)} {what} ({few})"
-
-
-def _within(
-    progress: Callable[[str, int, int, Progress | None], None] | None,
-    entry: Entry,
-    done: int,
-    total: int,
-) -> Callable[[Progress], None] | None:
-    if progress is None:
-        return None
-    return lambda inner: progress(entry.name, done, total, inner)
+            yield f"{plural(len(names), 'picture')} {what} ({few})"

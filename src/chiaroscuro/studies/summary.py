@@ -11,12 +11,12 @@ from chiaroscuro.core.errors import BundleError, UndefinedMetricError
 from chiaroscuro.evidence.explanation import trust_words
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.resampling import interval
-from chiaroscuro.results.folder import SavedResult
+from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.studies.averages import AverageMap, Averager
-from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED, UNMARKED, detections_of, truth_of
+from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT, MISSED
 from chiaroscuro.studies.run import Run
 
-KINDS = (HIT, FALSE_ALARM, MISSED, UNMARKED)
+KINDS = (HIT, FALSE_POSITIVE, MISSED, FOUND)
 _PICTURES_FOR_AN_INTERVAL = 5  # with targets of the kind; fewer say nothing about the next one
 _RESAMPLES, _RESAMPLES_OF_MANY = 400, 50  # the second from a thousand pictures on
 
@@ -49,25 +49,15 @@ def summarise(run: Run) -> Summary:
     pictures: list[dict[str, Any]] = []
     averagers: dict[str, Averager] = defaultdict(Averager)
     found, truth = [], []
-    for name, manifest in run.manifests():
-        rows = _target_rows(name, manifest)
+    for one in run.pictures():
+        rows = _target_rows(one)
         targets += rows
-        pictures.append(_picture_row(name, manifest, rows))
-        marked = truth_of(manifest)
-        if marked is not None:
-            found.append(detections_of(manifest))
-            truth.append(marked)
+        pictures.append(_picture_row(one, rows))
+        if one.truth is not None:
+            found.append(one.detections)
+            truth.append(one.truth)
         if rows:
-            saved = SavedResult.load(run.picture(name))
-            explanation, image = saved.explanation, saved.image()
-            for i, row in enumerate(rows):
-                if row["kind"] in KINDS:
-                    averagers[row["kind"]].add(
-                        image,
-                        explanation.saliency[i],
-                        explanation.targets[i],
-                        explanation.standard_error[i],
-                    )
+            _add_maps(averagers, one, rows)
     failed = run.failed()
     if not pictures:
         raise BundleError(f"{run.folder}: no picture is complete{_why_none(failed)}")
@@ -77,13 +67,13 @@ def summarise(run: Run) -> Summary:
         "pictures": len(complete),
         "failed": len(failed),
         "not_done": len(run.names) - len(complete) - len(failed),
-        "missing": len(run.asked["data"]["missing"]),
+        "missing": len(run.record.data.missing),
         "targets": dict(Counter(row["kind"] for row in targets)),
-        "false_alarms": dict(
-            Counter(row["match"] for row in targets if row["kind"] == FALSE_ALARM)
+        "false_positives": dict(
+            Counter(row["match"] for row in targets if row["kind"] == FALSE_POSITIVE)
         ),
         "misses": dict(Counter(row["reading"] for row in targets if row["kind"] == MISSED)),
-        "passes": sum(row["passes"] for row in complete),
+        "n_passes": sum(row["n_passes"] for row in complete),
         "context": _context(targets, [row["picture"] for row in complete]),
     }
     if truth:
@@ -107,75 +97,93 @@ def summarise_targets(run: Run) -> list[dict[str, Any]]:
 
     Boxes are in the pixels of the picture's file.
     """
-    return [row for name, manifest in run.manifests() for row in _target_rows(name, manifest)]
+    return [row for one in run.pictures() for row in _target_rows(one)]
 
 
-def image_id(name: str, manifest: Mapping[str, Any]) -> Any:
+def image_id(one: ResultFolder) -> Any:
     """The data set's own id of a picture; the picture's name where it has none."""
-    given = manifest["about"].get("id")
-    return name if given is None else given
+    given = one.study.image_id
+    return one.name if given is None else given
 
 
-def _target_rows(name: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    scale = manifest["picture"]["scale"]
+def _add_maps(
+    averagers: Mapping[str, Averager], one: ResultFolder, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    explanation, image = one.explanation, one.image()
+    for i, row in enumerate(rows):
+        if row["kind"] in KINDS:
+            averagers[row["kind"]].add(
+                image,
+                explanation.saliency[i],
+                explanation.targets[i],
+                explanation.standard_error[i],
+            )
+
+
+def _target_rows(one: ResultFolder) -> list[dict[str, Any]]:
+    manifest, study = one.manifest, one.study
+    settings = manifest.settings
+    scale = one.scale
     rows = []
-    for i, (target, about) in enumerate(
-        zip(manifest["targets"], manifest["study"], strict=True), start=1
-    ):
-        x1, y1, x2, y2 = (value / scale for value in target["box"])
-        miss = about.get("miss") or {}
+    for i, (target, about) in enumerate(zip(manifest.targets, study.targets, strict=True), start=1):
+        x1, y1, x2, y2 = (value / scale for value in target.box)
+        n_masks = None if target.mean_weight is None else settings.n_passes
+        miss = about.miss
         rows.append(
             {
-                "picture": name,
-                "title": manifest["about"].get("title") or name,
-                "image_id": image_id(name, manifest),
-                "detector": manifest["settings"]["detector"],
+                "picture": one.name,
+                "title": title_of(one),
+                "image_id": image_id(one),
+                "detector": settings.detector,
                 "target": i,
-                "kind": about["kind"],
-                "match": about.get("match"),
-                "iou": about.get("iou"),
-                "score": target["score"],
-                "label": target["label"],
+                "kind": about.kind,
+                "match": about.match,
+                "iou": about.iou,
+                "score": target.score,
+                "label": target.label,
                 **{"x1": x1, "y1": y1, "x2": x2, "y2": y2},
-                "fidelity": target["fidelity"],
-                "trust": trust_words(target["fidelity"], manifest["settings"].get("n_masks")),
-                "mean_weight": target["mean_weight"],
-                "in_box": about["in_box"],
-                "in_ring": about["in_ring"],
-                "beyond": about["beyond"],
-                "reading": miss.get("reading"),
-                "why": miss.get("sentence"),
-                "whole_score": miss.get("whole_score"),
-                "best_score": miss.get("best_score"),
-                "share_found": miss.get("share_found"),
-                "negative_share": miss.get("negative_share"),
+                "fidelity": target.fidelity,
+                "trust": trust_words(target.fidelity, n_masks),
+                "mean_weight": target.mean_weight,
+                "in_box": about.in_box,
+                "in_ring": about.in_ring,
+                "beyond": about.beyond,
+                "reading": miss and miss.reading,
+                "why": miss and miss.sentence,
+                "whole_score": miss and miss.whole_score,
+                "best_score": miss and miss.best_score,
+                "share_found": miss and miss.share_found,
+                "negative_share": miss and miss.negative_share,
             }
         )
     return rows
 
 
-def _picture_row(
-    name: str, manifest: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def title_of(one: ResultFolder) -> str:
+    """What people call a picture; its name where the data set has no title."""
+    return one.study.about.get("title") or one.name
+
+
+def _picture_row(one: ResultFolder, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = Counter(row["kind"] for row in rows)
     return {
-        "picture": name,
-        "title": manifest["about"].get("title") or name,
-        "source": manifest["picture"]["source"],
+        "picture": one.name,
+        "title": title_of(one),
+        "source": one.source,
         "hits": kinds[HIT],
-        "false_alarms": kinds[FALSE_ALARM],
+        "false_positives": kinds[FALSE_POSITIVE],
         "missed": kinds[MISSED],
-        "found": kinds[UNMARKED],
-        "passes": manifest["settings"]["n_masks"] if rows else 0,
-        "seconds": manifest["seconds"],
+        "found": kinds[FOUND],
+        "n_passes": one.manifest.settings.n_passes if rows else 0,
+        "seconds": one.manifest.seconds,
     }
 
 
 def _detection_figures(
     pictures: Sequence[Mapping[str, Any]], found: Sequence[Any], truth: Sequence[Any]
 ) -> dict[str, Any]:
-    hits, alarms, missed = (
-        np.array([row[name] for row in pictures]) for name in ("hits", "false_alarms", "missed")
+    hits, false, missed = (
+        np.array([row[name] for row in pictures]) for name in ("hits", "false_positives", "missed")
     )
 
     def share(part: Any, rest: Any) -> dict[str, Any]:
@@ -190,7 +198,7 @@ def _detection_figures(
             "interval": interval(of, len(pictures)) if several else None,
         }
 
-    figures: dict[str, Any] = {"precision": share(hits, alarms), "recall": share(hits, missed)}
+    figures: dict[str, Any] = {"precision": share(hits, false), "recall": share(hits, missed)}
     try:
         n = _RESAMPLES if len(truth) < 1000 else _RESAMPLES_OF_MANY
         precision = average_precision(found, truth, n_resamples=n)

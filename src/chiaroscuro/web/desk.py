@@ -15,11 +15,13 @@ from torch import Tensor
 
 from chiaroscuro import metrics
 from chiaroscuro.core.errors import InputError, ObservationInterrupted, UndefinedMetricError
+from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.evidence.evidence import Evidence, Progress, observe
+from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.evidence.target_classes import with_classes
+from chiaroscuro.evidence.observe import observe
+from chiaroscuro.evidence.targets import with_classes
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
 from chiaroscuro.results.explaining import SHOWN_SCORE, Picture, detect_picture
