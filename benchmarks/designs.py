@@ -70,7 +70,7 @@ def main() -> None:
         for seed in SEEDS:
             for keep in (0.5, 0.4, 0.6, 0.7):
                 design = cs.MaskDesign(keep_probability=keep)
-                part = cs.observe(run.image, detector, n_masks=N_MASKS, seed=seed, design=design)
+                part = cs.observe(run.image, detector, n_passes=N_MASKS, seed=seed, design=design)
                 maps = part.explain(targets).saliency
                 judge(errors, f"keep probability {keep}", targets, maps, truth)
             maps = []

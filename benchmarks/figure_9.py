@@ -17,7 +17,6 @@ from chiaroscuro.data.samples import met_faces
 from chiaroscuro.demo import explain_sample
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.figures import plots
-from chiaroscuro.results.explaining import Settings
 
 OUT = Path(__file__).parent / "runs" / "met-faces"
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "figure-9.png"
@@ -29,7 +28,7 @@ def main() -> None:
         detector = load_detector(name)
         for painting in met_faces():
             if not (OUT / name / str(painting.id) / "manifest.json").exists():
-                explain_sample(painting, detector, OUT / name, Settings(n_masks=N_MASKS))
+                explain_sample(painting, detector, OUT / name, Settings(n_passes=N_MASKS))
         for protocol in ("painting", "chiaroscuro"):
             print(f"\n{name}")
             words = ["evaluate", str(OUT / name), "-a", "met-faces", "--protocol", protocol]

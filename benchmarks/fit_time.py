@@ -28,7 +28,7 @@ def main() -> None:
     detector = cs.load_detector("centerface")
     found = detector.detect(image[None])[0].best(10)
     targets = torch.cat([found.boxes, found.boxes + 3])[:10]
-    evidence = cs.observe(image, detector, n_masks=1000)
+    evidence = cs.observe(image, detector, n_passes=1000)
     print(f"one detector pass: {seconds(lambda: detector.detect(image[None]), 9):z.3f} s")
     for n_targets, n_masks in ((1, 150), (1, 500), (10, 150), (10, 500), (10, 1000)):
         taken = seconds(  # of evidence made anew: it remembers what it explained last

@@ -46,7 +46,7 @@ def run(detector_name, wanted):
     for name, image, target in paintings(detector, wanted):
         rows = {"box": scored(image, target, metrics.baseline("box", image, target), detector)}
         for method in ("search", "occlusion"):
-            result = cs.explain(image, detector, [target], method=method, n_masks=PASSES)
+            result = cs.explain(image, detector, [target], method=method, n_passes=PASSES)
             rows[method] = scored(image, target, result.saliency[0], detector)
         print(
             f"{detector_name} {name}, score {target.score:z.2f}:",

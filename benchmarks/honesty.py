@@ -133,7 +133,7 @@ def correlation(first: Tensor, second: Tensor, where: Tensor) -> float:
 
 
 def claims(case: Case, seed: int, estimator: str) -> list[tuple[int, cs.Explanation]]:
-    evidence = cs.observe(WHITE, detector_of(case), n_masks=max(MASKS), seed=seed)
+    evidence = cs.observe(WHITE, detector_of(case), n_passes=max(MASKS), seed=seed)
     return [(n, evidence.first(n).explain([BOX], estimator=estimator)) for n in MASKS]
 
 

@@ -48,7 +48,7 @@ def run(detector_name: str, painting: int, role: str) -> None:
     while done < n_masks:
         done = min(n_masks, done + STEP)
         evidence = cs.observe(
-            image, detector, n_masks=done, seed=seed, design=design, resume=evidence
+            image, detector, n_passes=done, seed=seed, design=design, resume=evidence
         )
         if done % 2500 == 0 or done == n_masks:
             evidence.save(path)

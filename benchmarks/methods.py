@@ -55,9 +55,9 @@ def detectors(name):
 def explained(name, image, asked, looked_into, target, seed=0):
     if name == PUBLISHED:
         design = cs.MaskDesign(antithetic=False)
-        options = {"method": "drise", "estimator": "paper", "design": design, "n_masks": PASSES}
+        options = {"method": "drise", "estimator": "paper", "design": design, "n_passes": PASSES}
     elif METHODS[name].needs == "black box":
-        options = {"method": name, "n_masks": PASSES}
+        options = {"method": name, "n_passes": PASSES}
     else:
         options = {"method": name}
         asked = looked_into or asked

@@ -41,7 +41,7 @@ def bare(detector: cs.Detector, image: torch.Tensor, n_masks: int) -> None:
 
 def whole(detector: cs.Detector, image: torch.Tensor, n_masks: int) -> None:
     targets = detector.detect(image[None])[0].above(0.3)
-    cs.observe(image, detector, n_masks=n_masks).explain(targets)
+    cs.observe(image, detector, n_passes=n_masks).explain(targets)
 
 
 class Timed:
@@ -72,7 +72,7 @@ def time_ratio(detector: cs.Detector, image: torch.Tensor, n_masks: int) -> tupl
         bare(detector, image, 20)
         pairs.append(time.perf_counter() - began)
         timed.seconds = 0.0
-        cs.observe(image, timed, n_masks=20)
+        cs.observe(image, timed, n_passes=20)
         pairs[-1] = timed.seconds / pairs[-1]
     return ratio, statistics.median(pairs)
 
@@ -90,7 +90,7 @@ def cheap_bare(_: cs.Detector, image: torch.Tensor, n_masks: int) -> None:
 
 
 def cheap_whole(_: cs.Detector, image: torch.Tensor, n_masks: int) -> None:
-    cs.observe(image, cheap, n_masks=n_masks).explain([[40, 40, 120, 120], [200, 200, 280, 280]])
+    cs.observe(image, cheap, n_passes=n_masks).explain([[40, 40, 120, 120], [200, 200, 280, 280]])
 
 
 Run = Callable[[cs.Detector, torch.Tensor, int], None]

@@ -39,7 +39,7 @@ from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.resampling import interval
 from chiaroscuro.studies.averages import MARGIN, AverageMap
 from chiaroscuro.studies.compare import Subject, compare
-from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED, detections_of, truth_of
+from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED
 from chiaroscuro.studies.run import Run
 
 OUT = Path(__file__).parent / "runs" / "reproduction"
@@ -119,7 +119,7 @@ def study(first: list[str], second: list[str], out: Path) -> tuple[Run, Run]:
     runs = []
     for name, model in zip(NAMES, (first, second), strict=True):
         folder = str(out / name)
-        call("study", "met-faces", "-d", *model, "--n-masks", MASKS, "-o", folder)
+        call("study", "met-faces", "-d", *model, "--n-passes", MASKS, "-o", folder)
         marks = ["-a", "met-faces", "--protocol", "painting", "--no-baselines"]
         call("evaluate", folder, *marks)
         runs.append(Run.load(folder))

@@ -43,7 +43,7 @@ def main() -> None:
     mega = [side**2 / 1e6 for side in sides]
     at_smallest = bare_by_size[0] / 60
 
-    evidence = cs.observe(image, detector, n_masks=500)
+    evidence = cs.observe(image, detector, n_passes=500)
     corner = torch.rand(20, 2, generator=torch.Generator().manual_seed(0)) * 330
     targets = torch.cat([corner, corner + 70], dim=1)
     counts = [1, 2, 5, 10, 20]

@@ -12,13 +12,12 @@ from chiaroscuro.cli import app
 from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.demo import PAINTINGS, explain_sample
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.results.explaining import Settings
 
 OUT = Path(__file__).parent / "runs" / "stability"
 
 
 def main() -> None:
-    settings = Settings(detector="retinaface", detector_options={"form": "torch"}, n_masks=150)
+    settings = Settings(detector="retinaface", detector_options={"form": "torch"}, n_passes=150)
     detector = load_detector("retinaface", form="torch")
     for number in PAINTINGS:
         explain_sample(sample_painting(number), detector, OUT, settings)

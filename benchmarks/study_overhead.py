@@ -15,10 +15,9 @@ from pathlib import Path
 import torch
 
 import chiaroscuro as cs
+from chiaroscuro.core.plan import DetectorChoice, StudySettings
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.report.study import write_study_report
-from chiaroscuro.results.explaining import Settings
-from chiaroscuro.studies.examine import StudySettings
 from chiaroscuro.studies.export import export
 from chiaroscuro.studies.run import study
 from chiaroscuro.studies.summary import summarise
@@ -54,7 +53,7 @@ def main() -> None:
         detector = Timed(cs.load_detector(name))
         folder, memory = RUNS / name, {}
         shutil.rmtree(folder, ignore_errors=True)
-        settings = StudySettings(explain=Settings(detector=name))
+        settings = StudySettings(choice=DetectorChoice(detector=name))
 
         def note(_: str, done: int, __: int, inner: object, memory: dict = memory) -> None:
             if inner is None and done in (10, len(data.entries)):

@@ -43,7 +43,7 @@ def main() -> None:
             evidence = {}
             for off in (False, True):
                 without_suppression(detector, off)
-                evidence[off] = cs.observe(image, detector, n_masks=N_MASKS)
+                evidence[off] = cs.observe(image, detector, n_passes=N_MASKS)
             without_suppression(detector, False)
             weights = [evidence[off].weights(target)[0] for off in (False, True)]
             maps = [evidence[off].explain(target).saliency[0] for off in (False, True)]

@@ -86,7 +86,7 @@ def together(address: str, pid: int) -> None:
         picture = http.post("/api/pictures?name=p.png", content=stream.getvalue()).json()["picture"]
         faces = http.post(f"/api/pictures/{picture}/faces", json={"detector": "centerface"})
         target = faces.json()["faces"][0]
-        wish = {"detectors": ["centerface"], "targets": [target], "n_masks": N_MASKS}
+        wish = {"detectors": ["centerface"], "targets": [target], "n_passes": N_MASKS}
         job = http.post(f"/api/pictures/{picture}/jobs", json=wish).json()["job"]
         last = {}
         with http.stream("GET", f"/api/jobs/{job}/events") as events:

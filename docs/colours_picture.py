@@ -38,7 +38,7 @@ def main() -> None:
     panels = []
     for title, image, face in paintings(detector):
         print(title, f"mean brightness {image.float().mean() / 255:.2f}")
-        result = cs.explain(image, detector, face, n_masks=PASSES)
+        result = cs.explain(image, detector, face, n_passes=PASSES)
         scale = draw.USUAL.scale(result.saliency[0], result.standard_error[0])
         drawn = draw.overlay(image, result.saliency[0], result.standard_error[0], scale=scale)
         print(f"  {result.fidelity_text(0)}, {scale.low:.2g} to {scale.high:.2g}")

@@ -57,7 +57,7 @@ def maps(image: Tensor) -> Iterator[tuple[str, cs.Explanation]]:
     )
     for name, method in METHODS.items():
         if method.needs == "black box":
-            yield name, cs.explain(image, asked, [target], method=name, n_masks=PASSES)
+            yield name, cs.explain(image, asked, [target], method=name, n_passes=PASSES)
         elif method.needs == "gradients":
             yield name, cs.explain(image, looked_into, [target], method=name)
 

@@ -23,7 +23,7 @@ def main() -> None:
     image = sample_painting(436838).read()
     detector = cs.load_detector("centerface")
     faces = detector.detect(image[None])[0].above(0.3)
-    longer = cs.observe(image, detector, n_masks=200, seed=0)  # as many as the demo
+    longer = cs.observe(image, detector, n_passes=200, seed=0)  # as many as the demo
     everything = (*as_targets(faces), *as_targets(MISSED_FACE, origin="truth"))
     evidence = longer.first(120)
     found, missed = evidence.explain(faces), evidence.explain(MISSED_FACE)

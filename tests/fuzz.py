@@ -41,21 +41,18 @@ from typer.testing import CliRunner
 
 import chiaroscuro as cs
 from chiaroscuro.cli import app
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import ChiaroscuroError
+from chiaroscuro.core.plan import EvaluationSettings, Plan, StudySettings
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.detectors.adapters.retinaface import RetinaFaceNetwork, save_checkpoint
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
-from chiaroscuro.evaluation.evaluate import evaluate as evaluation
+from chiaroscuro.evaluation.evaluate import evaluate_folder
 from chiaroscuro.figures import plots
-from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
-from chiaroscuro.results.folder import (
-    SavedResult,
-    explained_detector,
-    explained_picture,
-    saved_results,
-)
+from chiaroscuro.results.explaining import explain_picture
+from chiaroscuro.results.folder import ResultFolder, explained_detector, result_paths
+from chiaroscuro.results.picture import open_picture
 from chiaroscuro.studies.compare import compare
-from chiaroscuro.studies.examine import StudySettings
 from chiaroscuro.studies.export import coco_results
 from chiaroscuro.studies.run import Run, study
 from chiaroscuro.studies.summary import summarise, summarise_targets
@@ -385,16 +382,16 @@ def make_evidence(folder: Path) -> None:
 def read_evidence(folder: Path) -> None:
     cs.Evidence.load_image(folder / "evidence.npz")
     evidence = cs.Evidence.load(folder / "evidence.npz")
-    evidence.describe()
+    plain(evidence.settings())
     evidence.explain([BOX], estimator="centred")
 
 
 def make_explanation(folder: Path) -> None:
-    cs.explain(pixels(), bright, n_masks=6).save(folder)
+    cs.explain(pixels(), bright, n_passes=6).save(folder)
 
 
 def read_explanation(folder: Path) -> None:
-    cs.Explanation.load(folder).describe()
+    plain(cs.Explanation.load(folder).manifest())
 
 
 def make_result(folder: Path) -> None:
@@ -404,18 +401,18 @@ def make_result(folder: Path) -> None:
         cs.load_detector(bright),
         None,
         folder / "out",
-        Settings(n_masks=6),
+        Plan(n_passes=6),
     )
 
 
 def read_result(folder: Path) -> None:
-    (place,) = saved_results(folder / "out")
+    (place,) = result_paths(folder / "out")
     explained_detector([place])
-    saved = SavedResult.load(place)
+    saved = ResultFolder(place)
     saved.evidence()
     saved.image()
-    explained_picture(place).file_name.encode(errors="surrogateescape")
-    named = [saved.detector, *map(saved.caption, range(len(saved.explanation)))]
+    saved.source_file().name.encode(errors="surrogateescape")
+    named = [saved.manifest.settings.detector, *map(saved.caption, range(len(saved.explanation)))]
     " ".join(named).encode()
 
 
@@ -426,10 +423,10 @@ def make_evaluated(folder: Path) -> None:
 
 def read_evaluated(folder: Path) -> None:
     with patch.object(plots, "save", lambda _, path: path):  # the figures are made, not rendered
-        evaluation.evaluate_folder(
+        evaluate_folder(
             folder / "out",
             cs.load_detector(bright),
-            evaluation.EvaluationSettings(baselines=False),
+            EvaluationSettings(baselines=False),
             folder / "evaluation",
         )
 
@@ -455,7 +452,7 @@ def make_coco(folder: Path) -> None:
 
 def make_runs(folder: Path) -> None:
     make_coco(folder)
-    settings = StudySettings(explain=Settings(n_masks=6, min_score=0.1))
+    settings = StudySettings(plan=Plan(n_passes=6), min_score=0.1)
     for name in ("one", "other"):
         run = study(
             open_data_set(folder / "marks.json"),
@@ -463,8 +460,8 @@ def make_runs(folder: Path) -> None:
             folder / name,
             settings,
         )
-    (run.picture("1") / "manifest.json").unlink()
-    (run.picture("1") / "failed.json").write_text('{"picture": "1.png", "reason": "broken"}')
+    (run.path("1") / "manifest.json").unlink()
+    (run.path("1") / "failed.json").write_text('{"picture": "1.png", "reason": "broken"}')
 
 
 def read_runs(folder: Path) -> None:
@@ -592,7 +589,7 @@ def make_onnx(folder: Path) -> None:
 
 def read_onnx(folder: Path) -> None:
     detector = cs.load_detector(folder / "bright.onnx")
-    cs.observe(pixels(), detector, n_masks=2)
+    cs.observe(pixels(), detector, n_passes=2)
 
 
 def make_function(folder: Path) -> None:
@@ -617,7 +614,7 @@ def read_function(folder: Path) -> None:
                 return returned
         return returned
 
-    cs.observe(pixels(), find, n_masks=2, batch_size=1)
+    cs.observe(pixels(), find, n_passes=2, batch_size=1)
 
 
 def make_words(folder: Path) -> None:
@@ -626,7 +623,7 @@ def make_words(folder: Path) -> None:
         "def find(images):\n    return [[[10, 6, 22, 18, 0.5]] for _ in images]\n"
     )
     words = {
-        "--n-masks": "3", "--seed": "1", "--fidelity": "0.5", "--grid-size": "4",
+        "--n-passes": "3", "--seed": "1", "--fidelity": "0.5", "--grid-size": "4",
         "--keep-probability": "0.5", "--fill": "blur", "--min-score": "0.1", "--max-side": "20",
         "--target": "1,2,9,8", "--batch-size": "2", "--estimator": "centred", "--colours": "x",
         "--method": "drise", "-O": "min_score=0.2", "--device": "cpu",
@@ -646,8 +643,8 @@ def read_words(folder: Path) -> None:
     for key in sorted(words)[: 1 + zlib.crc32(json.dumps(words).encode()) % 4]:
         value = words[key]
         line += [key, value if isinstance(value, str) else json.dumps(value)]
-    if "--n-masks" not in line:
-        line += ["--n-masks", "3"]
+    if "--n-passes" not in line:
+        line += ["--n-passes", "3"]
     result = CliRunner().invoke(app, [word.replace("\0", "") for word in line])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from chiaroscuro.core.plan import StudySettings
 from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Proposals, Target, as_targets
 from chiaroscuro.data.datasets import MET_FACES, open_data_set
@@ -15,10 +16,10 @@ from chiaroscuro.data.samples import SamplePainting, sample_painting
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.gallery import GalleryEntry, write_gallery
-from chiaroscuro.results.explaining import Picture, Settings, detect_picture, explain_picture
+from chiaroscuro.results.explaining import explain_picture
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.compare import Comparison, compare, detector_names
-from chiaroscuro.studies.examine import StudySettings
 from chiaroscuro.studies.matching import FALSE_ALARMS, match
 from chiaroscuro.studies.run import study
 

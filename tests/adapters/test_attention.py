@@ -322,4 +322,4 @@ def test_by_name_through_the_front_door(detr):
     _, maps = attended(detr, PICTURE[0])
     torch.testing.assert_close(explained.saliency, maps[:2])
     assert explained.meaning == method_named("attention").meaning
-    assert explained.settings["method"] == "attention"
+    assert explained.settings.method == "attention"

@@ -30,8 +30,10 @@ from typer.testing import CliRunner
 
 import chiaroscuro as cs
 from chiaroscuro.cli import app
+from chiaroscuro.core.plan import Plan
 from chiaroscuro.methods import METHODS
-from chiaroscuro.results.explaining import Picture, Settings, explain_picture
+from chiaroscuro.results.explaining import explain_picture
+from chiaroscuro.results.picture import Picture
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -257,7 +259,7 @@ def test_files_reference_names_what_is_written(tmp_path: Path) -> None:
         cs.load_detector(find, class_names=("face", "hand", "hat")),
         None,
         tmp_path,
-        Settings(n_masks=5, design=cs.MaskDesign(fill=image)),
+        Plan(n_passes=5, design=cs.MaskDesign(fill=image)),
     ).folder
     page = (DOCS / "reference" / "files.md").read_text()
     for name in ("saliency.npz", "evidence.npz"):

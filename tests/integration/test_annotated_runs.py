@@ -12,11 +12,10 @@ from PIL import ExifTags, Image
 import chiaroscuro as cs
 from chiaroscuro.cli.console import parse_class_map, parse_frame
 from chiaroscuro.core.errors import AnnotationError, BundleError, TrainingError
+from chiaroscuro.core.plan import EvaluationSettings, Plan, Reading, StudySettings
 from chiaroscuro.data.datasets import open_data_set, read_annotations
-from chiaroscuro.evaluation.evaluate import EvaluationSettings, evaluate_folder
-from chiaroscuro.results.explaining import Settings
+from chiaroscuro.evaluation.evaluate import evaluate_folder
 from chiaroscuro.studies.compare import compare
-from chiaroscuro.studies.examine import StudySettings, truth_of
 from chiaroscuro.studies.run import Run, labels_of, notes_on, study
 from chiaroscuro.training.pictures import training_pictures
 
@@ -75,7 +74,7 @@ def coco(folder: Path, name: str = "face", size: tuple[int, int] = (WIDTH, HEIGH
 
 
 def studied(folder: Path, data: Any, detector: Any = None, name: str = "run") -> Run:
-    settings = StudySettings(explain=Settings(n_masks=8), max_side=30)
+    settings = StudySettings(plan=Plan(n_passes=8), reading=Reading(max_side=30))
     return study(data, detector or Bright(), folder / name, settings)
 
 

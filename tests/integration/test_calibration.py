@@ -40,12 +40,12 @@ def correlation(first: Tensor, second: Tensor, where: Tensor) -> float:
 @pytest.mark.parametrize("n_masks", [150, 200, 300])
 def test_fidelity_tells_the_correlation_with_a_long_run(n_masks: int) -> None:
     long_run = cs.explain(
-        SMALL, SMALL_DETECTOR, [SMALL_BOX], n_masks=6000, seed=99, estimator="centred"
+        SMALL, SMALL_DETECTOR, [SMALL_BOX], n_passes=6000, seed=99, estimator="centred"
     )
     said, measured = [], []
     for seed in range(10):
         result = cs.explain(
-            SMALL, SMALL_DETECTOR, [SMALL_BOX], n_masks=n_masks, seed=seed, estimator="centred"
+            SMALL, SMALL_DETECTOR, [SMALL_BOX], n_passes=n_masks, seed=seed, estimator="centred"
         )
         said.append(float(result.fidelity[0]))
         where = near(SMALL_BOX, SMALL)
@@ -58,10 +58,10 @@ def test_fidelity_tells_the_correlation_with_a_long_run(n_masks: int) -> None:
 def test_fidelity_of_the_surrogate_does_too() -> None:
     patches = (44, 36, 66, 48, 0.2), (20, 60, 40, 76, 0.2), (80, 4, 98, 20, -0.2)
     detector = detector_of(BRIGHT, BOX, *patches)
-    truth = cs.explain(BRIGHT, detector, [BOX], n_masks=2000, seed=99).saliency[0]
+    truth = cs.explain(BRIGHT, detector, [BOX], n_passes=2000, seed=99).saliency[0]
     for n_masks in (100, 250):
         results = [
-            cs.explain(BRIGHT, detector, [BOX], n_masks=n_masks, seed=seed) for seed in range(4)
+            cs.explain(BRIGHT, detector, [BOX], n_passes=n_masks, seed=seed) for seed in range(4)
         ]
         said = np.mean([float(r.fidelity[0]) for r in results])
         measured = np.mean([correlation(r.saliency[0], truth, near(BOX, BRIGHT)) for r in results])
@@ -72,7 +72,7 @@ def test_fidelity_of_the_surrogate_does_too() -> None:
 
 def test_standard_error_tells_the_spread_between_seeds() -> None:
     results = [
-        cs.explain(SMALL, SMALL_DETECTOR, [SMALL_BOX], n_masks=100, seed=s, estimator="centred")
+        cs.explain(SMALL, SMALL_DETECTOR, [SMALL_BOX], n_passes=100, seed=s, estimator="centred")
         for s in range(40)
     ]
     spread = torch.stack([r.saliency[0] for r in results]).std(dim=0).mean()
@@ -82,11 +82,11 @@ def test_standard_error_tells_the_spread_between_seeds() -> None:
 
 def test_standard_error_of_the_surrogate_covers_the_truth() -> None:
     detector = detector_of(BRIGHT, BOX, (44, 36, 66, 48, 0.2), (20, 60, 40, 76, 0.2))
-    truth = cs.explain(BRIGHT, detector, [BOX], n_masks=2000, seed=99).saliency[0]
+    truth = cs.explain(BRIGHT, detector, [BOX], n_passes=2000, seed=99).saliency[0]
     where = near(BOX, BRIGHT)
     ratios = []
     for seed in range(5):
-        result = cs.explain(BRIGHT, detector, [BOX], n_masks=120, seed=seed)
+        result = cs.explain(BRIGHT, detector, [BOX], n_passes=120, seed=seed)
         error = (result.saliency[0] - truth).abs()[where]
         ratios.append(error / result.standard_error[0][where])
     within_two = (torch.cat(ratios) < 2).float().mean()

@@ -65,7 +65,7 @@ def test_a_map_peaks_on_its_own_face() -> None:
     image = MUSICIANS[:, 20:260, 200:440]
     faces = DETECTOR.detect(image[None])[0].above(0.6)
     assert len(faces) == 2
-    result = cs.explain(image, DETECTOR, faces, n_masks=200, seed=0)
+    result = cs.explain(image, DETECTOR, faces, n_passes=200, seed=0)
     for saliency, target in zip(result.saliency, result.targets, strict=True):
         y, x = divmod(int(saliency.argmax()), image.shape[2])
         x1, y1, x2, y2 = target.box.tolist()
@@ -78,7 +78,7 @@ def test_a_map_peaks_on_its_own_face() -> None:
 def test_same_seed_same_map_whatever_the_batch_size() -> None:
     image = MUSICIANS[:, 20:180, 200:440]
     maps = [
-        cs.explain(image, DETECTOR, [[35, 38, 102, 124]], n_masks=24, batch_size=size).saliency
+        cs.explain(image, DETECTOR, [[35, 38, 102, 124]], n_passes=24, batch_size=size).saliency
         for size in (1, 5, 24)
     ]
     np.testing.assert_allclose(maps[0].numpy(), maps[1].numpy(), atol=1e-6)
@@ -87,7 +87,7 @@ def test_same_seed_same_map_whatever_the_batch_size() -> None:
 
 def test_large_memory_is_not_needed(image: Tensor) -> None:
     """Proposals of a busy picture are capped, so evidence stays small."""
-    evidence = cs.observe(MUSICIANS, DETECTOR, n_masks=4)
+    evidence = cs.observe(MUSICIANS, DETECTOR, n_passes=4)
     assert int(evidence.counts.max()) <= 300
 
 
@@ -97,7 +97,7 @@ def test_the_detector_does_not_differ_from_itself(seeds: tuple[int, int]) -> Non
     faces = DETECTOR.detect(MUSICIANS[None])[0].above(0.5)
     assert len(faces) >= 3
     first, second = (
-        cs.explain(MUSICIANS, DETECTOR, faces, n_masks=120, seed=seed) for seed in seeds
+        cs.explain(MUSICIANS, DETECTOR, faces, n_passes=120, seed=seed) for seed in seeds
     )
     for i in range(len(faces)):
         made = cards.compared(MUSICIANS, (first, second), (i, i), ("one", "other"))
@@ -109,7 +109,7 @@ def test_the_detector_does_not_differ_from_itself(seeds: tuple[int, int]) -> Non
 
 def test_no_colour_on_a_painting_means_the_other_sign() -> None:
     faces = DETECTOR.detect(MUSICIANS[None])[0].above(0.5)
-    result = cs.explain(MUSICIANS, DETECTOR, faces, n_masks=120)
+    result = cs.explain(MUSICIANS, DETECTOR, faces, n_passes=120)
     for saliency, error in zip(result.saliency, result.standard_error, strict=True):
         drawn = draw.overlay(MUSICIANS, saliency, error).astype(int)
         warmth = drawn[..., 0] - drawn[..., 2]

@@ -76,7 +76,7 @@ def run(*words: str, expect: int = 0) -> Result:
 
 
 def test_explain_writes_what_it_says(folder: Path) -> None:
-    result = run("explain", "painting.png", "-d", "bright:find", "--n-masks", "60", "--out", "out")
+    result = run("explain", "painting.png", "-d", "bright:find", "--n-passes", "60", "--out", "out")
     made = folder / "out" / "painting"
     assert sorted(p.name for p in made.iterdir()) == [
         "contact-sheet.png",
@@ -88,7 +88,7 @@ def test_explain_writes_what_it_says(folder: Path) -> None:
     assert "box 20,10,44,30" in result.stdout
     assert "contact-sheet.png" in result.stdout
     manifest = json.loads((made / "manifest.json").read_text())
-    assert manifest["settings"]["n_masks"] == 60
+    assert manifest["settings"]["n_passes"] == 60
     assert manifest["settings"]["seed"] == 0
     assert manifest["picture"]["width"] == 64
     explanation = cs.Explanation.load(made)
@@ -99,7 +99,7 @@ def test_explain_writes_what_it_says(folder: Path) -> None:
 
 def test_explain_prints_json(folder: Path) -> None:
     result = run(
-        *("explain", "painting.png", "-d", "bright:find", "--n-masks", "20", "--json"),
+        *("explain", "painting.png", "-d", "bright:find", "--n-passes", "20", "--json"),
         *("--target", "all", "--target", "1,2,30,35"),
     )
     (printed,) = json.loads(result.stdout)
@@ -111,7 +111,7 @@ def test_explain_prints_json(folder: Path) -> None:
 def test_same_seed_same_maps(folder: Path) -> None:
     for out, batch in (("a", "1"), ("b", "7")):
         run(
-            *("explain", "painting.png", "-d", "bright:find", "--n-masks", "30", "--seed", "5"),
+            *("explain", "painting.png", "-d", "bright:find", "--n-passes", "30", "--seed", "5"),
             *("--out", out, "--batch-size", batch),
         )
     first, second = (cs.Explanation.load(folder / out / "painting") for out in "ab")
@@ -119,21 +119,21 @@ def test_same_seed_same_maps(folder: Path) -> None:
 
 
 def test_another_target_costs_no_pass(folder: Path) -> None:
-    run("explain", "painting.png", "-d", "bright:counting", "--n-masks", "25", "--out", "out")
+    run("explain", "painting.png", "-d", "bright:counting", "--n-passes", "25", "--out", "out")
     passes = sys.modules["bright"].passes
     look = 2  # the whole picture, and once mirrored: its box could be x y width height too
     assert passes == 25 + look
     run(
-        *("explain", "painting.png", "-d", "bright:counting", "--n-masks", "25", "--out", "out"),
+        *("explain", "painting.png", "-d", "bright:counting", "--n-passes", "25", "--out", "out"),
         *("--target", "2,2,40,38"),
     )
     assert sys.modules["bright"].passes == passes + look
-    run("explain", "painting.png", "-d", "bright:counting", "--n-masks", "40", "--out", "out")
+    run("explain", "painting.png", "-d", "bright:counting", "--n-passes", "40", "--out", "out")
     assert sys.modules["bright"].passes == passes + 2 * look + 15
 
 
 def test_evidence_of_something_else_is_not_mixed_in(folder: Path) -> None:
-    words = ("explain", "painting.png", "-d", "bright:find", "--n-masks", "20", "--out", "out")
+    words = ("explain", "painting.png", "-d", "bright:find", "--n-passes", "20", "--out", "out")
     run(*words)
     result = run(*words, "--seed", "1", expect=1)
     assert "seed was 0, is 1" in result.stderr
@@ -145,7 +145,7 @@ def test_larger_pictures_are_reduced_and_boxes_stay_in_the_files_pixels(folder: 
     with Image.open("painting.png") as picture:
         picture.resize((640, 400), Image.Resampling.NEAREST).save("large.png")
     result = run(
-        *("explain", "large.png", "-d", "bright:find", "--n-masks", "20", "--json"),
+        *("explain", "large.png", "-d", "bright:find", "--n-passes", "20", "--json"),
         *("--max-side", "64", "--target", "200,100,440,300"),
     )
     (printed,) = json.loads(result.stdout)
@@ -183,7 +183,7 @@ def test_a_broken_picture_is_reported_and_the_others_go_on(folder: Path) -> None
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not much of a picture")
     result = run(
         *("explain", "broken.jpg", "painting.png", "absent.png", "-d", "bright:find"),
-        *("--n-masks", "10", "--out", "out"),
+        *("--n-passes", "10", "--out", "out"),
         expect=1,
     )
     assert "broken.jpg" in result.stderr
@@ -199,7 +199,7 @@ def test_a_broken_picture_is_reported_and_the_others_go_on(folder: Path) -> None
         (["explain", "painting.png", "-d", "bright:find", "--target", "1,2,3"], 2, "four numbers"),
         (["explain", "painting.png", "-d", "bright:find", "-t", "9,9,3,3"], 2, "without area"),
         (["explain", "painting.png", "-d", "bright:find", "-t", "90,9,99,30"], 2, "outside"),
-        (["explain", "painting.png", "-d", "bright:find", "--n-masks", "few"], 2, "auto"),
+        (["explain", "painting.png", "-d", "bright:find", "--n-passes", "few"], 2, "auto"),
         (["explain", "painting.png", "-d", "bright:find", "--fill", "noise"], 2, "black, mean"),
         (["explain", "painting.png", "-d", "bright:find", "--colours", "no"], 2, "signed"),
         (["explain", "painting.png", "-d", "bright:find", "--ground", "beige"], 2, "light"),
@@ -219,7 +219,7 @@ def test_wrong_use_and_failures_say_how_to_mend(
 
 
 def test_a_detector_that_raises_leaves_its_evidence_and_the_run_goes_on(folder: Path) -> None:
-    words = ("explain", "painting.png", "--n-masks", "30", "--batch-size", "1", "--out", "out")
+    words = ("explain", "painting.png", "--n-passes", "30", "--batch-size", "1", "--out", "out")
     result = run(*words, "-d", "bright:fails_late", expect=1)
     assert "the camera fell off" in result.stderr
     kept = cs.Evidence.load(folder / "out" / "painting" / "evidence.npz")
@@ -234,7 +234,7 @@ def test_fill_by_picture_and_other_fills(folder: Path) -> None:
     Image.new("RGB", (10, 10), "grey").save("grey.png")
     for fill in ("blur", "mean", "grey.png"):
         run(
-            *("explain", "painting.png", "-d", "bright:find", "--n-masks", "8"),
+            *("explain", "painting.png", "-d", "bright:find", "--n-passes", "8"),
             *("--fill", fill, "--out", f"out-{fill}"),
         )
 
@@ -245,7 +245,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_goes_on(
 ) -> None:
     words = [
         *(sys.executable, "-m", "chiaroscuro", "explain", "painting.png", "-d", "bright:slow"),
-        *("--n-masks", "400", "--batch-size", "2", "--out", "out"),
+        *("--n-passes", "400", "--batch-size", "2", "--out", "out"),
     ]
     process = subprocess.Popen(
         words,
@@ -263,7 +263,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_goes_on(
     kept = cs.Evidence.load(folder / "out" / "painting" / "evidence.npz").n_masks
     assert 0 < kept < 400
     run(
-        *("explain", "painting.png", "-d", "bright:slow", "--n-masks", "400", "--out", "out"),
+        *("explain", "painting.png", "-d", "bright:slow", "--n-passes", "400", "--out", "out"),
         *("--batch-size", "2"),
     )
     resumed = cs.Explanation.load(folder / "out" / "painting")
@@ -271,7 +271,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_goes_on(
         cs.read_image("painting.png"),
         sys.modules["bright"].find,
         [[20, 10, 44, 30]],
-        n_masks=400,
+        n_passes=400,
     )
     assert bool((resumed.saliency[0] == fresh.saliency[0]).all())
 
@@ -284,7 +284,7 @@ def test_help_teaches(folder: Path) -> None:
 
 
 def test_explain_by_another_method(folder: Path) -> None:
-    words = ("explain", "painting.png", "-d", "bright:find", "--passes", "60", "--out", "out")
+    words = ("explain", "painting.png", "-d", "bright:find", "--n-passes", "60", "--out", "out")
     result = run(*words, "--method", "occlusion")
     assert "fidelity" not in result.stdout
     made = folder / "out" / "painting"
@@ -306,11 +306,11 @@ def test_explain_says_what_a_method_needs(folder: Path) -> None:
     assert "black box" in gradient.stderr
     assert "no network, propose and feature_layers" in gradient.stderr
     assert "unknown method 'gradkam'" in run(*words, "gradkam", expect=2).stderr
-    assert "search: wanted at least" in run(*words, "search", "--passes", "9", expect=1).stderr
+    assert "search: wanted at least" in run(*words, "search", "--n-passes", "9", expect=1).stderr
 
 
 def test_a_result_of_another_picture_is_not_written_over_by_any_method(folder: Path) -> None:
-    words = ("explain", "painting.png", "-d", "bright:find", "--passes", "20", "--out", "out")
+    words = ("explain", "painting.png", "-d", "bright:find", "--n-passes", "20", "--out", "out")
     run(*words)
     Image.new("RGB", (64, 40), "grey").save("painting.png")
     refused = run(*words, "--method", "occlusion", expect=1)

@@ -13,9 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import chiaroscuro as cs
+from chiaroscuro.core.plan import Plan, StudySettings
 from chiaroscuro.data.datasets import open_data_set
-from chiaroscuro.results.explaining import Settings
-from chiaroscuro.studies.examine import StudySettings, truth_of
 from chiaroscuro.studies.export import export
 from chiaroscuro.studies.run import Run, study
 from chiaroscuro.studies.summary import summarise
@@ -87,7 +86,7 @@ def judged(file: Path, results: Path) -> COCOeval:
 
 
 def studied(folder: Path, file: Path, detector: Any, **options: Any) -> Run:
-    settings = StudySettings(explain=Settings(n_masks=2, min_score=0.05), **options)
+    settings = StudySettings(plan=Plan(n_passes=2), min_score=0.05, **options)
     run = study(open_data_set(file), detector, folder / "run", settings)
     assert run.failed() == {}
     export(run, summarise(run))

@@ -10,7 +10,7 @@ import pytest
 import chiaroscuro as cs
 from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.demo import FALSE_ALARM, FOUND, MISSED, PAINTINGS, judge, run_demo
-from chiaroscuro.results.explaining import Picture, Settings, detect_picture
+from chiaroscuro.results.picture import Picture
 
 pytestmark = pytest.mark.weights
 
@@ -32,7 +32,7 @@ def test_demo_makes_a_page_whose_links_work(tmp_path: Path) -> None:
     page, entries, comparison = run_demo(
         detector,
         tmp_path,
-        Settings(n_masks=16),
+        Settings(n_passes=16),
         lambda _: contextlib.nullcontext(lambda progress: None),
         paintings=(436838, 437455),
     )

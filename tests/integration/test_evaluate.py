@@ -87,7 +87,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def explain(*words: str, detector: str = "bright:find") -> None:
-    run("explain", *words, "-d", detector, "--n-masks", "60", "--out", "out", "--min-score", "0.1")
+    run("explain", *words, "-d", detector, "--n-passes", "60", "--out", "out", "--min-score", "0.1")
 
 
 def coco(**changes: object) -> None:
@@ -204,7 +204,7 @@ def test_a_black_box_cannot_be_shuffled(results: Path) -> None:
 
 def test_what_has_no_figure_is_counted_and_told(results: Path) -> None:
     run(
-        *("explain", "painting.png", "-d", "bright:nothing", "--n-masks", "8", "--overwrite"),
+        *("explain", "painting.png", "-d", "bright:nothing", "--n-passes", "8", "--overwrite"),
         *("--out", "out", "--target", "20,10,44,30"),
     )
     result = run("evaluate", "out")
@@ -316,7 +316,7 @@ def test_maps_of_other_methods_are_made_once(results: Path) -> None:
     before = sys.modules["bright"].passes  # type: ignore[attr-defined]
     run("evaluate", "out", "--methods", "occlusion", "--no-baselines")
     assert sys.modules["bright"].passes == before  # type: ignore[attr-defined]
-    other = ("evaluate", "out", "--methods", "occlusion", "--no-baselines", "--passes", "30")
+    other = ("evaluate", "out", "--methods", "occlusion", "--no-baselines", "--n-passes", "30")
     refused = run(*other, expect=1).stderr
     assert "passes of occlusion were auto, are 30" in refused
     assert "another --out" in refused

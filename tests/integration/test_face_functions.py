@@ -75,7 +75,7 @@ def test_it_passes_the_suite(find: Find, picture: Tensor) -> None:
 
 
 def test_it_is_explained(find: Find, picture: Tensor) -> None:
-    result = cs.explain(picture, find, n_masks=24, batch_size=8)
+    result = cs.explain(picture, find, n_passes=24, batch_size=8)
     (face, *_) = result.targets
     assert face.box.tolist() == pytest.approx(FACE, abs=6)
     assert bool(result.saliency[0].any())

@@ -78,7 +78,7 @@ def test_a_coin_does_not_stop_automatic_mode() -> None:
         values = [zlib.crc32(image.numpy().tobytes()) % 500 for image in images]
         return [[[*BOX, 0.9]] if value == 0 else [] for value in values]
 
-    evidence = cs.observe(WHITE[:, :48, :64], coin, n_masks=600, targets=[[20, 15, 35, 32]])
+    evidence = cs.observe(WHITE[:, :48, :64], coin, n_passes=600, targets=[[20, 15, 35, 32]])
     result = evidence.explain([[20, 15, 35, 32]])
     assert result.trust(0) in ("too few answers to judge", "too faint to tell")
 

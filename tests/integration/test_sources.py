@@ -40,7 +40,7 @@ def held(images):
         time.sleep(3600)
     return find(images)
 """
-FIND = ("-d", "seen:find", "--n-masks", "12")
+FIND = ("-d", "seen:find", "--n-passes", "12")
 
 
 def paint(path: Path | str, brightness: int = 220) -> None:
@@ -239,7 +239,7 @@ def test_a_detector_that_fails_on_one_picture_of_many(folder: Path) -> None:
 def test_where_every_picture_fails_the_reason_is_printed(folder: Path) -> None:
     paint("set/a.png")
     paint("set/b.png", 200)
-    result = run("study", "set", "-d", "seen:fails", "--n-masks", "9", "-o", "run", expect=1)
+    result = run("study", "set", "-d", "seen:fails", "--n-passes", "9", "-o", "run", expect=1)
     assert "a: detector seen:fails failed on the whole picture" in result.stderr
     assert result.stderr.count("the cable is loose") == 2
     assert "all 2 that were tried failed" in result.stderr
@@ -262,7 +262,7 @@ def test_sigterm_keeps_what_is_done_of_a_study(folder: Path) -> None:
     for i in range(3):
         paint(f"set/{i}.png", 200 + i)
     running = process(
-        *("study", "set", "-d", "seen:held", "--n-masks", "9", "-o", "run"),
+        *("study", "set", "-d", "seen:held", "--n-passes", "9", "-o", "run"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

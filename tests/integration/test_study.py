@@ -112,7 +112,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("patches", None)
 
 
-STUDY = ("study", "marks.json", "-d", "patches:find", "--n-masks", "100", "-o", "run")
+STUDY = ("study", "marks.json", "-d", "patches:find", "--n-passes", "100", "-o", "run")
 
 
 def test_hits_false_alarms_and_misses(folder: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_detector_that_fails_on_one_picture(folder: Path) -> None:
 def test_a_folder_without_marks(folder: Path) -> None:
     Path("pictures").mkdir()
     Path("one.png").rename("pictures/one.png")
-    result = run("study", "pictures", "-d", "patches:find", "--n-masks", "60", "-o", "run")
+    result = run("study", "pictures", "-d", "patches:find", "--n-passes", "60", "-o", "run")
     assert "1 pictures, 60 passes: 1 found" in result.stdout
     assert "precision" not in result.stdout
     assert "What was found" in Path("run/report.html").read_text()
@@ -338,7 +338,7 @@ def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
 
 
 def on_ray(detector: str, out: str) -> list[str]:
-    words = ["study", "marks.json", "-d", f"patches:{detector}", "--n-masks", "60", "-o", out]
+    words = ["study", "marks.json", "-d", f"patches:{detector}", "--n-passes", "60", "-o", out]
     return [*words, "--ray", "local", "--workers", "2"]
 
 

@@ -20,8 +20,8 @@ from waiting import PATIENCE_S
 from workbench import BOX, DETECTORS, Visitor, painting_file, running
 
 from chiaroscuro.cli import app
-from chiaroscuro.evidence.observe import observe
 from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.observe import observe
 from chiaroscuro.testing import PlantedDetector
 from chiaroscuro.web import jobs
 from chiaroscuro.web.app import STATIC
@@ -109,7 +109,7 @@ def test_a_painting_is_explained(visitor: Visitor) -> None:
     picture = visitor.open()
     found = visitor.post(f"/api/pictures/{picture}/faces", detector=DETECTORS[0]).json()["faces"]
     assert [face["box"] for face in found] == [list(BOX)]
-    begun = visitor.begin(picture, n_masks=80)
+    begun = visitor.begin(picture, n_passes=80)
     assert begun.status_code == 202
     states = list(visitor.states(begun.json()["job"]))
     versions = [version for version, _ in states]
@@ -118,7 +118,7 @@ def test_a_painting_is_explained(visitor: Visitor) -> None:
     assert last["state"] == "done"
     assert last["done"] == 80
     (answer,) = last["answers"][DETECTORS[0]]
-    assert answer["n_masks"] == 80
+    assert answer["n_passes"] == 80
     assert answer["fidelity"] is None or answer["fidelity"] > 0.8
     assert answer["trust"]
     assert answer["shares"]["box"] > 0.5
@@ -133,7 +133,7 @@ def test_another_box_costs_no_pass(visitor: Visitor) -> None:
     answer = visitor.post(
         f"/api/pictures/{picture}/explain", detectors=[DETECTORS[0]], targets=[drawn]
     ).json()["answers"][DETECTORS[0]][0]
-    assert answer["n_masks"] == 60
+    assert answer["n_passes"] == 60
     shown = visitor.http.get(
         f"/api/pictures/{picture}/map.png",
         params={"detector": DETECTORS[0], "box": "35.5,25,58,70", "sign": "positive"},
@@ -189,7 +189,7 @@ def test_stopping_keeps_what_there_is(visitor: Visitor, monkeypatch: pytest.Monk
     picture = visitor.open()
     visitor.post(f"/api/pictures/{picture}/faces", detector=DETECTORS[0])
     monkeypatch.setattr(faces(), "PACE", 0.004)
-    job = visitor.begin(picture, n_masks=5000).json()["job"]
+    job = visitor.begin(picture, n_passes=5000).json()["job"]
     again = visitor.begin(picture)
     assert again.status_code == 409
     assert "running already" in again.json()["error"]
@@ -203,11 +203,11 @@ def test_stopping_keeps_what_there_is(visitor: Visitor, monkeypatch: pytest.Monk
     kept = visitor.post(
         f"/api/pictures/{picture}/explain", detectors=[DETECTORS[0]], targets=[FOUND]
     ).json()["answers"][DETECTORS[0]][0]
-    assert kept["n_masks"] == last["done"]
+    assert kept["n_passes"] == last["done"]
 
 
 def test_a_lost_connection_goes_on_with_the_present(visitor: Visitor) -> None:
-    job = visitor.begin(visitor.open(), n_masks=200).json()["job"]
+    job = visitor.begin(visitor.open(), n_passes=200).json()["job"]
     states = visitor.states(job)
     seen, _ = next(states)
     states.close()
@@ -221,12 +221,12 @@ def test_a_job_that_nobody_hears_ends(visitor: Visitor, monkeypatch: pytest.Monk
     picture = visitor.open()
     visitor.post(f"/api/pictures/{picture}/faces", detector=DETECTORS[0])
     monkeypatch.setattr(faces(), "PACE", 0.01)
-    job = visitor.begin(picture, n_masks=5000).json()["job"]
+    job = visitor.begin(picture, n_passes=5000).json()["job"]
     states = visitor.states(job)
     next(states)
     states.close()
     deadline = time.monotonic() + PATIENCE_S
-    while visitor.begin(picture, n_masks=10).status_code == 409:
+    while visitor.begin(picture, n_passes=10).status_code == 409:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert visitor.last(job)["state"] == "stopped"
@@ -277,7 +277,7 @@ def test_files_to_take_away(
     assert maps["saliency"].shape == (1, 90, 120)
     assert np.load(io.BytesIO(taken("evidence.npz")))["counts"].shape == (60,)
     manifest = json.loads(taken("manifest.json"))
-    assert manifest["settings"]["n_masks"] == 60
+    assert manifest["settings"]["n_passes"] == 60
     assert b"<html" in taken("report.html")
     (tmp_path / "painting.png").write_bytes(painting_file())
     script = taken("redo.py").decode()
@@ -330,8 +330,8 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(visitor: Visitor) -> No
         ({"targets": [FOUND] * 25}, "At most 24"),
         ({"detectors": []}, "Choose one"),
         ({"detectors": ["os:system"]}, "no detector"),
-        ({"n_masks": 10**9}, "Masks"),
-        ({"n_masks": "many"}, "whole number"),
+        ({"n_passes": 10**9}, "Masks"),
+        ({"n_passes": "many"}, "whole number"),
         ({"seed": -1}, "seed"),
     ],
 )
@@ -366,7 +366,7 @@ def test_ten_visitors_at_once_get_their_own_answers(address: str) -> None:
         visitor = Visitor(address)
         picture = visitor.open(painting_file(face=face))
         together.wait(timeout=PATIENCE_S)
-        job = visitor.begin(picture, n_masks=60).json()["job"]
+        job = visitor.begin(picture, n_passes=60).json()["job"]
         last = visitor.last(job)
         assert last["state"] == "done", last
         (answer,) = last["answers"][DETECTORS[0]]
@@ -388,7 +388,7 @@ def test_ten_visitors_at_once_get_their_own_answers(address: str) -> None:
 def test_maps_are_bounded_and_made_anew() -> None:
     image = torch.zeros(3, 50, 60, dtype=torch.uint8)
     detector = PlantedDetector((10, 10, 30, 30), torch.ones(50, 60))
-    evidence = observe(image, detector, n_masks=20)
+    evidence = observe(image, detector, n_passes=20)
     maps, made = Maps(limit_bytes=3 * 2 * 4 * 50 * 60), []
 
     def make() -> Explanation:

@@ -215,7 +215,7 @@ def test_files_are_taken_away(page: Page) -> None:
         taken[name] = Path(download.value.path()).read_bytes()
     assert Image.open(io.BytesIO(taken["overlay.png"])).size[0] > 100
     assert np.load(io.BytesIO(taken["saliency.npz"]))["boxes"].tolist() == [list(BOX)]
-    assert json.loads(taken["manifest.json"])["settings"]["n_masks"] == 100
+    assert json.loads(taken["manifest.json"])["settings"]["n_passes"] == 100
     assert b"painting" in taken["report.html"]
     assert b"import chiaroscuro" in taken["redo.py"]
 

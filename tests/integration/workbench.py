@@ -102,7 +102,7 @@ class Visitor:
         asked = {
             "detectors": [DETECTORS[0]],
             "targets": [{"box": list(BOX), "label": 0, "score": 0.9, "origin": "found"}],
-            "n_masks": 60,
+            "n_passes": 60,
             **value,
         }
         return self.post(f"/api/pictures/{picture}/jobs", **asked)

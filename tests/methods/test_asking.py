@@ -63,9 +63,9 @@ def either(image):
     return max(seen(image, LEFT), seen(image, RIGHT))
 
 
-def explained(method, rule, image=None, n_masks=300, **options):
+def explained(method, rule, image=None, n_passes=300, **options):
     image = painted(LEFT, RIGHT) if image is None else image
-    return cs.explain(image, scoring(rule), [BOX], method=method, n_masks=n_masks, **options)
+    return cs.explain(image, scoring(rule), [BOX], method=method, n_passes=n_masks, **options)
 
 
 def within(saliency, patch):
@@ -88,14 +88,14 @@ def test_additive_evidence_is_found_where_it_is(method):
 
 
 def test_rise_finds_additive_evidence_above_the_noise_of_its_masks():
-    saliency = explained("rise", additive, n_masks=2000).saliency[0]
+    saliency = explained("rise", additive, n_passes=2000).saliency[0]
     assert within(saliency, LEFT) > within(saliency, RIGHT) > 2 * abs(within(saliency, ELSEWHERE))
 
 
 def test_occlusion_is_the_mean_fall_over_the_windows_by_hand():
     image = painted(LEFT, RIGHT)
-    result = explained("occlusion", additive, image, n_masks=60)
-    stride = result.settings["stride_px"]
+    result = explained("occlusion", additive, image, n_passes=60)
+    stride = result.settings.stride_px
     falls, covering = [], (20, 26)  # a pixel in the left patch
     for top in range(-stride, HEIGHT, stride):
         for left in range(-stride, WIDTH, stride):
@@ -118,23 +118,23 @@ def test_kernelshap_gives_each_patch_its_own_and_sums_to_the_weight():
 
 
 def test_kernelshap_splits_an_interaction_evenly():
-    saliency = explained("kernelshap", both, n_masks=400).saliency[0]
+    saliency = explained("kernelshap", both, n_passes=400).saliency[0]
     assert within(saliency, LEFT) == pytest.approx(within(saliency, RIGHT), rel=0.25)
     assert within(saliency, LEFT) > 3 * outside(saliency)
 
 
 def test_occlusion_is_blind_to_what_is_there_twice():
     image = painted(LEFT, RIGHT)
-    result = explained("occlusion", either, image, n_masks=500)
-    found = explained("drise", either, image, n_masks=500).saliency[0]
-    assert result.settings["window_px"] < 12  # no window hides both
+    result = explained("occlusion", either, image, n_passes=500)
+    found = explained("drise", either, image, n_passes=500).saliency[0]
+    assert result.settings.window_px < 12  # no window hides both
     assert not bool(result.saliency.any())
     assert "there twice" in result.notes[0]
     assert within(found, LEFT) > 3 * abs(within(found, ELSEWHERE))
 
 
 def test_lime_with_its_linear_model_shares_out_an_interaction():
-    saliency = explained("lime", both, n_masks=400).saliency[0]
+    saliency = explained("lime", both, n_passes=400).saliency[0]
     assert within(saliency, LEFT) == pytest.approx(within(saliency, RIGHT), rel=0.5)
     assert within(saliency, LEFT) < 0.6 * seen(painted(LEFT, RIGHT), LEFT) ** 2  # not all of it
 
@@ -147,14 +147,14 @@ def test_rise_shows_another_object_of_the_class_and_drise_does_not():
         lambda x: seen(x, ELSEWHERE),
         boxes=(BOX, [2, 36, 14, 48]),
     )
-    rise = cs.explain(image, detector, [BOX], method="rise", n_masks=600).saliency[0]
-    drise = cs.explain(image, detector, [BOX], method="drise", n_masks=600).saliency[0]
+    rise = cs.explain(image, detector, [BOX], method="rise", n_passes=600).saliency[0]
+    drise = cs.explain(image, detector, [BOX], method="drise", n_passes=600).saliency[0]
     assert within(rise, ELSEWHERE) > within(rise, LEFT)
     assert within(drise, LEFT) > 5 * abs(within(drise, ELSEWHERE))
-    pair = cs.explain(image, detector, [BOX, [2, 36, 14, 48]], method="rise", n_masks=100)
+    pair = cs.explain(image, detector, [BOX, [2, 36, 14, 48]], method="rise", n_passes=100)
     assert torch.equal(pair.saliency[0], pair.saliency[1])
     both_of_one_class = detector.detect(image[None])[0]
-    told = cs.explain(image, detector, both_of_one_class, method="rise", n_masks=20)
+    told = cs.explain(image, detector, both_of_one_class, method="rise", n_passes=20)
     assert any("the same map" in note for note in told.notes)
 
 
@@ -164,7 +164,7 @@ def test_search_leaves_what_suppresses_the_target_to_the_last():
         "search",
         lambda x: additive(x) - 0.5 * seen(x, ELSEWHERE),
         image,
-        n_masks=400,
+        n_passes=400,
     )
     saliency = result.saliency[0]
     assert within(saliency, ELSEWHERE) < float(saliency.median())
@@ -176,7 +176,7 @@ def test_search_beats_where_it_started_and_the_box():
     detector = scoring(lambda x: 1.2 * both(x) * (1.3 - seen(x, ELSEWHERE)))
     overall = {}
     for method in ("drise", "search", "occlusion", "kernelshap"):
-        saliency = cs.explain(image, detector, [BOX], method=method, n_masks=400).saliency[0]
+        saliency = cs.explain(image, detector, [BOX], method=method, n_passes=400).saliency[0]
         overall[method] = cs.metrics.overall(
             cs.metrics.insertion(image, detector, BOX, saliency),
             cs.metrics.deletion(image, detector, BOX, saliency),
@@ -186,7 +186,7 @@ def test_search_beats_where_it_started_and_the_box():
 
 def test_search_refuses_a_budget_that_is_no_search():
     with pytest.raises(InputError, match=r"search: wanted at least \d+ passes for each"):
-        explained("search", additive, n_masks=60)
+        explained("search", additive, n_passes=60)
 
 
 @pytest.mark.parametrize("method", ASKING)
@@ -201,13 +201,13 @@ def test_no_method_takes_more_passes_than_it_is_given(method):
             return [cs.Proposals(boxes=[BOX], scores=[additive(image)]) for image in images]
 
     targets = [BOX, [18, 8, 40, 30]]
-    result = cs.explain(painted(LEFT, RIGHT), Counting(), targets, method=method, n_masks=333)
+    result = cs.explain(painted(LEFT, RIGHT), Counting(), targets, method=method, n_passes=333)
     assert sum(calls) <= 333
     told = result.settings.get("passes", result.settings.get("n_masks"))
     assert told == sum(calls)
     assert result.saliency.shape == (2, HEIGHT, WIDTH)
     assert result.meaning
-    assert result.settings["method"] == method
+    assert result.settings.method == method
 
 
 @pytest.mark.parametrize("method", ASKING)
@@ -227,7 +227,7 @@ def test_same_seed_same_map_whatever_the_batch_and_the_global_generator(method):
 def test_a_target_that_nothing_touches_has_a_zero_map_and_a_note(method):
     image = painted(LEFT, RIGHT)
     detector = scoring(additive, boxes=([50, 2, 60, 12],))
-    result = cs.explain(image, detector, [BOX], method=method, n_masks=200)
+    result = cs.explain(image, detector, [BOX], method=method, n_passes=200)
     if method == "rise":  # it does not ask where
         assert bool(result.saliency.any())
         return
@@ -240,7 +240,7 @@ def test_a_picture_of_one_colour_is_explained_or_said_to_be_one(method):
     detector = PlantedDetector(BOX, torch.full((HEIGHT, WIDTH), 1 / (HEIGHT * WIDTH)))
     for brightness in (0.6, 0.0):
         image = torch.full((3, HEIGHT, WIDTH), brightness)
-        result = cs.explain(image, detector, [BOX], method=method, n_masks=200)
+        result = cs.explain(image, detector, [BOX], method=method, n_passes=200)
         assert bool(torch.isfinite(result.saliency).all())
         if brightness == 0 and method != "rise":
             assert not bool(result.saliency.any())
@@ -282,16 +282,16 @@ def test_superpixels_follow_the_edges_and_leave_no_gap():
 def test_evidence_at_hand_costs_no_pass_and_must_be_of_the_picture():
     image = painted(LEFT, RIGHT)
     detector = scoring(additive)
-    evidence = cs.observe(image, detector, n_masks=120)
+    evidence = cs.observe(image, detector, n_passes=120)
 
     def never(images):
         raise AssertionError("was asked")
 
     deaf = cs.load_detector(never, name=detector.info.name, min_score=0.0)
-    rise = cs.explain(image, deaf, [BOX], method="rise", n_masks=120, evidence=evidence)
-    assert rise.settings["passes"] == 120
+    rise = cs.explain(image, deaf, [BOX], method="rise", n_passes=120, evidence=evidence)
+    assert rise.settings.n_passes == 120
     with pytest.raises(InputError, match="belongs to something else"):
-        cs.explain(1 - image, detector, [BOX], method="rise", n_masks=120, evidence=evidence)
+        cs.explain(1 - image, detector, [BOX], method="rise", n_passes=120, evidence=evidence)
 
 
 def test_unknown_method_names_those_there_are():
@@ -302,11 +302,11 @@ def test_unknown_method_names_those_there_are():
 def test_no_target_no_pass():
     result = cs.explain(painted(), scoring(additive), [], method="lime")
     assert len(result) == 0
-    assert result.settings["method"] == "lime"
+    assert result.settings.method == "lime"
 
 
 def test_explanation_without_fidelity_comes_back_from_its_files(tmp_path):
-    result = explained("occlusion", additive, n_masks=50)
+    result = explained("occlusion", additive, n_passes=50)
     assert math.isnan(float(result.fidelity[0]))
     result.save(tmp_path / "it")
     back = cs.Explanation.load(tmp_path / "it")
@@ -327,9 +327,9 @@ def test_catalogue_describes_every_method():
 def test_every_target_gets_equal_passes_whether_they_are_shared_or_not():
     image, detector = painted(LEFT, RIGHT), scoring(additive)
     targets = [BOX, [18, 8, 40, 36]]
-    shared = cs.explain(image, detector, targets, method="rise", n_masks=60)
-    searched = cs.explain(image, detector, targets, method="search", n_masks=300)
-    each = searched.settings["passes"] // 2
+    shared = cs.explain(image, detector, targets, method="rise", n_passes=60)
+    searched = cs.explain(image, detector, targets, method="search", n_passes=300)
+    each = searched.settings.n_passes // 2
     assert equal_passes("occlusion", shared, "auto") == 60
     assert equal_passes("search", shared, "auto") == 2 * 60
     assert equal_passes("occlusion", searched, "auto") == each

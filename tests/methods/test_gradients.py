@@ -163,7 +163,7 @@ def test_linear_detector(linear: Planted, evidence: Tensor, image: Tensor) -> No
         assert answer.notes == ()
     smooth = ask("smoothgrad", linear, image, TARGET)
     torch.testing.assert_close(smooth.saliency[0], evidence.abs() / 3)
-    assert smooth.passes == smooth.settings["samples"] == 50
+    assert smooth.passes == smooth.settings.samples == 50
 
 
 def test_box_that_fits_by_half_halves_the_map(linear: Planted, image: Tensor) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 import chiaroscuro as cs
+from chiaroscuro.core.declared import plain
 
 PICTURE = np.zeros((20, 28, 3), np.uint8)
 PICTURE[5:12, 6:20] = 200
@@ -21,14 +22,14 @@ def find(images: torch.Tensor) -> list:
 
 
 def observe(**settings: object) -> object:
-    settings = {"n_masks": 6, **settings}
+    settings = {"n_passes": 6, **settings}
     evidence = cs.observe(PIXELS, find, **settings)
-    json.dumps(evidence.describe(), allow_nan=False)
+    json.dumps(plain(evidence.settings()), allow_nan=False)
     return evidence.explain([[6, 5, 20, 12]])
 
 
 def explain(**settings: object) -> object:
-    settings = {"n_masks": 6, "method": "occlusion", **settings}
+    settings = {"n_passes": 6, "method": "occlusion", **settings}
     return cs.explain(PIXELS, find, [[6, 5, 20, 12]], **settings)
 
 
@@ -39,10 +40,10 @@ def design(**settings: object) -> object:
 WORK = [
     (observe, {"seed": np.int64(3)}),
     (observe, {"seed": np.uint64(2**64 - 1)}),
-    (observe, {"n_masks": np.int32(6), "batch_size": np.int64(2)}),
+    (observe, {"n_passes": np.int32(6), "batch_size": np.int64(2)}),
     (observe, {"fidelity": np.float32(0.7)}),
     (observe, {"seed": torch.tensor(4)}),
-    (explain, {"seed": np.int64(3), "n_masks": np.int64(20)}),
+    (explain, {"seed": np.int64(3), "n_passes": np.int64(20)}),
     (design, {"keep_probability": np.float32(0.4)}),
     (design, {"keep_probability": np.float64(0.5), "antithetic": np.bool_(True)}),
     (design, {"grid_size": np.int64(4)}),
@@ -55,13 +56,13 @@ WORK = [
 ]
 REFUSED = [
     *((observe, {"seed": value}) for value in (1.5, -1, True, "3", None, NAN, 2**64, [1])),
-    *((observe, {"n_masks": value}) for value in (0, -1, 2.5, True, "many", None, NAN)),
+    *((observe, {"n_passes": value}) for value in (0, -1, 2.5, True, "many", None, NAN)),
     *((observe, {"fidelity": value}) for value in (2, 0, 1, NAN, "0.5", None, True)),
     *((observe, {"batch_size": value}) for value in (0, -2, 1.5, "4", True, NAN)),
     *((observe, {name: 3}) for name in ("design", "resume", "progress", "estimator")),
     *((explain, {name: 3}) for name in ("design", "evidence", "progress", "estimator", "method")),
     *((explain, {"seed": value}) for value in (1.5, -1, True, "3")),
-    *((explain, {"n_masks": value}) for value in (0, 2.5, True, "x")),
+    *((explain, {"n_passes": value}) for value in (0, 2.5, True, "x")),
     *((design, {"grid_size": value}) for value in (2.5, (3,), (3, 4, 5), 0, "4", (0, 4), None)),
     *((design, {"grid_size": value}) for value in ((2.5, 3), True, NAN, np.array([1.5, 2]))),
     *((design, {"keep_probability": value}) for value in (NAN, 0, 1, 1.5, -1, "0.5", None, True)),
@@ -87,10 +88,10 @@ def main() -> None:
     torch.set_default_dtype(torch.float64)
     for estimator in ("surrogate", "centred", "paper"):
         for fill in ("black", "mean", "blur", LIGHT):
-            evidence = cs.observe(PIXELS, find, n_masks=40, design=cs.MaskDesign(fill=fill))
+            evidence = cs.observe(PIXELS, find, n_passes=40, design=cs.MaskDesign(fill=fill))
             map64 = evidence.explain([[6, 5, 20, 12]], estimator=estimator).saliency
             torch.set_default_dtype(torch.float32)
-            evidence = cs.observe(PIXELS, find, n_masks=40, design=cs.MaskDesign(fill=fill))
+            evidence = cs.observe(PIXELS, find, n_passes=40, design=cs.MaskDesign(fill=fill))
             map32 = evidence.explain([[6, 5, 20, 12]], estimator=estimator).saliency
             torch.set_default_dtype(torch.float64)
             same = map64.dtype == map32.dtype and bool(torch.allclose(map64, map32))

@@ -82,7 +82,7 @@ def planted(image: Tensor) -> PlantedDetector:
 
 def test_stability_names_what_was_changed(image: Tensor) -> None:
     detector = planted(image)
-    found = metrics.stability(image, detector, [BOX], n_masks=100, design=cs.MaskDesign())
+    found = metrics.stability(image, detector, [BOX], n_passes=100, design=cs.MaskDesign())
     assert list(found) == ["another seed", "fill mean", "fill blur", "grid 8x8", "grid 32x32"]
     for (agreement,) in found.values():
         assert agreement is not None
@@ -92,8 +92,8 @@ def test_stability_names_what_was_changed(image: Tensor) -> None:
     assert other_seed.linear > 0.9
     assert same_brightness is not None  # a detector of brightness sees nothing hidden by its mean
     assert same_brightness.linear < 0.5
-    reference = cs.explain(image, detector, [BOX], n_masks=100)
-    again = metrics.stability(image, detector, [BOX], reference=reference, n_masks=100)
+    reference = cs.explain(image, detector, [BOX], n_passes=100)
+    again = metrics.stability(image, detector, [BOX], reference=reference, n_passes=100)
     assert again == found
 
 
@@ -107,11 +107,11 @@ def test_variants_leave_out_what_is_already_so() -> None:
 
 def test_an_unseen_target_is_counted_not_correlated(image: Tensor) -> None:
     deaf = cs.load_detector(lambda images: [torch.zeros(0, 5) for _ in images])
-    found = metrics.stability(image, deaf, [BOX], n_masks=8)
+    found = metrics.stability(image, deaf, [BOX], n_passes=8)
     assert set(map(tuple, found.values())) == {(None,)}
-    reference = cs.explain(image, deaf, [BOX], n_masks=8)
+    reference = cs.explain(image, deaf, [BOX], n_passes=8)
     with pytest.raises(InputError, match="wanted maps of 2 targets, got 1"):
-        metrics.stability(image, deaf, [BOX, BOX], reference=reference, n_masks=8)
+        metrics.stability(image, deaf, [BOX, BOX], reference=reference, n_passes=8)
 
 
 class Tiny(nn.Module):
@@ -164,7 +164,7 @@ def test_weights_are_shuffled_from_the_last_layer_on() -> None:
 
 
 def test_maps_of_a_randomised_detector_no_longer_agree(image: Tensor) -> None:
-    stages = metrics.randomisation(image, TinyDetector(), [BOX], stages=2, n_masks=150)
+    stages = metrics.randomisation(image, TinyDetector(), [BOX], stages=2, n_passes=150)
     (everything,) = stages[-1].agreement
     assert stages[-1].share == 1
     assert everything is None or everything.linear < 0.5
@@ -173,7 +173,7 @@ def test_maps_of_a_randomised_detector_no_longer_agree(image: Tensor) -> None:
 
 def test_a_black_box_has_no_weights_to_shuffle(image: Tensor) -> None:
     with pytest.raises(InputError, match="black box here"):
-        metrics.randomisation(image, planted(image), [BOX], n_masks=8)
+        metrics.randomisation(image, planted(image), [BOX], n_passes=8)
     with pytest.raises(InputError, match="wanted at least 1"):
-        metrics.randomisation(image, TinyDetector(), [BOX], stages=0, n_masks=8)
-    assert len(metrics.randomisation(image, TinyDetector(), [BOX], stages=9, n_masks=8)) == 2
+        metrics.randomisation(image, TinyDetector(), [BOX], stages=0, n_passes=8)
+    assert len(metrics.randomisation(image, TinyDetector(), [BOX], stages=9, n_passes=8)) == 2

@@ -88,7 +88,7 @@ def test_cells_are_read_from_the_settings(image: Tensor) -> None:
         image,
         lambda images: [[[4, 4, 20, 20, float(p.mean())]] for p in images],
         [[4, 4, 20, 20]],
-        n_masks=4,
+        n_passes=4,
         design=cs.MaskDesign(grid_size=(5, 7)),
     )
     assert n_cells_of(result.settings) == 35

@@ -54,7 +54,7 @@ def test_figures_of_results(image: torch.Tensor, tmp_path: Path, look: draw.Look
         image,
         lambda images: [[[4, 4, 20, 20, float(p.mean())]] for p in images],
         [[4, 4, 20, 20], [30, 9, 50, 30]],
-        n_masks=12,
+        n_passes=12,
     )
     others = cs.Proposals(boxes=[[4, 4, 20, 20], [1, 1, 9, 9]], scores=[0.5, 0.4])
     one = draw.save_figure(draw.target_figure(image, result, 0, others, look), tmp_path / "one.png")
@@ -81,7 +81,7 @@ def test_tall_and_wide_pictures(tmp_path: Path) -> None:
     for size in ((300, 20), (20, 300), (1, 1)):
         image = torch.rand(3, *size)
         result = cs.explain(
-            image, lambda images: [[[0, 0, 1, 1, 0.5]]] * len(images), [[0, 0, 1, 1]], n_masks=4
+            image, lambda images: [[[0, 0, 1, 1, 0.5]]] * len(images), [[0, 0, 1, 1]], n_passes=4
         )
         assert draw.save_figure(draw.contact_sheet(image, result), tmp_path / "s.png").exists()
 
@@ -96,7 +96,7 @@ def test_the_bar_beside_a_map_is_its_scale(image: torch.Tensor) -> None:
         image,
         lambda images: [[[4, 4, 20, 20, float(p.mean())]] for p in images],
         [[4, 4, 20, 20]],
-        n_masks=40,
+        n_passes=40,
     )
     for look in (
         draw.Look(),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import (
     BundleError,
     DetectorFailedError,
@@ -17,7 +18,7 @@ from chiaroscuro.core.errors import (
     TargetError,
     UnknownNameError,
 )
-from chiaroscuro.evidence.targets import find_targets
+from chiaroscuro.evidence.targets import find
 from chiaroscuro.testing import PlantedDetector
 
 REGIONS = [(4, 6, 20, 18), (30, 10, 50, 34), (8, 22, 24, 38)]
@@ -65,7 +66,7 @@ def test_engine_equals_brute_force(image: Tensor, estimator: str) -> None:
                 image,
                 bright_regions,
                 TARGETS,
-                n_masks=30,
+                n_passes=30,
                 seed=3,
                 design=DESIGN,
                 estimator=estimator,
@@ -83,14 +84,14 @@ def test_same_seed_same_bits_whatever_the_batch_size_and_threads(image: Tensor) 
         try:
             maps.append(
                 cs.explain(
-                    image, bright_regions, TARGETS, n_masks=50, seed=1, batch_size=batch_size
+                    image, bright_regions, TARGETS, n_passes=50, seed=1, batch_size=batch_size
                 ).saliency
             )
         finally:
             torch.set_num_threads(1)
     assert torch.equal(maps[0], maps[1])
     assert torch.equal(maps[0], maps[2])
-    other = cs.explain(image, bright_regions, TARGETS, n_masks=50, seed=2).saliency
+    other = cs.explain(image, bright_regions, TARGETS, n_passes=50, seed=2).saliency
     assert not torch.equal(maps[0], other)
 
 
@@ -106,7 +107,7 @@ def planted(sign: float = 1.0) -> tuple[PlantedDetector, tuple[slice, slice], tu
 def test_planted_evidence_is_found_with_its_sign() -> None:
     detector, helps, hurts = planted()
     bright = torch.ones(3, 40, 56)
-    result = cs.explain(bright, detector, [[6, 3, 24, 20]], n_masks=500, seed=0)
+    result = cs.explain(bright, detector, [[6, 3, 24, 20]], n_passes=500, seed=0)
     saliency = result.saliency[0]
     y, x = divmod(int(saliency.argmax()), 56)
     assert helps[0].start <= y < helps[0].stop
@@ -125,7 +126,7 @@ def test_later_targets_need_no_detector_pass(image: Tensor) -> None:
         passes += len(images)
         return bright_regions(images)
 
-    evidence = cs.observe(image, counting, n_masks=20, seed=3, design=DESIGN)
+    evidence = cs.observe(image, counting, n_passes=20, seed=3, design=DESIGN)
     assert passes == 20
     first = evidence.explain(TARGETS)
     second = evidence.explain([TARGETS[1]])
@@ -135,8 +136,8 @@ def test_later_targets_need_no_detector_pass(image: Tensor) -> None:
 
 def test_extended_evidence_equals_asking_at_once(image: Tensor) -> None:
     detector = cs.load_detector(bright_regions)
-    at_once = cs.observe(image, detector, n_masks=33, seed=3)
-    extended = cs.observe(image, detector, n_masks=12, seed=3).extend(detector, 21)
+    at_once = cs.observe(image, detector, n_passes=33, seed=3)
+    extended = cs.observe(image, detector, n_passes=12, seed=3).extend(detector, 21)
     assert torch.equal(at_once.boxes, extended.boxes)
     assert torch.equal(at_once.scores, extended.scores)
     assert torch.equal(at_once.explain(TARGETS).saliency, extended.explain(TARGETS).saliency)
@@ -147,18 +148,18 @@ def test_resuming_gives_what_a_fresh_start_gives() -> None:
     bright, box = torch.ones(3, 40, 56), [[6.0, 3.0, 24.0, 20.0]]
     fresh = cs.observe(bright, detector, fidelity=0.8, targets=box)
     for there in (7, 2000):
-        earlier = cs.observe(bright, detector, n_masks=there)
+        earlier = cs.observe(bright, detector, n_passes=there)
         resumed = cs.observe(bright, detector, fidelity=0.8, targets=box, resume=earlier)
         assert torch.equal(resumed.counts, fresh.counts)
         assert torch.equal(resumed.scores, fresh.scores)
 
 
 def test_resume_refuses_what_belongs_to_something_else(image: Tensor) -> None:
-    evidence = cs.observe(image, bright_regions, n_masks=5, seed=3)
+    evidence = cs.observe(image, bright_regions, n_passes=5, seed=3)
     with pytest.raises(InputError, match=r"seed was 3, is 4.*"):
-        cs.observe(image, bright_regions, n_masks=9, seed=4, resume=evidence)
+        cs.observe(image, bright_regions, n_passes=9, seed=4, resume=evidence)
     with pytest.raises(InputError, match="image_sha256"):
-        cs.observe(image / 2, bright_regions, n_masks=9, seed=3, resume=evidence)
+        cs.observe(image / 2, bright_regions, n_passes=9, seed=3, resume=evidence)
 
 
 @pytest.mark.parametrize("fill", ["black", "blur", "image"])
@@ -166,9 +167,9 @@ def test_evidence_survives_the_disk(image: Tensor, tmp_path: Path, fill: str) ->
     design = cs.MaskDesign(
         grid_size=6, keep_probability=0.4, fill=image.flip(2) if fill == "image" else fill
     )
-    evidence = cs.observe(image, bright_regions, n_masks=15, seed=9, design=design)
+    evidence = cs.observe(image, bright_regions, n_passes=15, seed=9, design=design)
     loaded = cs.Evidence.load(evidence.save(tmp_path / "evidence.npz"))
-    assert loaded.describe() == evidence.describe()
+    assert plain(loaded.settings()) == plain(evidence.settings())
     assert torch.equal(loaded.explain(TARGETS).saliency, evidence.explain(TARGETS).saliency)
     assert torch.equal(loaded.proposals(7).scores, evidence.proposals(7).scores)
     again = loaded.extend(cs.load_detector(bright_regions), 5)
@@ -188,11 +189,11 @@ def test_damaged_evidence_is_refused(tmp_path: Path) -> None:
 
 
 def test_explanation_survives_the_disk(image: Tensor, tmp_path: Path) -> None:
-    result = cs.explain(image, bright_regions, TARGETS, n_masks=25)
+    result = cs.explain(image, bright_regions, TARGETS, n_passes=25)
     loaded = cs.Explanation.load(result.save(tmp_path / "out"))
     assert torch.equal(loaded.saliency, result.saliency)
     assert torch.equal(loaded.standard_error, result.standard_error)
-    assert loaded.describe() == result.describe()
+    assert plain(loaded.manifest()) == plain(result.manifest())
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "manifest.json",
         "saliency.npz",
@@ -213,7 +214,7 @@ def test_a_failing_detector_leaves_the_evidence(image: Tensor) -> None:
         return bright_regions(images)
 
     with pytest.raises(DetectorFailedError, match=r"after 10 masks: ZeroDivisionError: boom") as e:
-        cs.observe(image, fails_at_ten, n_masks=20, batch_size=2)
+        cs.observe(image, fails_at_ten, n_passes=20, batch_size=2)
     assert e.value.evidence is not None
     assert e.value.evidence.n_masks == 10
     assert len(e.value.evidence.explain(TARGETS)) == 3
@@ -225,7 +226,7 @@ def test_ctrl_c_leaves_the_evidence(image: Tensor) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(ObservationInterrupted) as caught:
-        cs.observe(image, bright_regions, n_masks=20, batch_size=3, progress=pressed)
+        cs.observe(image, bright_regions, n_passes=20, batch_size=3, progress=pressed)
     assert caught.value.evidence is not None
     assert caught.value.evidence.n_masks == 6
 
@@ -243,7 +244,7 @@ def test_ctrl_c_leaves_the_evidence(image: Tensor) -> None:
 )
 def test_a_detector_that_breaks_its_promise(image: Tensor, broken: object, says: str) -> None:
     with pytest.raises(DetectorFailedError, match=says):
-        cs.observe(image, broken, n_masks=3, batch_size=1)
+        cs.observe(image, broken, n_passes=3, batch_size=1)
 
 
 def test_nan_detections_are_dropped_and_counted(image: Tensor) -> None:
@@ -255,7 +256,7 @@ def test_nan_detections_are_dropped_and_counted(image: Tensor) -> None:
         return rows
 
     with pytest.warns(RuntimeWarning, match="dropped 2 of 3 detections"):
-        result = cs.explain(image, sometimes_nan, TARGETS, n_masks=10)
+        result = cs.explain(image, sometimes_nan, TARGETS, n_passes=10)
     assert bool(torch.isfinite(result.saliency).all())
 
 
@@ -264,7 +265,7 @@ def test_other_dtypes_and_boxes_past_the_border(image: Tensor) -> None:
         score = images.mean(dim=(1, 2, 3))
         return [np.array([[-5, -9, 30, 25, s, 0]], dtype=np.float16) for s in score]
 
-    result = cs.explain(image, odd, [[0, 0, 30, 25]], n_masks=40)
+    result = cs.explain(image, odd, [[0, 0, 30, 25]], n_passes=40)
     assert bool(torch.isfinite(result.saliency).all())
     assert float(result.mean_weight[0]) > 0
 
@@ -275,8 +276,8 @@ def test_a_detector_may_write_to_its_input(image: Tensor) -> None:
         images.zero_()
         return found
 
-    honest = cs.explain(image, bright_regions, TARGETS, n_masks=12)
-    spoiled = cs.explain(image, vandal, TARGETS, n_masks=12)
+    honest = cs.explain(image, bright_regions, TARGETS, n_passes=12)
+    spoiled = cs.explain(image, vandal, TARGETS, n_passes=12)
     assert torch.equal(honest.saliency, spoiled.saliency)
 
 
@@ -289,9 +290,9 @@ def test_out_of_memory_halves_the_batch(image: Tensor) -> None:
             raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
         return bright_regions(images)
 
-    result = cs.explain(image, greedy, TARGETS, n_masks=9, seed=3, batch_size=8)
+    result = cs.explain(image, greedy, TARGETS, n_passes=9, seed=3, batch_size=8)
     assert sizes == [8, 4, 2, 2, 2, 2, 1]
-    honest = cs.explain(image, bright_regions, TARGETS, n_masks=9, seed=3)
+    honest = cs.explain(image, bright_regions, TARGETS, n_passes=9, seed=3)
     assert torch.equal(result.saliency, honest.saliency)
 
 
@@ -300,7 +301,7 @@ def test_out_of_memory_on_one_picture_is_said(image: Tensor) -> None:
         raise MemoryError
 
     with pytest.raises(DetectorFailedError, match="explain a smaller copy"):
-        cs.observe(image, hopeless, n_masks=4)
+        cs.observe(image, hopeless, n_passes=4)
 
 
 def test_nothing_detected_makes_an_empty_result_and_no_passes(image: Tensor) -> None:
@@ -311,14 +312,14 @@ def test_nothing_detected_makes_an_empty_result_and_no_passes(image: Tensor) -> 
         passes += len(images)
         return [[] for _ in images]
 
-    result = cs.explain(image, blind, n_masks=50)
+    result = cs.explain(image, blind, n_passes=50)
     assert passes == 1
     assert len(result) == 0
     assert result.saliency.shape == (0, 40, 56)
 
 
 def test_a_target_that_is_never_seen_gives_zero_and_says_so(image: Tensor) -> None:
-    result = cs.explain(image, bright_regions, [[50, 1, 55, 5]], n_masks=100)
+    result = cs.explain(image, bright_regions, [[50, 1, 55, 5]], n_passes=100)
     assert not result.saliency.any()
     assert bool(result.fidelity.isnan())
     assert result.trust(0) == "too few answers to judge"
@@ -329,7 +330,7 @@ def test_a_detector_deaf_to_masks_gives_zero_and_says_so(image: Tensor) -> None:
     def constant(images: Tensor) -> list[list[list[float]]]:
         return [[[4, 6, 20, 18, 0.7]] for _ in images]
 
-    result = cs.explain(image, constant, [[4, 6, 20, 18]], n_masks=40)
+    result = cs.explain(image, constant, [[4, 6, 20, 18]], n_passes=40)
     assert float(result.saliency.abs().max()) < 1e-6
     assert "same weight" in result.notes[0]
 
@@ -343,11 +344,11 @@ def test_impossible_targets_are_refused_before_any_pass(image: Tensor, target: l
         raise AssertionError("the detector must not run")
 
     with pytest.raises(TargetError):
-        cs.explain(image, never, [target], n_masks=5)
+        cs.explain(image, never, [target], n_passes=5)
 
 
 def test_targets_reach_no_further_than_the_picture(image: Tensor) -> None:
-    result = cs.explain(image, bright_regions, [[-10, -10, 20, 400]], n_masks=5)
+    result = cs.explain(image, bright_regions, [[-10, -10, 20, 400]], n_passes=5)
     assert result.targets[0].box.tolist() == [0, 0, 20, 40]
 
 
@@ -363,7 +364,7 @@ def test_automatic_stopping_reaches_the_fidelity_or_says_not() -> None:
 def test_targets_that_do_not_reach_the_fidelity_are_named_with_what_may_help() -> None:
     image = torch.ones(3, 48, 64)
     dim = PlantedDetector([4, 6, 30, 40], torch.full((48, 64), 0.3 / (48 * 64)), bias=0.3)
-    evidence = cs.observe(image, dim, n_masks=100)
+    evidence = cs.observe(image, dim, n_passes=100)
     boxes = [[4, 6, 30, 40], [40, 20, 60, 44]]  # nothing is ever reported at the second
     notes = evidence.explain(boxes, wanted_fidelity=0.5).notes
     assert any("target 2 did not reach fidelity 0.5 with 100 masks" in note for note in notes)
@@ -384,8 +385,8 @@ def test_maps_can_be_drawn_as_they_form() -> None:
             assert so_far.n_masks == progress.done
             maps[progress.done] = so_far.explain([[4, 6, 30, 40]]).saliency
 
-    whole = cs.observe(image, detector, n_masks=60, batch_size=10, progress=draw)
-    again = cs.observe(image, detector, n_masks=20)
+    whole = cs.observe(image, detector, n_passes=60, batch_size=10, progress=draw)
+    again = cs.observe(image, detector, n_passes=20)
     assert torch.equal(maps[60], whole.explain([[4, 6, 30, 40]]).saliency)
     assert torch.equal(maps[20], again.explain([[4, 6, 30, 40]]).saliency)
 
@@ -397,7 +398,7 @@ def test_proposals_keep_their_masks_over_many_batches(image: Tensor) -> None:
         return [row[row[:, 4] > 0.25] for row in bright_regions(images)]
 
     n_masks = 1100
-    whole = cs.observe(image, sometimes, n_masks=n_masks, seed=3, design=DESIGN, batch_size=50)
+    whole = cs.observe(image, sometimes, n_passes=n_masks, seed=3, design=DESIGN, batch_size=50)
     assert int((whole.counts == 0).sum()) > 0
     fill = cs.load_detector(sometimes)
     for mask in (0, 511, 512, 1023, n_masks - 1):
@@ -419,17 +420,17 @@ def test_proposals_keep_their_masks_over_many_batches(image: Tensor) -> None:
 )
 def test_impossible_pictures_are_refused(bad: Tensor) -> None:
     with pytest.raises(ImageError, match="wanted"):
-        cs.observe(bad, bright_regions, n_masks=1)
+        cs.observe(bad, bright_regions, n_passes=1)
 
 
 def test_impossible_settings_are_refused(image: Tensor) -> None:
     for n_masks in (0, -1):
-        with pytest.raises(InputError, match="n_masks"):
-            cs.observe(image, bright_regions, n_masks=n_masks)
+        with pytest.raises(InputError, match="n_passes"):
+            cs.observe(image, bright_regions, n_passes=n_masks)
     with pytest.raises(InputError, match="fidelity"):
         cs.observe(image, bright_regions, fidelity=1.0)
     with pytest.raises(UnknownNameError, match="centred, paper, surrogate"):
-        cs.explain(image, bright_regions, TARGETS, n_masks=2, estimator="best")
+        cs.explain(image, bright_regions, TARGETS, n_passes=2, estimator="best")
 
 
 def test_one_pixel_picture() -> None:
@@ -437,7 +438,7 @@ def test_one_pixel_picture() -> None:
         torch.rand(3, 1, 1),
         lambda images: [[[0, 0, 1, 1, 0.5]]] * len(images),
         [[0, 0, 1, 1]],
-        n_masks=30,
+        n_passes=30,
     )
     assert result.saliency.shape == (1, 1, 1)
     assert bool(torch.isfinite(result.saliency).all())
@@ -472,5 +473,5 @@ def test_boxes_without_area_or_outside_the_picture_are_left_out_and_counted() ->
     rows = [[4, 4, 20, 30, 0.9], [5, 5, 5, 9, 0.8], [57, 4, 60, 30, 0.7]]
     detector = cs.load_detector(lambda images: [rows] * len(images))
     with pytest.warns(RuntimeWarning, match="left out 2 of 3 detections"):
-        found = find_targets(torch.ones(3, 40, 56), detector)
+        found = find(torch.ones(3, 40, 56), detector)
     assert [target.box.tolist() for target in found] == [[4, 4, 20, 30]]

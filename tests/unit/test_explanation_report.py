@@ -15,11 +15,12 @@ from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro.core.errors import InputError
+from chiaroscuro.core.plan import Reading
 from chiaroscuro.images.read import read_image
 from chiaroscuro.report import cards, page
 from chiaroscuro.report.explanation import write_explanation_report
 from chiaroscuro.report.redo import redo_script
-from chiaroscuro.results.explaining import Picture, open_picture
+from chiaroscuro.results.picture import Picture, open_picture
 
 FACES_BY_BRIGHTNESS = """
 import torch
@@ -67,7 +68,7 @@ def explained(picture: Picture, spec: str = "faces_by_brightness:find", **how: A
     found = detector.detect(picture.image[None])[0]
     targets = how.pop("targets", TARGETS)
     estimator = how.pop("estimator", "surrogate")
-    evidence = cs.observe(picture.image, detector, **{"n_masks": 20, "seed": 3, **how})
+    evidence = cs.observe(picture.image, detector, **{"n_passes": 20, "seed": 3, **how})
     return evidence.explain(targets, estimator=estimator), found
 
 
@@ -90,7 +91,7 @@ def same(first: cs.Explanation, second: cs.Explanation) -> bool:
 
 @pytest.mark.parametrize("max_side", [None, 53])
 def test_the_lines_redo_the_maps_to_the_bit(folder: Path, max_side: int | None) -> None:
-    picture = open_picture(folder / "painting.jpg", max_side=max_side)
+    picture = open_picture(folder / "painting.jpg", Reading(max_side=max_side))
     result, _ = explained(picture)
     script = redo_script(picture, result, "faces_by_brightness:find")
     again = redone(script)
@@ -105,11 +106,11 @@ def test_the_lines_redo_the_maps_to_the_bit(folder: Path, max_side: int | None) 
 def test_every_choice_is_in_the_lines(folder: Path) -> None:
     picture = open_picture("painting.jpg")
     design = cs.MaskDesign(grid_size=(5, 8), keep_probability=0.7, antithetic=False, fill="blur")
-    result, _ = explained(picture, estimator="centred", n_masks=13, seed=2**63, design=design)
+    result, _ = explained(picture, estimator="centred", n_passes=13, seed=2**63, design=design)
     options = {"min_score": 0.02}
     script = redo_script(picture, result, "faces_by_brightness:find", options, out="my/own")
     assert "min_score=0.02" in script
-    assert f"n_masks=13, seed={2**63}" in script
+    assert f"n_passes=13, seed={2**63}" in script
     assert same(redone(script), result)
     assert Path("my/own/manifest.json").is_file()
 
@@ -117,7 +118,7 @@ def test_every_choice_is_in_the_lines(folder: Path) -> None:
 def test_the_number_of_masks_is_the_number_made(folder: Path) -> None:
     picture = open_picture("painting.jpg")
     result = cs.explain(picture.image, "faces_by_brightness:find", TARGETS, fidelity=0.3)
-    assert f"n_masks={result.settings['n_masks']}," in redo_script(picture, result, "x:y")
+    assert f"n_passes={result.settings['n_masks']}," in redo_script(picture, result, "x:y")
 
 
 def test_found_targets_keep_score_label_and_class_probabilities(folder: Path) -> None:
@@ -196,7 +197,7 @@ def test_what_cannot_be_redone_is_refused(image: Tensor) -> None:
 
 def test_one_detector(folder: Path) -> None:
     picture = replace(open_picture("painting.jpg"), title="The Cardsharps")
-    result, found = explained(picture, targets=[*TARGETS, [60, 40, 85, 58]], n_masks=40)
+    result, found = explained(picture, targets=[*TARGETS, [60, 40, 85, 58]], n_passes=40)
     path = folder / "deep" / "report.html"
     assert write_explanation_report(path, picture, {"bright": result}, {"bright": found}) == path
     text = path.read_text()
@@ -206,8 +207,8 @@ def test_one_detector(folder: Path) -> None:
     assert result.fidelity_text(0, 3).removeprefix("fidelity ") in text
     assert f"{result.mean_weight[1]:.3f}" in text
     assert f"{found.scores[0]:.2f}" in text
-    assert result.settings["image_sha256"] in text
-    assert result.settings["versions"]["torch"] in text
+    assert result.settings.image_sha256 in text
+    assert result.settings.versions["torch"] in text
     assert "cs.load_detector(&#34;bright&#34;)" in text
     assert "under none of the 40 masks" in text.split('id="target-3"')[1].split("</article>")[0]
     assert text.count("<td>—</td>") == 3  # the third has no evidence, so no shares of it
@@ -304,7 +305,7 @@ def test_what_does_not_fit_is_refused(folder: Path) -> None:
     picture = open_picture("painting.jpg")
     result, _ = explained(picture)
     shifted, _ = explained(picture, targets=[TARGETS[0], [41, 5, 60, 31]])
-    smaller = open_picture("painting.jpg", max_side=40)
+    smaller = open_picture("painting.jpg", Reading(max_side=40))
     for used, explanations, captions, match in (
         (picture, {}, (), "1 or 2 detectors, got 0"),
         (picture, dict.fromkeys("abc", result), (), "got 3"),
@@ -337,5 +338,5 @@ def test_a_picture_is_reduced_never_enlarged() -> None:
 
 def test_reading_with_max_side_is_not_how_pictures_are_reduced(folder: Path) -> None:
     """Why the lines say ``shrink``: a JPEG decoded smaller has other pixels."""
-    picture = open_picture("painting.jpg", max_side=20)
+    picture = open_picture("painting.jpg", Reading(max_side=20))
     assert not torch.equal(read_image("painting.jpg", max_side=20), picture.image)

@@ -16,9 +16,11 @@ from safetensors.torch import save_file
 
 import chiaroscuro as cs
 from chiaroscuro.core.errors import BundleError, CheckpointError, InputError
+from chiaroscuro.core.plan import Plan
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
-from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
-from chiaroscuro.results.folder import SavedResult
+from chiaroscuro.results.explaining import explain_picture
+from chiaroscuro.results.folder import ResultFolder
+from chiaroscuro.results.picture import open_picture
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.studies.run import Run
 
@@ -39,12 +41,12 @@ def picture() -> torch.Tensor:
 
 @pytest.fixture
 def evidence(picture: torch.Tensor, tmp_path: Path) -> Path:
-    return Path(cs.observe(picture, bright, n_masks=6).save(tmp_path / "evidence.npz"))
+    return Path(cs.observe(picture, bright, n_passes=6).save(tmp_path / "evidence.npz"))
 
 
 @pytest.fixture
 def result(picture: torch.Tensor, tmp_path: Path) -> Path:
-    return Path(cs.explain(picture, bright, n_masks=6).save(tmp_path / "out"))
+    return Path(cs.explain(picture, bright, n_passes=6).save(tmp_path / "out"))
 
 
 def change(path: Path, edit: Callable[[Arrays], object]) -> None:
@@ -92,7 +94,7 @@ def set_first(name: str, value: float) -> Callable[[Arrays], None]:
         (settings_of(lambda s: s.update(seed=1.5)), r"settings\.seed: .* got 1.5"),
         (settings_of(lambda s: s.update(seed=True)), r"settings\.seed: .* got True"),
         (settings_of(lambda s: s.pop("seed")), r"settings\.seed is absent"),
-        (settings_of(lambda s: s.update(n_masks=7)), "settings say 7 masks, counts 6"),
+        (settings_of(lambda s: s.update(n_passes=7)), "settings say 7 masks, counts 6"),
         (settings_of(lambda s: s.update(detector=None)), r"settings\.detector: wanted text"),
         (
             settings_of(lambda s: s["design"].update(grid_size=[3])),
@@ -181,7 +183,9 @@ def test_a_zip_bomb_is_refused_unopened(evidence: Path) -> None:
 
 def test_a_blank_picture_is_no_bomb(tmp_path: Path) -> None:
     blank = torch.zeros(3, 2000, 3000, dtype=torch.uint8)
-    saved = cs.observe(blank, lambda images: [[]] * len(images), n_masks=1).save(tmp_path / "e.npz")
+    saved = cs.observe(blank, lambda images: [[]] * len(images), n_passes=1).save(
+        tmp_path / "e.npz"
+    )
     assert cs.Evidence.load(saved).image.shape == blank.shape
 
 
@@ -267,11 +271,11 @@ def test_maps_and_evidence_of_two_pictures_do_not_mix(tmp_path: Path) -> None:
     for name, level in (("one", 150), ("other", 200)):
         Image.new("RGB", (28, 20), (level, level, level)).save(tmp_path / f"{name}.png")
         picture = open_picture(tmp_path / f"{name}.png")
-        explain_picture(picture, detector, None, tmp_path / "out", Settings(n_masks=6))
+        explain_picture(picture, detector, None, tmp_path / "out", Plan(n_passes=6))
     one, other = (tmp_path / "out" / name for name in ("one", "other"))
-    SavedResult.load(one).evidence()
+    ResultFolder(one).evidence()
     (other / "evidence.npz").replace(one / "evidence.npz")
-    for read in (SavedResult.load(one).evidence, SavedResult.load(one).image):
+    for read in (ResultFolder(one).evidence, ResultFolder(one).image):
         with pytest.raises(BundleError, match="of another picture than"):
             read()
 

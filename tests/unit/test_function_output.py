@@ -76,7 +76,7 @@ def test_read(form: str, dtype: torch.dtype) -> None:
         assert found.boxes.tolist() == [LOWER_RIGHT]
         assert found.scores.tolist() == [SCORE]
         assert found.labels.tolist() == [0]
-        assert len(cs.explain(scene(LOWER_RIGHT).float(), detector, n_masks=8)) == 1
+        assert len(cs.explain(scene(LOWER_RIGHT).float(), detector, n_passes=8)) == 1
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -124,7 +124,7 @@ def test_refused(form: str) -> None:
         detector.detect(scene(LOWER_RIGHT)[None])
     assert detector.info.name in str(caught.value)
     with pytest.raises(DetectorOutputError, match=says):  # not wrapped into "failed after 0 masks"
-        cs.explain(scene(LOWER_RIGHT), detector, [LOWER_RIGHT], n_masks=8)
+        cs.explain(scene(LOWER_RIGHT), detector, [LOWER_RIGHT], n_passes=8)
 
 
 def test_any_detector_is_held_to_its_class_names() -> None:
@@ -135,7 +135,7 @@ def test_any_detector_is_held_to_its_class_names() -> None:
             return [cs.Proposals(boxes=[UPPER_LEFT], scores=[SCORE], labels=[1])] * len(images)
 
     with pytest.raises(DetectorOutputError, match="detector plug-in: label 1 has no class name"):
-        cs.explain(scene(UPPER_LEFT), Plugin(), n_masks=8)
+        cs.explain(scene(UPPER_LEFT), Plugin(), n_passes=8)
 
 
 @pytest.mark.parametrize("names", ["face", []])
@@ -170,7 +170,7 @@ def test_boxes_of_another_format_are_named(name: str, face: list[int], masked: b
     convert, says = FORMATS[name]
     detector = returning(lambda b: [[*convert(torch.tensor(b)).tolist(), SCORE]])
     image = scene(face)
-    explain = partial(cs.explain, image, detector, [face], n_masks=40)
+    explain = partial(cs.explain, image, detector, [face], n_passes=40)
     with pytest.raises(DetectorOutputError, match=says):
         explain() if masked else detector.detect(image[None])
 
@@ -285,9 +285,9 @@ def test_a_function_with_a_threshold_is_told_what_it_loses() -> None:
 
         return find
 
-    cut = cs.explain(scene(LOWER_RIGHT), above(0.4), [LOWER_RIGHT], n_masks=60)
+    cut = cs.explain(scene(LOWER_RIGHT), above(0.4), [LOWER_RIGHT], n_passes=60)
     assert any("it seems to have a threshold" in note for note in cut.notes)
-    whole = cs.explain(scene(LOWER_RIGHT), above(0.01), [LOWER_RIGHT], n_masks=60)
+    whole = cs.explain(scene(LOWER_RIGHT), above(0.01), [LOWER_RIGHT], n_passes=60)
     assert not any("threshold" in note for note in whole.notes)
 
 
@@ -301,5 +301,5 @@ def test_methods_leave_global_generators_alone(name: str) -> None:
     wanted = np.random.rand(), float(torch.rand(1))  # noqa: NPY002
     np.random.seed(5)  # noqa: NPY002
     torch.manual_seed(5)
-    cs.explain(scene(LOWER_RIGHT), detector, [LOWER_RIGHT], n_masks=150, method=name)
+    cs.explain(scene(LOWER_RIGHT), detector, [LOWER_RIGHT], n_passes=150, method=name)
     assert (np.random.rand(), float(torch.rand(1))) == wanted  # noqa: NPY002

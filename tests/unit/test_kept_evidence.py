@@ -7,12 +7,14 @@ import torch
 
 import chiaroscuro as cs
 from chiaroscuro.core.errors import BundleError, DetectorFailedError
-from chiaroscuro.core.records import as_targets
-from chiaroscuro.evidence.evidence import Evidence
+from chiaroscuro.core.plan import Plan
 from chiaroscuro.core.progress import Progress
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.evidence import estimators
+from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.results import explaining as workflow
-from chiaroscuro.results.explaining import Picture, Settings, explain_picture
+from chiaroscuro.results.explaining import explain_picture
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.store import bundle
 from chiaroscuro.testing import PlantedDetector
 
@@ -37,13 +39,13 @@ def stops(progress: Progress) -> None:
 
 def explain(out: Path, **changes: object) -> workflow.ExplainedPicture:
     progress = changes.pop("progress", None)
-    settings = Settings(n_masks=24, batch_size=4, **changes)  # type: ignore[arg-type]
+    plan = Plan(n_passes=24, batch_size=4, **changes)  # type: ignore[arg-type]
     return explain_picture(
         picture(),
         PlantedDetector(BOX, PLANTED),
         as_targets([BOX]),
         out,
-        settings,
+        plan,
         progress=progress,  # type: ignore[arg-type]
     )
 

@@ -43,7 +43,7 @@ def picture() -> Tensor:
 
 
 def test_the_1500th_proposal_is_kept_for_its_target(picture: Tensor) -> None:
-    result = cs.explain(picture, Crowd(), [FACE], n_masks=150)
+    result = cs.explain(picture, Crowd(), [FACE], n_passes=150)
     row, column = divmod(int(result.saliency[0].argmax()), WIDTH)
     assert PATCH[0].start <= row < PATCH[0].stop
     assert PATCH[1].start <= column < PATCH[1].stop
@@ -57,7 +57,7 @@ def test_the_1500th_proposal_is_kept_for_its_target(picture: Tensor) -> None:
 def test_a_later_box_is_told_that_its_proposals_may_be_missing(
     picture: Tensor, tmp_path: Path
 ) -> None:
-    evidence = cs.observe(picture, Crowd(), n_masks=20, targets=[FACE])
+    evidence = cs.observe(picture, Crowd(), n_passes=20, targets=[FACE])
     assert int(evidence.counts.max()) == MAX_PROPOSALS + 1
     for one in (evidence, cs.Evidence.load(evidence.save(tmp_path / "evidence.npz"))):
         notes = one.explain([FACE, OTHER]).notes
@@ -66,8 +66,8 @@ def test_a_later_box_is_told_that_its_proposals_may_be_missing(
 
 
 def test_resuming_for_another_target_does_not_claim_the_masks_before(picture: Tensor) -> None:
-    first = cs.observe(picture, Crowd(), n_masks=10, targets=[FACE])
-    both = cs.observe(picture, Crowd(), n_masks=20, targets=[FACE, OTHER], resume=first)
+    first = cs.observe(picture, Crowd(), n_passes=10, targets=[FACE])
+    both = cs.observe(picture, Crowd(), n_passes=20, targets=[FACE, OTHER], resume=first)
     notes = both.explain([FACE, OTHER]).notes
     assert any(note.startswith("target 2 was no target of that run") for note in notes)
     more = first.extend(Crowd(), 10).explain([FACE])
@@ -80,4 +80,4 @@ def test_nothing_is_said_where_nothing_can_have_been_dropped(picture: Tensor) ->
         def detect(self, images: Tensor) -> list[cs.Proposals]:
             return [found[RANK : RANK + 2] for found in super().detect(images)]
 
-    assert not any("dropped" in n for n in cs.explain(picture, Two(), [FACE], n_masks=8).notes)
+    assert not any("dropped" in n for n in cs.explain(picture, Two(), [FACE], n_passes=8).notes)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiaroscuro.core.errors import ImageError, InputError, UnknownNameError
-from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.masks import Masks, fill_image, gaussian_blur, hide
+from chiaroscuro.core.plan import MaskDesign
 
 
 def brute_force_mask(masks: Masks, i: int) -> np.ndarray:

@@ -34,7 +34,7 @@ def test_fault_01_a_mask_without_detections_spoils_nothing(image: Tensor) -> Non
         ]
 
     targets = [[4, 4, 20, 20], [30, 9, 50, 30], [5, 5, 22, 22]]
-    result = cs.explain(image, blind_at_first, targets, n_masks=40, batch_size=1)
+    result = cs.explain(image, blind_at_first, targets, n_passes=40, batch_size=1)
     assert result.saliency.shape == (3, 40, 56)
     assert bool(torch.isfinite(result.saliency).all())
     assert all(float(m.abs().max()) > 0 for m in result.saliency)
@@ -47,7 +47,7 @@ def test_fault_02_weak_evidence_under_masks_is_kept(image: Tensor) -> None:
     def weak(images: Tensor) -> list[list[list[float]]]:
         return [[[4, 4, 20, 20, 0.1 * float(p[:, 4:20, 4:20].mean())]] for p in images]
 
-    result = cs.explain(image, weak, [[4, 4, 20, 20]], n_masks=60)
+    result = cs.explain(image, weak, [[4, 4, 20, 20]], n_passes=60)
     assert 0 < float(result.mean_weight[0]) < 0.1
     y, x = divmod(int(result.saliency[0].argmax()), 56)
     assert 2 <= y <= 22
@@ -70,7 +70,7 @@ def test_fault_02_suppressed_proposals_are_kept_where_the_detector_offers_them(
         def without_nms(self) -> "Suppressing":
             return Suppressing(before_nms=True)
 
-    evidence = cs.observe(image, Suppressing(), n_masks=3)
+    evidence = cs.observe(image, Suppressing(), n_passes=3)
     assert evidence.before_nms
     torch.testing.assert_close(evidence.weights([[4, 4, 20, 20]]), torch.full((1, 3), 0.8))
 
@@ -98,7 +98,7 @@ def test_fault_03_a_one_class_detector_is_recorded_without_vectors(image: Tensor
     def vectors(images: Tensor) -> list[cs.Proposals]:
         return [found([1, 1, 9, 9], 0.3, class_probabilities=[[0.3, 0.7]]) for _ in images]
 
-    assert cs.observe(image, vectors, n_masks=2).class_probabilities is None
+    assert cs.observe(image, vectors, n_passes=2).class_probabilities is None
 
 
 @pytest.mark.parametrize("side", [0.01, 1.0, 300.0])
@@ -124,7 +124,7 @@ def test_fault_06_rows_and_columns_are_not_swapped() -> None:
     evidence = torch.zeros(30, 50)
     evidence[4:9, 38:47] = 1 / 45
     detector = cs.testing.PlantedDetector((36, 2, 49, 11), evidence)
-    result = cs.explain(torch.ones(3, 30, 50), detector, [[36, 2, 49, 11]], n_masks=200)
+    result = cs.explain(torch.ones(3, 30, 50), detector, [[36, 2, 49, 11]], n_passes=200)
     y, x = divmod(int(result.saliency[0].argmax()), 50)
     assert 4 <= y < 9
     assert 38 <= x < 47
@@ -158,7 +158,7 @@ def test_fault_09_maps_are_raw_and_scaled_only_when_drawn(image: Tensor) -> None
 
     target = [[4, 4, 20, 20]]
     strong, weak = (
-        cs.explain(image, half_as_sure(f), target, n_masks=50, estimator="centred").saliency
+        cs.explain(image, half_as_sure(f), target, n_passes=50, estimator="centred").saliency
         for f in (1.0, 0.5)
     )
     torch.testing.assert_close(weak, strong / 2)
@@ -181,7 +181,7 @@ def test_fault_10_each_box_has_its_own_map(image: Tensor) -> None:
             for p in images
         ]
 
-    result = cs.explain(image, two, [[2, 2, 16, 16], [36, 20, 54, 38]], n_masks=300)
+    result = cs.explain(image, two, [[2, 2, 16, 16], [36, 20, 54, 38]], n_passes=300)
     for index, (x1, y1, x2, y2) in enumerate([(2, 2, 16, 16), (36, 20, 54, 38)]):
         y, x = divmod(int(result.saliency[index].argmax()), 56)
         assert x1 <= x < x2
@@ -197,7 +197,7 @@ def test_fault_11_what_is_handed_over_is_never_written_to(image: Tensor) -> None
         image,
         lambda images: [[[1, 1, 9, 9, 0.5]]] * len(images),
         [[1, 1, 9, 9]],
-        n_masks=4,
+        n_passes=4,
         design=design,
     )
     assert torch.equal(image, before[0])
@@ -210,7 +210,7 @@ def test_fault_11_what_is_handed_over_is_never_written_to(image: Tensor) -> None
 
 def test_fault_12_an_empty_map_is_no_evidence(image: Tensor) -> None:
     """A map without evidence is zero, has no fidelity and says so: nothing to count as a hit."""
-    result = cs.explain(image, lambda images: [[]] * len(images), [[4, 4, 9, 9]], n_masks=8)
+    result = cs.explain(image, lambda images: [[]] * len(images), [[4, 4, 9, 9]], n_passes=8)
     assert not result.saliency.any()
     assert bool(result.fidelity.isnan())
     assert result.notes

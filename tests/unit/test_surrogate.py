@@ -61,13 +61,13 @@ def test_masks_in_pairs_are_complements() -> None:
 def test_far_fewer_masks_than_the_covariance_needs() -> None:
     box = [40.0, 30.0, 70.0, 64.0]
     detector = detector_of(box, (44, 36, 66, 48, 0.3), (50, 62, 64, 76, 0.2))
-    truth = cs.explain(BRIGHT, detector, [box], n_masks=3000, seed=99)
+    truth = cs.explain(BRIGHT, detector, [box], n_passes=3000, seed=99)
     scores = {
         name: np.mean(
             [
                 correlation(
                     cs.explain(
-                        BRIGHT, detector, [box], n_masks=80, seed=seed, estimator=name
+                        BRIGHT, detector, [box], n_passes=80, seed=seed, estimator=name
                     ).saliency[0],
                     truth.saliency[0],
                     near(box),
@@ -85,21 +85,21 @@ def test_evidence_far_from_the_box_is_found() -> None:
     """With the default settings, at 500 masks."""
     box = [10.0, 12.0, 30.0, 36.0]
     detector = detector_of(box, (12, 14, 28, 34, 0.2), (96, 66, 112, 82, 0.3))
-    saliency = cs.explain(BRIGHT, detector, [box], n_masks=500, seed=0).saliency[0]
+    saliency = cs.explain(BRIGHT, detector, [box], n_passes=500, seed=0).saliency[0]
     far = saliency.clone()
     far[:50, :60] = 0
     y, x = divmod(int(far.argmax()), WIDTH)
     assert 66 <= y < 82
     assert 96 <= x < 112
     assert float(far.max()) > 0.5 * float(saliency.max())
-    result = cs.explain(BRIGHT, detector, [box], n_masks=500, seed=0)
+    result = cs.explain(BRIGHT, detector, [box], n_passes=500, seed=0)
     assert float(result.standard_error[0, y, x]) < 0.25 * float(far.max())
 
 
 def test_a_corner_of_the_box_is_shown_not_the_box() -> None:
     box = [30.0, 20.0, 90.0, 80.0]
     detector = detector_of(box, (32, 22, 46, 36, 0.5))
-    saliency = cs.explain(BRIGHT, detector, [box], n_masks=500, seed=0).saliency[0]
+    saliency = cs.explain(BRIGHT, detector, [box], n_passes=500, seed=0).saliency[0]
     y, x = divmod(int(saliency.argmax()), WIDTH)
     assert 22 <= y < 36
     assert 32 <= x < 46
@@ -112,7 +112,7 @@ def test_a_corner_of_the_box_is_shown_not_the_box() -> None:
 def test_negative_evidence_is_negative() -> None:
     box = [40.0, 30.0, 70.0, 64.0]
     detector = detector_of(box, (44, 36, 66, 58, 0.4), (76, 40, 92, 56, -0.25))
-    saliency = cs.explain(BRIGHT, detector, [box], n_masks=300, seed=0).saliency[0]
+    saliency = cs.explain(BRIGHT, detector, [box], n_passes=300, seed=0).saliency[0]
     y, x = divmod(int(saliency.argmin()), WIDTH)
     assert 38 <= y < 58
     assert 74 <= x < 94
@@ -121,8 +121,8 @@ def test_negative_evidence_is_negative() -> None:
 def test_values_are_in_the_units_of_the_covariance() -> None:
     box = [40.0, 30.0, 70.0, 64.0]
     detector = detector_of(box, (44, 36, 66, 58, 0.4))
-    long_run = cs.explain(BRIGHT, detector, [box], n_masks=2500, estimator="centred").saliency[0]
-    short = cs.explain(BRIGHT, detector, [box], n_masks=300).saliency[0]
+    long_run = cs.explain(BRIGHT, detector, [box], n_passes=2500, estimator="centred").saliency[0]
+    short = cs.explain(BRIGHT, detector, [box], n_passes=300).saliency[0]
     assert float(short.max()) == pytest.approx(float(long_run.max()), rel=0.1)
 
 
@@ -131,7 +131,7 @@ def test_published_masks_do_too() -> None:
     box = [40.0, 30.0, 70.0, 64.0]
     detector = detector_of(box, (44, 36, 66, 48, 0.4))
     for design in (cs.MaskDesign(antithetic=False), cs.MaskDesign(keep_probability=0.7)):
-        saliency = cs.explain(BRIGHT, detector, [box], n_masks=200, design=design).saliency[0]
+        saliency = cs.explain(BRIGHT, detector, [box], n_passes=200, design=design).saliency[0]
         y, x = divmod(int(saliency.argmax()), WIDTH)
         assert 34 <= y < 50
         assert 42 <= x < 68
@@ -140,7 +140,7 @@ def test_published_masks_do_too() -> None:
 def test_same_bits_with_any_number_of_threads() -> None:
     box = [40.0, 30.0, 70.0, 64.0]
     detector = detector_of(box, (44, 36, 66, 48, 0.4))
-    evidence = cs.observe(BRIGHT, detector, n_masks=301)
+    evidence = cs.observe(BRIGHT, detector, n_passes=301)
     results = []
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
@@ -204,7 +204,7 @@ def test_the_posterior_is_that_of_ridge_regression_by_hand(antithetic: bool, n: 
 def test_hardly_any_masks_are_no_crash(n_masks: int) -> None:
     box = [40.0, 30.0, 70.0, 64.0]
     detector = detector_of(box, (44, 36, 66, 48, 0.4))
-    result = cs.explain(BRIGHT, detector, [box], n_masks=n_masks)
+    result = cs.explain(BRIGHT, detector, [box], n_passes=n_masks)
     assert bool(torch.isfinite(result.saliency).all())
     assert bool(result.fidelity.isnan())
     assert result.trust(0) == result.fidelity_text(0) == "forming"

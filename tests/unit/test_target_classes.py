@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 import chiaroscuro as cs
 from chiaroscuro.cli import app
 from chiaroscuro.core.errors import UnknownNameError
-from chiaroscuro.results.explaining import Picture, Settings, explain_picture
+from chiaroscuro.core.plan import Plan, Selection
+from chiaroscuro.results.explaining import explain_picture
+from chiaroscuro.results.picture import Picture
 
 NAMES = ("face", "hand")
 HEIGHT, WIDTH = 48, 80
@@ -51,7 +53,7 @@ def peak(result: cs.Explanation) -> str:
 
 
 def test_a_box_over_a_found_object_takes_its_class_and_says_so(picture: Tensor) -> None:
-    result = cs.explain(picture, TwoClasses(), [BOX], n_masks=200)
+    result = cs.explain(picture, TwoClasses(), [BOX], n_passes=200)
     assert result.targets[0].label == 0
     assert result.targets[0].origin == "drawn"
     assert "target 1 is drawn over a found face (score 0.81) and takes its class" in result.notes[0]
@@ -62,34 +64,34 @@ def test_a_box_over_a_found_object_takes_its_class_and_says_so(picture: Tensor) 
     ("name", "side"), [("face", "left"), ("hand", "right"), (" HAND", "right")]
 )
 def test_the_named_class_is_explained(picture: Tensor, name: str, side: str) -> None:
-    result = cs.explain(picture, TwoClasses(), [BOX], target_class=name, n_masks=200)
+    result = cs.explain(picture, TwoClasses(), [BOX], target_class=name, n_passes=200)
     assert peak(result) == side
     assert not any("takes its class" in note for note in result.notes)
 
 
 def test_of_what_is_found_only_the_named_class_is_explained(picture: Tensor) -> None:
-    assert [t.label for t in cs.explain(picture, TwoClasses(), n_masks=4).targets] == [0, 1]
-    hands = cs.explain(picture, TwoClasses(), target_class="hand", n_masks=4)
+    assert [t.label for t in cs.explain(picture, TwoClasses(), n_passes=4).targets] == [0, 1]
+    hands = cs.explain(picture, TwoClasses(), target_class="hand", n_passes=4)
     assert [t.label for t in hands.targets] == [1]
 
 
 def test_a_box_over_nothing_matches_any_class(picture: Tensor) -> None:
-    result = cs.explain(picture, TwoClasses(), [ELSEWHERE], n_masks=4)
+    result = cs.explain(picture, TwoClasses(), [ELSEWHERE], n_passes=4)
     assert result.targets[0].label is None
 
 
 def test_an_unknown_class_is_refused(picture: Tensor) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown class 'hat'.*face, hand"):
-        cs.explain(picture, TwoClasses(), [BOX], target_class="hat", n_masks=4)
+        cs.explain(picture, TwoClasses(), [BOX], target_class="hat", n_passes=4)
 
 
 def test_the_workflow_does_the_same(picture: Tensor, tmp_path: Path) -> None:
     made = explain_picture(
         Picture(source="a.png", image=picture),
         TwoClasses(),
-        cs.explain(picture, TwoClasses(), [BOX], n_masks=4).targets,
+        cs.explain(picture, TwoClasses(), [BOX], n_passes=4).targets,
         tmp_path / "labelled",
-        Settings(n_masks=8),
+        Plan(n_passes=8),
     )
     assert made.result.targets[0].label == 0
     for chosen, label in ((None, 0), ("hand", 1)):
@@ -99,7 +101,8 @@ def test_the_workflow_does_the_same(picture: Tensor, tmp_path: Path) -> None:
             TwoClasses(),
             box,
             tmp_path / str(chosen),
-            Settings(n_masks=8, target_class=chosen),
+            Plan(n_passes=8),
+            selection=Selection(target_class=chosen),
         )
         assert made.result.targets[0].label == label
         manifest = json.loads((made.folder / "manifest.json").read_text())
@@ -130,7 +133,7 @@ def test_the_workbench_does_the_same(picture: Tensor) -> None:
     detectors._loaded["two"] = TwoClasses()
     desk = Desk(Picture(source="a.png", image=picture), detectors)
     drawn = cs.Target(box=BOX)
-    desk._watched["two"] = cs.observe(picture, TwoClasses(), n_masks=20)
+    desk._watched["two"] = cs.observe(picture, TwoClasses(), n_passes=20)
     answer = desk.answer("two", drawn)
     assert answer["label"] == 0
     assert "takes its class" in answer["notes"][0]

@@ -42,7 +42,7 @@ def at_once(calls: list[Callable[[], object]]) -> list[object]:
 
 def evidence() -> cs.Evidence:
     image = torch.rand(3, 40, 56, generator=torch.Generator().manual_seed(0))
-    return cs.observe(image, PlantedDetector((20, 10, 36, 30), PLANTED), n_masks=48)
+    return cs.observe(image, PlantedDetector((20, 10, 36, 30), PLANTED), n_passes=48)
 
 
 def in_new_thread() -> int:

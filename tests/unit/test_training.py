@@ -286,14 +286,14 @@ def test_weights_trained_further_under_one_name_are_another_detector(tmp_path: P
     path = tmp_path / "painting.safetensors"
     detector.save(path, {"data": "x"})
     image = torch.rand(3, 64, 64, generator=generator())
-    evidence = cs.observe(image, path, n_masks=2)
-    assert cs.observe(image, path, n_masks=4, resume=evidence).n_masks == 4
+    evidence = cs.observe(image, path, n_passes=2)
+    assert cs.observe(image, path, n_passes=4, resume=evidence).n_masks == 4
     with torch.no_grad():
         for value in detector.network.parameters():
             value.mul_(1.01)
     detector.save(path, {"data": "x"})
     with pytest.raises(InputError, match=r"detector was painting\.safetensors@"):
-        cs.observe(image, path, n_masks=4, resume=evidence)
+        cs.observe(image, path, n_passes=4, resume=evidence)
 
 
 def test_a_checkpoint_of_another_network_names_both(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class _Stderr(io.TextIOBase):
 
 notes = Console(file=cast("IO[str]", _Stderr()), highlight=False, soft_wrap=True)
 
+
 class _OnStderr(logging.Handler):
     """What the package logs, as notes."""
 

@@ -31,7 +31,6 @@ def demo(
     """
     with errors_as_exit_status():
         from chiaroscuro.demo import FALSE_ALARM, MISSED, run_demo
-        from chiaroscuro.results.explaining import Settings
 
         model = open_detector(detector, {}, "auto")
         settings = Settings(detector=detector, n_masks=n_masks, seed=seed)

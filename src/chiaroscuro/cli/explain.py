@@ -71,9 +71,9 @@ def explain(
             "may be repeated. [dim]default: all[/]",
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Gets a folder per picture.")
-    ] = Path("explanations"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Gets a folder per picture.")] = Path(
+        "explanations"
+    ),
     fill: Annotated[
         str,
         typer.Option(

@@ -190,9 +190,7 @@ class DataOptions:
         """The data set."""
         from chiaroscuro.data.datasets import open_data_set
 
-        return open_data_set(
-            data, self.images, class_map=self.classes, frame=self.checked_frame
-        )
+        return open_data_set(data, self.images, class_map=self.classes, frame=self.checked_frame)
 
 
 def load(choice: DetectorChoice, device: str) -> "Detector":

@@ -33,7 +33,9 @@ class RayOptions:
         maybe(whole(1)), None, help="With --ray: how many. [dim]default: as many as fit[/]"
     )
     cpus: int = setting(whole(1), 1, help="With --ray: threads per worker.")
-    gpus: float = setting(number(0), 0.0, help="With --ray: graphics cards per worker, such as 0.5.")
+    gpus: float = setting(
+        number(0), 0.0, help="With --ray: graphics cards per worker, such as 0.5."
+    )
 
 
 @command

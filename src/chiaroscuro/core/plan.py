@@ -167,7 +167,9 @@ def planned(plan: Plan | None, settings: PlanSettings) -> Plan:
     Raises:
         As :class:`Plan` does.
     """
-    changes: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    changes: dict[str, Any] = dict(settings)
+    if changes.get("design", ...) is None:
+        del changes["design"]
     return attrs.evolve(plan or Plan(), **changes)
 
 

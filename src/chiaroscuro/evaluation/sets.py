@@ -83,9 +83,7 @@ def annotated_set(
         by_path[path] = one.refused or one.truth.relabelled(labels).scaled(file.scale)
     if all(isinstance(truth, str) for truth in by_path.values()):
         reasons = "; ".join(f"{path.name}: {why}" for path, why in list(by_path.items())[:3])
-        raise InputError(
-            f"{annotations.source}: no picture with a map has annotations ({reasons})"
-        )
+        raise InputError(f"{annotations.source}: no picture with a map has annotations ({reasons})")
     notes = [
         *annotations.notes,
         *decisions,

@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from chiaroscuro.figures.colours import CURVES
-from chiaroscuro.store.schema import SetCurve
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
+from chiaroscuro.store.schema import SetCurve
 
 _QUIET = "#6b7280"
 _TICKS = (0, 1, 5, 10, 20, 40, 60, 80, 100)

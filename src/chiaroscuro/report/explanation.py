@@ -16,7 +16,7 @@ from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.report import cards, page
 from chiaroscuro.report.redo import file_name, redo_script
-from chiaroscuro.results.explaining import Picture
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.store.bundle import AnyPath
 
 PICTURE_PX, MAP_PX = 1400, 900  # longer side at most: of the picture, of a map over all of it

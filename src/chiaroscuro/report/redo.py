@@ -11,7 +11,7 @@ from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.images.read import image_hash, is_address
-from chiaroscuro.results.explaining import Picture
+from chiaroscuro.results.picture import Picture
 
 NEEDED = "estimator", "n_masks", "seed", "design", "image_sha256"
 _WIDTH, _READ_LIMIT_PIXELS = 99, 100_000_000  # of a line; above it read_image wants max_pixels

@@ -8,7 +8,6 @@ from chiaroscuro._version import __version__
 from chiaroscuro.figures import draw
 from chiaroscuro.report import cards, page
 from chiaroscuro.report.svg import embedded_svg
-from chiaroscuro.results.folder import SavedResult
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED, UNMARKED

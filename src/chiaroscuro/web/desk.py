@@ -24,7 +24,8 @@ from chiaroscuro.evidence.observe import observe
 from chiaroscuro.evidence.targets import with_classes
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
-from chiaroscuro.results.explaining import SHOWN_SCORE, Picture, detect_picture
+from chiaroscuro.results.explaining import SHOWN_SCORE
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.web.jobs import Job, Stopped
 
 FIDELITY = 0.9

@@ -8,7 +8,6 @@ from chiaroscuro.core.errors import InputError
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.figures import draw
 from chiaroscuro.report.cards import around
-from chiaroscuro.results.folder import SavedResult
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import summarise_targets
 from chiaroscuro.web.layers import jpeg

@@ -28,7 +28,7 @@ from chiaroscuro.figures import colours, draw
 from chiaroscuro.images.read import read_image, shrink
 from chiaroscuro.metrics.difference import MapDifference
 from chiaroscuro.report import cards
-from chiaroscuro.results.explaining import Picture
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.store.bundle import parse_json
 from chiaroscuro.web import layers
 from chiaroscuro.web.desk import MAX_MASKS, Desk, Detectors, Maps, read_target
