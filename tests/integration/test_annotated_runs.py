@@ -89,7 +89,7 @@ def test_study_has_the_face_in_the_picture_as_it_is_read(tmp_path: Path, orienta
         data = open_data_set(coco(tmp_path, size=size), frame="upright")
         run = studied(tmp_path, data, name=f"run-{i}")
         assert kinds(run) == ["hit"]
-        truth = truth_of(run.manifest("a"))
+        truth = run.picture("a").truth
         assert truth is not None
         scale = 30 / HEIGHT
         assert truth.boxes.tolist()[0] == pytest.approx([v * scale for v in FACE], abs=1e-4)

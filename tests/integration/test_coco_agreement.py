@@ -183,8 +183,7 @@ def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
     run = studied(tmp_path, file, Scripted({}, ("face",)), max_side=37)
     data = open_data_set(file)
     for entry in data.entries:
-        manifest = run.manifest(entry.name)
-        truth = truth_of(manifest)
+        truth = run.picture(entry.name).truth
         assert truth is not None
         assert entry.truth is not None
         assert truth.boxes.tolist() == entry.truth.scaled(37 / WIDTH).boxes.tolist()

@@ -213,7 +213,7 @@ def _print_steadiness(described: dict[str, Any]) -> None:
     ):
         for what, kinds in described[name].items():
             n = kinds["linear"]["n"]
-                linear, rank = _cell(kinds["linear"]), _cell(kinds["rank"])
+            linear, rank = _cell(kinds["linear"]), _cell(kinds["rank"])
             print(f"{title} {what}: linear {linear}, rank {rank}; {plural(n, 'target')}")
 
 

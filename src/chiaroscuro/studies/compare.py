@@ -6,7 +6,7 @@ the same pixels from both, and the difference of two maps of one box is the dete
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
