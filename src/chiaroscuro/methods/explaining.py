@@ -26,7 +26,8 @@ from chiaroscuro.evidence.evidence import (
 )
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.target_classes import with_classes
-from chiaroscuro.methods.catalogue import Method, method_named
+from chiaroscuro.methods.catalogue import method_named
+from chiaroscuro.methods.method import Method
 from chiaroscuro.methods.question import Answer, Question
 
 
