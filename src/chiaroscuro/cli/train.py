@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chiaroscuro.data.datasets import DataSet
     from chiaroscuro.detectors import Detector
     from chiaroscuro.training.folds import FoldResult
-    from chiaroscuro.training.notes import Tell
+    from chiaroscuro.training.notes import Note
 
 
 def train(
@@ -139,8 +139,8 @@ def train(
         from chiaroscuro.training.augment import Augmentation
         from chiaroscuro.training.distributed import joined, processes
         from chiaroscuro.training.folds import cross_validate
-        from chiaroscuro.training.loop import precision
         from chiaroscuro.training.loop import train as train_on
+        from chiaroscuro.training.measure import precision
         from chiaroscuro.training.pictures import training_pictures
         from chiaroscuro.training.samples import save_samples, split
         from chiaroscuro.training.settings import TrainingSettings
@@ -170,7 +170,7 @@ def train(
         folder = out.with_suffix(".training")
         with joined(device) as own_device:
             first = processes().first
-            tell: Tell = note if first else _say_nothing
+            tell: Note = note if first else _say_nothing
             mapped = parse_class_map(class_map)
             collection = open_data_set(data, images, class_map=mapped, frame=parse_frame(frame))
             torch.manual_seed(seed)  # of a network that begins with random weights
@@ -192,7 +192,7 @@ def train(
                             progress=lambda n, step: (
                                 show(f"fold {n + 1} of {folds}", step) if first else None
                             ),
-                            tell=tell,
+                            note=tell,
                         )
                         told["folds"] = [result.describe() for result in results]
                         if first:
@@ -205,7 +205,7 @@ def train(
                         validation=held,
                         folder=folder,
                         progress=lambda step: show("training", step) if first else None,
-                        tell=tell,
+                        note=tell,
                     )
                 except KeyboardInterrupt as stopped:
                     tell(
@@ -253,7 +253,7 @@ def _low_high(text: str) -> tuple[int, int]:
     )
 
 
-def _tell_left_out(collection: "DataSet", trainee: "Detector", tell: "Tell") -> None:
+def _tell_left_out(collection: "DataSet", trainee: "Detector", tell: "Note") -> None:
     from chiaroscuro.studies.run import notes_on
 
     if collection.missing:

@@ -32,7 +32,7 @@ from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
 from chiaroscuro.evaluation import remaking
 from chiaroscuro.evaluation.measured import MAP, ROWS, Measure, Measured, Piece
-from chiaroscuro.evidence.evidence import Evidence
+from chiaroscuro.evidence.evidence import Evidence, observe
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.figures import plots
 from chiaroscuro.methods import method_named
@@ -378,15 +378,17 @@ def _compare_steadiness(
     """Fill in how like the maps are to those of other seeds, fills and grids."""
     if piece["map"] == MAP and explained.settings["method"] == "drise":
         compared = metrics.stability(
-            evidence.image,
-            detector,
-            explained.targets,
-            reference=explained,
-            n_masks=evidence.n_masks,
-            seed=evidence.seed,
-            design=evidence.design,
-            estimator=str(explained.settings["estimator"]),
-            batch_size=settings.batch_size,
+            explained,
+            evidence.design,
+            evidence.seed,
+            lambda design, seed: observe(
+                evidence.image,
+                detector,
+                n_masks=evidence.n_masks,
+                seed=seed,
+                design=design,
+                batch_size=settings.batch_size,
+            ).explain(explained.targets, estimator=str(explained.settings["estimator"])),
         )
     else:
         make = remaking.again(explained, evidence, detector, settings.batch_size)
@@ -406,11 +408,9 @@ def _compare_shuffled(
     """Fill in how like the maps are to those of the detector with shuffled weights."""
     make = remaking.again(explained, evidence, detector, settings.batch_size)
     stages = metrics.randomisation(
-        evidence.image,
         detector,
-        explained.targets,
-        reference=explained,
-        explain=lambda changed: make(evidence.image, evidence.seed, changed),
+        explained,
+        lambda changed: make(evidence.image, evidence.seed, changed),
         seed=evidence.seed,
     )
     told = {"picture": saved.name, "map": piece["map"]}

@@ -22,7 +22,7 @@ from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.agreement import agreement
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.context import context_share
-from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.metrics.stats import bootstrap_interval
 from chiaroscuro.results.folder import SavedResult
 from chiaroscuro.studies.averages import AverageMap, Averager
 from chiaroscuro.studies.examine import FALSE_ALARM, HIT, UNMARKED, detections_of, truth_of
@@ -337,7 +337,7 @@ def _mean(place: list[int], values: list[float], n_pictures: int) -> dict[str, A
 
     return {
         "value": float(np.mean(values)),
-        "interval": interval(of, n_pictures) if n_pictures >= 5 else None,
+        "interval": bootstrap_interval(of, n_pictures) if n_pictures >= 5 else None,
     }
 
 

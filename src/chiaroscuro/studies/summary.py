@@ -10,7 +10,7 @@ import numpy as np
 from chiaroscuro.core.errors import BundleError, UndefinedMetricError
 from chiaroscuro.evidence.explanation import trust_words
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.metrics.stats import bootstrap_interval
 from chiaroscuro.results.folder import SavedResult
 from chiaroscuro.studies.averages import AverageMap, Averager
 from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED, UNMARKED, detections_of, truth_of
@@ -187,7 +187,7 @@ def _detection_figures(
         several = int((part + rest > 0).sum()) > 1  # pictures that have any
         return {
             "value": value if np.isfinite(value) else None,
-            "interval": interval(of, len(pictures)) if several else None,
+            "interval": bootstrap_interval(of, len(pictures)) if several else None,
         }
 
     figures: dict[str, Any] = {"precision": share(hits, alarms), "recall": share(hits, missed)}
@@ -219,7 +219,9 @@ def _context(
             enough = int((count > 0).sum()) >= _PICTURES_FOR_AN_INTERVAL
             shares[part] = {
                 "value": float(total.sum() / count.sum()),
-                "interval": interval(_ratio(total, count), len(pictures)) if enough else None,
+                "interval": bootstrap_interval(_ratio(total, count), len(pictures))
+                if enough
+                else None,
             }
         context[kind] = {"n": len(known), "undefined": len(rows) - len(known), **shares}
     return context

@@ -1,11 +1,11 @@
-"""What a person should know although training goes on, in sentences."""
+"""Notes: sentences that a user should read although training continues."""
 
 import warnings
 from collections.abc import Callable
 
-Tell = Callable[[str], None]
+Note = Callable[[str], None]
 
 
 def warn(text: str) -> None:
-    """Say it as a warning: what is done with a sentence where nobody else takes it."""
+    """Issue a note as a warning, the default."""
     warnings.warn(text, RuntimeWarning, stacklevel=3)

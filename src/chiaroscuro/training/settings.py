@@ -1,4 +1,4 @@
-"""How a detector is trained."""
+"""Settings of a training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,25 +16,24 @@ class TrainingSettings:
 
     Attributes:
         steps: of the optimiser.
-        batch_size: crops a step.
-        learning_rate: the highest, of AdamW; it warms up, then falls along a cosine to zero.
+        batch_size: crops per step.
+        learning_rate: the highest, of AdamW; it rises linearly, then falls along a cosine to 0.
         weight_decay: of AdamW.
         warm_up: steps until the highest rate.
         clip: largest norm of the gradient.
-        keep: share of the starting weights in the result, in [0, 1): the average of where training
-            began and where it ended keeps what was known.
-        freeze: parameters whose names begin so are left as they are.
-        patience: evaluations on the validation pictures without gain after which training ends;
-            None never.
+        keep: weight of the original model in the final average, in [0, 1).
+        freeze: prefixes of the names of parameters that are not trained.
+        patience: evaluations on the validation pictures without gain after which training stops;
+            never when None.
         evaluate_every: steps between evaluations and saved states.
         max_side: longer side of pictures where precision is measured.
-        mixed_precision: on a CUDA device that has bfloat16, losses are computed in it where torch
-            holds that to be safe; weights and their averages stay float32. No effect on a CPU,
-            where it was measured to be 14 times slower.
-        train_norms: batch norms take their statistics from the crops, as a network needs that
-            begins at random. Else they keep those of the start, which so few crops would blur.
-        seed: of the crops, and of what the network draws in training.
-        augmentation: how crops are drawn.
+        mixed_precision: on a CUDA device with bfloat16, compute losses in it where torch considers
+            it safe; weights and their averages stay float32. No effect on a CPU, where it was
+            measured to be 14 times slower.
+        train_norms: batch norms take their statistics from the crops, which a randomly initialised
+            network needs. Otherwise they keep those of the original model.
+        seed: of the crops, and of what is random in the network.
+        augmentation: how random crops are made.
 
     Raises:
         InputError: on a setting of another kind or out of range; it names the setting.
@@ -76,7 +75,9 @@ class TrainingSettings:
             },
         )
         if self.keep == 1:
-            raise InputError("keep: wanted a share in [0, 1), got 1, which keeps the start alone")
+            raise InputError(
+                "keep: wanted a share in [0, 1), got 1, which keeps the original model alone"
+            )
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values."""
