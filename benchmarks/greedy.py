@@ -15,9 +15,9 @@ import torch
 
 from chiaroscuro import metrics
 from chiaroscuro.core.plan import MaskDesign
-from chiaroscuro.methods.asking import Asker
+from chiaroscuro.methods.black_box import BlackBox
 from chiaroscuro.methods.question import Question
-from chiaroscuro.methods.search import _PROTOCOL, _regions
+from chiaroscuro.methods.search_model import PROTOCOL, search_regions
 from chiaroscuro.metrics.protocols import filled, protocol_named
 from methods import PASSES, detectors, explained, pictures, scored
 
@@ -27,10 +27,10 @@ def greedy(image, target, detector):
     question = Question(
         image=image, detector=detector, targets=(target,), budget=0, seed=0, design=MaskDesign()
     )
-    asker = Asker(question, 0)
-    pixels = asker.pixels
-    blurred = filled(protocol_named(_PROTOCOL).insertion, pixels, target)
-    regions = _regions(pixels, target)
+    black_box = BlackBox(question, 0)
+    pixels = black_box.pixels
+    blurred = filled(protocol_named(PROTOCOL).insertion, pixels, target)
+    regions = search_regions(pixels, target)
     n_regions = int(regions.max()) + 1
     box = metrics.baseline("box", image, target)
     in_box = torch.bincount(regions.flatten(), weights=box.flatten()) / torch.bincount(
@@ -41,7 +41,7 @@ def greedy(image, target, detector):
     saliency = torch.zeros(image.shape[1:])
     while left:
         shown = [taken | (regions == region) for region in left]
-        answers = asker.weights_in(
+        answers = black_box.weights_in(
             picture
             for mask in shown
             for picture in (torch.where(mask, pixels, blurred), torch.where(mask, blurred, pixels))
@@ -49,7 +49,7 @@ def greedy(image, target, detector):
         best = left.pop(int((answers[::2] - answers[1::2]).argmax()))
         taken |= regions == best
         saliency[regions == best] = len(left) + 1
-    return saliency, asker.passes
+    return saliency, black_box.passes
 
 
 def run(detector_name, wanted):

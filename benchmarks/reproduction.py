@@ -36,7 +36,7 @@ from chiaroscuro.cli import app
 from chiaroscuro.data.samples import met_faces
 from chiaroscuro.figures import draw, plots
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.metrics.stats import bootstrap_interval
 from chiaroscuro.studies.averages import MARGIN, AverageMap
 from chiaroscuro.studies.compare import Subject, compare
 from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED
@@ -179,7 +179,7 @@ def context(rows: Sequence[dict]) -> dict:
             "Model1": float(first.mean()),
             "Model3": float(second.mean()),
             "difference": float((second - first).mean()),
-            "interval_95": interval(mean, len(pictures)),
+            "interval_95": bootstrap_interval(mean, len(pictures)),
         }
     return told
 

@@ -16,11 +16,16 @@ import torch
 
 from chiaroscuro.core import boxes
 from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.training import (
+    Step,
+    TrainingPicture,
+    TrainingSettings,
+    open_trainable,
+    precision,
+    train,
+    training_pictures,
+)
 from chiaroscuro.training.augment import Augmentation
-from chiaroscuro.training.loop import Step, precision, train
-from chiaroscuro.training.pictures import TrainingPicture, training_pictures
-from chiaroscuro.training.settings import TrainingSettings
-from chiaroscuro.training.trainable import open_trainable
 
 
 def main() -> None:

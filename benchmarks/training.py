@@ -19,10 +19,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from chiaroscuro.data.datasets import open_data_set
-from chiaroscuro.metrics.average_precision import average_precision, resampled
+from chiaroscuro.metrics.average_precision import average_precision, resampled_ap50
+from chiaroscuro.training import TrainingSettings, open_trainable, train, training_pictures
 from chiaroscuro.training.augment import Augmentation
-from chiaroscuro.training.loop import TrainingSettings, detections, train, training_pictures
-from chiaroscuro.training.trainable import open_trainable
+from chiaroscuro.training.measure import detections
 
 RUNS = Path(__file__).parent / "runs" / "training"
 N_FOLDS = 5
@@ -75,7 +75,7 @@ def _compare(start, pictures, parts, recipes, seeds) -> None:
         truth = [p.truth.scaled(min(1.0, side / max(p.image.shape[1:]))) for p in pictures]
         before = [detections(start, picture, side)[0] for picture in pictures]
         base = average_precision(before, truth)
-        draws = resampled(before, truth, n_resamples=400)
+        draws = resampled_ap50(before, truth, n_resamples=400)
         print(f"side {side}: before AP50 {base.ap50:z.3f} AP {base.ap:z.3f}", flush=True)
         for recipe, keep in product(recipes, KEEPS):
             groups = [[seed] for seed in seeds] + ([seeds] if len(seeds) > 1 else [])
@@ -90,7 +90,7 @@ def _compare(start, pictures, parts, recipes, seeds) -> None:
                     for i in part:
                         after[i] = detections(trained, pictures[i], side)[0]
                 now = average_precision(after, truth)
-                gains = resampled(after, truth, n_resamples=400) - draws
+                gains = resampled_ap50(after, truth, n_resamples=400) - draws
                 low, high = np.quantile(gains[np.isfinite(gains)], (0.05, 0.95))
                 print(
                     f"  {recipe:12} seeds {group} keep {keep:z.2f}: AP50 {now.ap50:z.3f} "

@@ -59,7 +59,7 @@ def row(method: Method, figures: dict[tuple[str, str, str], str]) -> str:
         NEEDS[method.needs],
         OF_A_CLASS.get(method.name, "a target"),
         yes_or_no(method.signed),
-        yes_or_no(method.drawn),
+        yes_or_no(method.random),
         f"{method.budget} a {'picture' if method.shared else 'target'}",
         *(
             figures.get((detector, method.name, column), "-").split()[0]

@@ -513,7 +513,7 @@ def read_training(folder: Path) -> None:
     state, file = _training(folder)
     content = file.read(lambda _: None)
     if content is not None:
-        state.go_on_from(content)
+        state.resume(content)
         file.write(state.content())
         state.take_best()
 

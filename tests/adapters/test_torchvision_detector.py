@@ -34,8 +34,8 @@ from chiaroscuro.detectors.adapters.torchvision import (
 )
 from chiaroscuro.detectors.checkpoint import write_checkpoint
 from chiaroscuro.testing import detector_checks
+from chiaroscuro.training import TrainingPicture, TrainingSettings, train
 from chiaroscuro.training.augment import Augmentation
-from chiaroscuro.training.loop import TrainingPicture, TrainingSettings, train
 
 # --- small random networks ------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ def test_a_stopped_command_goes_on_and_leaves_no_scratch(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_interval = lambda *_, n_resamples: np.full(n_resamples, np.nan)  # noqa: E731  (they are slow)
-    monkeypatch.setattr(chiaroscuro.training.folds, "resampled", no_interval)
+    monkeypatch.setattr(chiaroscuro.training.folds, "resampled_ap50", no_interval)
     stopped = train("folds_stopped", "--folds", "2")
     assert stopped.exit_code == 1
     assert "what is done is kept in out.training. The same command goes on" in stopped.stderr
@@ -125,7 +125,7 @@ def test_after_nan_the_command_with_a_lower_rate_goes_on(folder: Path) -> None:
     assert not (folder / "out.safetensors").exists()
     done = train("whole", "--learning-rate", "0.05")
     assert done.exit_code == 0, done.output
-    assert "goes on from step 25, with a learning rate of 0.05" in done.stderr
+    assert "resumed from step 25, with a learning rate of 0.05" in done.stderr
     assert len((folder / "out.training" / "log.csv").read_text().splitlines()) == 31
 
 
@@ -141,7 +141,7 @@ def test_broken_pictures_and_marks_are_said(folder: Path) -> None:
     for said in (
         "1 pictures are not there, such as none.png",
         ": the box 200,60,250,110 lies outside the picture",
-        "1 boxes reach past their picture and are cut to it, such as in p0",
+        "1 boxes extend past their picture and are cut to it, such as in p0",
         "1 pictures cannot be used and are left out",
     ):
         assert said in done.stderr

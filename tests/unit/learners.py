@@ -11,8 +11,7 @@ import chiaroscuro as cs
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork
 from chiaroscuro.detectors.protocol import Trainable
-from chiaroscuro.training.augment import Augmentation
-from chiaroscuro.training.loop import TrainingPicture, TrainingSettings
+from chiaroscuro.training import Augmentation, TrainingPicture, TrainingSettings
 
 PLAIN = Augmentation(
     size=64, long_side=(90, 90), flip=0, colour=0, blur=0, noise=0, near_a_face=1.0, tenebrism=0

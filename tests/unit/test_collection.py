@@ -65,7 +65,7 @@ def test_nothing_found_is_zero_and_nothing_marked_is_undefined() -> None:
     nothing = cs.Proposals.empty()
     assert metrics.average_precision([nothing], [Truth(boxes=[LEFT])]).ap == 0
     for truth in (Truth(boxes=torch.zeros(0, 4)), Truth(boxes=[LEFT], ignore=[True])):
-        with pytest.raises(UndefinedMetricError, match="no picture has a marked box"):
+        with pytest.raises(UndefinedMetricError, match="no picture has an annotation"):
             metrics.average_precision([nothing], [truth])
     with pytest.raises(InputError, match="for 1 pictures, got 2"):
         metrics.average_precision([nothing, nothing], [Truth(boxes=[LEFT])])
@@ -165,5 +165,5 @@ def test_only_shares_of_the_picture_make_curves_of_a_set() -> None:
 def test_a_set_without_marked_faces_is_told() -> None:
     detector = PlantedDetector(LEFT, evidence(LEFT))
     unmarked = mapped(LEFT, truth=Truth(boxes=torch.zeros(0, 4)))
-    with pytest.raises(UndefinedMetricError, match="no picture has a marked box"):
+    with pytest.raises(UndefinedMetricError, match="no picture has an annotation"):
         metrics.collection_curves([unmarked], detector, TENTHS)

@@ -7,7 +7,7 @@ import chiaroscuro as cs
 from chiaroscuro import metrics
 from chiaroscuro.core.errors import UndefinedMetricError
 from chiaroscuro.core.records import Truth
-from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.metrics.stats import bootstrap_interval
 from chiaroscuro.studies.averages import Averager, box_crop
 from chiaroscuro.studies.matching import match
 from chiaroscuro.studies.misses import read_miss
@@ -176,11 +176,11 @@ def test_shares_of_the_evidence_add_up() -> None:
 def test_an_interval_by_hand() -> None:
     """Of two pictures with 0 and 1, a draw of two has a mean of 0, 1/2 or 1."""
     values = torch.tensor([0.0, 1.0]).numpy()
-    low_high = interval(lambda drawn: float(values[drawn].mean()), 2)
+    low_high = bootstrap_interval(lambda drawn: float(values[drawn].mean()), 2)
     assert low_high == (0, 1)
-    assert interval(lambda drawn: 0.5, 1) is None
-    assert interval(lambda drawn: float("nan"), 5) is None
-    wide = interval(lambda drawn: float(drawn.mean()), 100, n_resamples=200)
+    assert bootstrap_interval(lambda drawn: 0.5, 1) is None
+    assert bootstrap_interval(lambda drawn: float("nan"), 5) is None
+    wide = bootstrap_interval(lambda drawn: float(drawn.mean()), 100, n_resamples=200)
     assert wide is not None
     assert 40 < wide[0] < 49.5 < wide[1] < 59
 

@@ -249,7 +249,7 @@ def test_wrong_use_is_refused() -> None:
         metrics.deletion(WHITE, detector(), [50, 50, 60, 60], evidence_map())
     with pytest.raises(UnknownNameError, match="painting"):
         metrics.deletion(WHITE, detector(), BOX, evidence_map(), protocol="paint")
-    with pytest.raises(InputError, match="wanted one a target, 2, got 1"):
+    with pytest.raises(InputError, match="wanted one per target, 2, got 1"):
         metrics.curves(WHITE, detector(), [BOX, BOX], [evidence_map()], "deletion")
 
 

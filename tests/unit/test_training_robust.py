@@ -24,8 +24,8 @@ from chiaroscuro.detectors.adapters.retinaface_losses import losses as retinafac
 from chiaroscuro.evidence.passes import out_of_memory
 from chiaroscuro.training.folds import cross_validate
 from chiaroscuro.training.gradient import precision_context
-from chiaroscuro.training.loop import Step, TrainingPicture, train
-from chiaroscuro.training.pictures import training_pictures
+from chiaroscuro.training.loop import Step, train
+from chiaroscuro.training.pictures import TrainingPicture, training_pictures
 from chiaroscuro.training.samples import split
 from chiaroscuro.training.state import remove_states
 
@@ -83,7 +83,7 @@ def test_it_does_not_go_on_with_other_pictures(
     tmp_path: Path, pictures: list[TrainingPicture]
 ) -> None:
     interrupted(tmp_path)
-    wanted = r"state\.pt is of a training with other pictures; .*remove that file to begin again"
+    wanted = r"state\.pt is of a training with other pictures; .*remove that file to start again"
     with pytest.raises(TrainingError, match=wanted):
         train(Bright(), pictures, SETTINGS, folder=tmp_path)
 
@@ -109,17 +109,17 @@ def test_a_damaged_state_names_the_file_and_the_mend(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for broken in (whole[: len(whole) // 2], b"", b"not a state"):
         path.write_bytes(broken)
-        with pytest.raises(TrainingError, match=r"state\.pt is damaged .*; remove it to begin"):
+        with pytest.raises(TrainingError, match=r"state\.pt is damaged .*; remove it to start"):
             train(Bright(), PICTURES, SETTINGS, folder=tmp_path)
     torch.save({"step": 3}, path)
-    with pytest.raises(TrainingError, match=r"state\.pt is no state of a training.*; remove it"):
+    with pytest.raises(TrainingError, match=r"state\.pt is not a training state.*; remove it"):
         train(Bright(), PICTURES, SETTINGS, folder=tmp_path)
 
 
 def test_folds_go_on_within_a_fold_and_are_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chiaroscuro.training.folds, "resampled", no_interval)
+    monkeypatch.setattr(chiaroscuro.training.folds, "resampled_ap50", no_interval)
 
     def stop(fold: int, step: Step) -> None:
         if (fold, step.step) == (1, 7):
@@ -164,10 +164,10 @@ def test_after_nan_a_lower_rate_goes_on_and_nothing_else_does(tmp_path: Path) ->
     seen: list[Step] = []
     told: list[str] = []
     lower = replace(SETTINGS, learning_rate=0.05)
-    options: dict[str, Any] = {"folder": tmp_path, "progress": seen.append, "tell": told.append}
+    options: dict[str, Any] = {"folder": tmp_path, "progress": seen.append, "note": told.append}
     train(Bright(), PICTURES, lower, **options)
     assert seen[0].step == 5
-    assert told == ["goes on from step 4, with a learning rate of 0.05"]
+    assert told == ["resumed from step 4, with a learning rate of 0.05"]
     rates = [row.split(",")[1] for row in (tmp_path / "log.csv").read_text().splitlines()[1:]]
     assert [float(rate) for rate in rates[3:5]] == pytest.approx([0.04, 0.025])  # warming up
 
@@ -224,7 +224,7 @@ def test_out_of_memory_halves_the_crops_at_once_and_keeps_the_step(error: Except
     settings = replace(SETTINGS, batch_size=7, steps=3)
     cramped, roomy = Cramped(2, error), Bright()
     told: list[str] = []
-    train(cramped, PICTURES, settings, tell=told.append)
+    train(cramped, PICTURES, settings, note=told.append)
     train(roomy, PICTURES, settings)
     torch.testing.assert_close(weights(cramped), weights(roomy), atol=1e-6, rtol=0)
     assert cramped.sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1] + [1] * 14
@@ -238,7 +238,7 @@ def test_out_of_memory_is_a_warning_where_nobody_listens() -> None:
 
 
 def test_a_single_crop_too_many_ends_it_and_other_errors_pass() -> None:
-    wanted = r"single crop of 64x64 pixels on cpu; take smaller crops \(--crop-size\), or another"
+    wanted = r"single crop of 64x64 pixels on cpu; use smaller crops \(--crop-size\), or another"
     with pytest.raises(TrainingError, match=wanted):
         train(Cramped(0, ON_A_CPU), PICTURES, replace(SETTINGS, batch_size=1))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
@@ -351,24 +351,28 @@ def test_what_is_left_out_of_the_data_is_said(tmp_path: Path) -> None:
     unreadable, foreign, outside, past, without = told
     assert unreadable.startswith("2 pictures cannot be used and are left out: ")
     assert "p2.png" in unreadable
-    assert foreign == "1 boxes of classes that the detector has not are left out: hat"
+    assert foreign == "1 boxes of classes not in the detector are left out: hat"
     assert outside == "1 boxes lie outside their picture and are left out, such as in p0"
-    assert past == "1 boxes reach past their picture and are cut to it, such as in p0"
-    assert without == "1 pictures have no box to be found; they are judged, not learned from"
+    assert past == "1 boxes extend past their picture and are cut to it, such as in p0"
+    assert without == "1 pictures have no box to be found; they are evaluated, not learned from"
 
 
 def test_data_with_nothing_to_learn_says_what_there_is(tmp_path: Path) -> None:
     ignored = Truth(boxes=[[1, 1, 9, 9]], ignore=[True])
-    with pytest.raises(TrainingError, match=r"got none in the 1 pictures.*; 1 boxes are marked to"):
+    with pytest.raises(
+        TrainingError, match=r"got none in the 1 readable pictures.*; 1 boxes are marked to"
+    ):
         training_pictures(data_set(tmp_path, ignored), {0: 0})
     none = Truth(boxes=torch.zeros(0, 4))
-    with pytest.raises(TrainingError, match=r"got none in the 2 pictures.*; 0 boxes are marked to"):
+    with pytest.raises(
+        TrainingError, match=r"got none in the 2 readable pictures.*; 0 boxes are marked to"
+    ):
         training_pictures(data_set(tmp_path, none, none), {0: 0})
     broken = data_set(tmp_path, ignored, broken=1)
     broken = replace(broken, entries=broken.entries[1:])
     with (
         pytest.warns(RuntimeWarning, match="1 pictures cannot be used"),
-        pytest.raises(TrainingError, match="got none in the 0 pictures"),
+        pytest.raises(TrainingError, match="got none in the 0 readable pictures"),
     ):
         training_pictures(broken, {0: 0})
 

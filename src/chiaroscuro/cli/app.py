@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from chiaroscuro.cli.console import DEVICE, errors_as_exit_status, note
+from chiaroscuro.cli.console import note
+from chiaroscuro.cli.options import command
 
 
+@command
 def app(
     runs: Annotated[
         list[Path] | None,
@@ -35,44 +37,43 @@ def app(
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
     max_upload: Annotated[int, typer.Option(min=1, help="Megabytes of a picture's file.")] = 64,
-    device: DEVICE = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
     """Open the workbench: drop a painting in, click a face, watch the answer form.
 
     Runs on this machine alone, needs no network, and keeps nothing on disk. End it with Ctrl-C.
     """
-    with errors_as_exit_status():
-        from chiaroscuro.core.errors import MissingDependencyError
+    from chiaroscuro.core.errors import MissingDependencyError
 
-        try:
-            from chiaroscuro.web.serve import serve
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                f"the workbench needs the package {error.name}; pip install 'chiaroscuro[app]'"
-            ) from error
-        from chiaroscuro.web.app import WorkbenchSettings
-        from chiaroscuro.web.guard import is_loopback
+    try:
+        from chiaroscuro.web.serve import serve
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"the workbench needs the package {error.name}; pip install 'chiaroscuro[app]'"
+        ) from error
+    from chiaroscuro.web.app import WorkbenchSettings
+    from chiaroscuro.web.guard import is_loopback
 
-        if not is_loopback(host) and not password:
-            raise typer.BadParameter(
-                f"{host} can be reached from other machines; give a --password with it, or set "
-                "CHIAROSCURO_PASSWORD",
-                param_hint="--host",
-            )
-        for run in runs or ():
-            if not (run / "run.json").is_file():
-                raise typer.BadParameter(
-                    f"{run} is no run folder: wanted the --out of chiaroscuro study",
-                    param_hint="RUN",
-                )
-        settings = WorkbenchSettings(
-            host=host,
-            names=tuple(name or ()),
-            password=password,
-            detectors=(*WorkbenchSettings().detectors, *(detector or ())),
-            runs=tuple(str(run) for run in runs or ()),
-            device=device,
-            max_upload_bytes=max_upload * 2**20,
+    if not is_loopback(host) and not password:
+        raise typer.BadParameter(
+            f"{host} can be reached from other machines; give a --password with it, or set "
+            "CHIAROSCURO_PASSWORD",
+            param_hint="--host",
         )
-        serve(settings, port, open_browser=browser, tell=lambda text: print(text, flush=True))
-        note("closed")
+    for run in runs or ():
+        if not (run / "run.json").is_file():
+            raise typer.BadParameter(
+                f"{run} is no run folder: wanted the --out of chiaroscuro study",
+                param_hint="RUN",
+            )
+    settings = WorkbenchSettings(
+        host=host,
+        names=tuple(name or ()),
+        password=password,
+        detectors=(*WorkbenchSettings().detectors, *(detector or ())),
+        runs=tuple(str(run) for run in runs or ()),
+        device=device,
+        max_upload_bytes=max_upload * 2**20,
+    )
+    serve(settings, port, open_browser=browser, tell=lambda text: print(text, flush=True))
+    note("closed")

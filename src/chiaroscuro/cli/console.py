@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from chiaroscuro.core.errors import ChiaroscuroError, TargetError, UnknownNameError
+from chiaroscuro.core.log import LOG
 
 NOTES_SHOWN = 5
 _OUR_FOLDER = str(Path(__file__).parents[1])
@@ -56,18 +57,14 @@ class _OnStderr(logging.Handler):
         notes.print(record.getMessage(), markup=False)
 
 
-LOG = logging.getLogger("chiaroscuro")
-
-
 def note(text: str) -> None:
     """A sentence for the user, on stderr, by way of the log."""
     LOG.info("%s", text)
 
 
-def log_to_stderr() -> None:
-    """Print what the package logs, from level INFO up."""
-    LOG.setLevel(logging.INFO)
-    LOG.propagate = False
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Print what the package logs, from a level up."""
+    LOG.setLevel(level)
     if not any(isinstance(one, _OnStderr) for one in LOG.handlers):
         LOG.addHandler(_OnStderr())
 

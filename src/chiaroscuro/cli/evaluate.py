@@ -37,8 +37,7 @@ def evaluate(
             help="The --out folder of [bold]chiaroscuro explain[/], or one picture's folder in it.",
         ),
     ],
-    settings: EvaluationSettings,
-    data_options: DataOptions,
+    *,
     annotations: Annotated[
         str | None,
         typer.Option(
@@ -49,6 +48,8 @@ def evaluate(
             "and deletion of the whole set's average precision. Pictures are matched by file name.",
         ),
     ] = None,
+    data_options: DataOptions,
+    settings: EvaluationSettings,
     methods: Annotated[
         str | None,
         typer.Option(

@@ -56,11 +56,7 @@ class LookOptions:
 @command
 def explain(
     pictures: PICTURES,
-    detector_options: DetectorOptions,
-    plan: Plan,
-    selection: Selection,
-    reading: Reading,
-    look_options: LookOptions,
+    *,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +70,11 @@ def explain(
     out: Annotated[Path, typer.Option("--out", "-o", help="Gets a folder per picture.")] = Path(
         "explanations"
     ),
+    detector_options: DetectorOptions,
+    plan: Plan,
+    selection: Selection,
+    reading: Reading,
+    look_options: LookOptions,
     fill: Annotated[
         str,
         typer.Option(

@@ -68,7 +68,7 @@ def _options(kind: Any) -> Iterator[inspect.Parameter]:
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=_default(field),
-                annotation=Annotated[_typed(field.type), _option(field)],
+                annotation=Annotated[_typed(field), _option(field)],
             )
 
 
@@ -83,11 +83,14 @@ def _default(field: Any) -> Any:
         return inspect.Parameter.empty
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         return None
+    if field.metadata["typed"] is str and isinstance(default, tuple):
+        return ",".join(map(str, default))
     return list(default) if isinstance(default, tuple) else default
 
 
-def _typed(kind: Any) -> Any:
+def _typed(field: Any) -> Any:
     """The type that Typer parses: text for a number or ``auto``, a list for a tuple."""
+    kind = field.metadata["typed"] or field.type
     if get_origin(kind) in (Union, types.UnionType):
         members = get_args(kind)
         if any(get_origin(one) is Literal for one in members):
@@ -115,8 +118,9 @@ def _made(kind: Any, given: Mapping[str, Any]) -> Any:
 def _parsed(field: Any, value: Any) -> Any:
     if value is None and field.default is not None:
         return field.default.factory() if hasattr(field.default, "factory") else field.default
-    if isinstance(value, str) and value != AUTO and _typed(field.type) is str:
-        return int(value) if field.type is not str and value.isdecimal() else value
+    if isinstance(value, str) and value != AUTO and _typed(field) is str:
+        as_number = field.metadata["typed"] is None and field.type is not str
+        return int(value) if as_number and value.isdecimal() else value
     return value
 
 

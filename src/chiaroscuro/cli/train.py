@@ -1,35 +1,77 @@
 """``chiaroscuro train``."""
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
-from chiaroscuro.cli.console import (
-    AS_JSON,
-    CLASS_MAP,
-    DETECTOR_OPTIONS,
-    DEVICE,
-    FRAME,
-    IMAGES,
-    errors_as_exit_status,
-    note,
-    parse_class_map,
-    parse_frame,
-    parse_options,
-    print_json,
-    tell_notes,
-    training_progress,
-)
+from chiaroscuro.cli.console import log_to_stderr, note, note_all, print_json
+from chiaroscuro.cli.options import AS_JSON, DataOptions, command, parse_options
+from chiaroscuro.cli.progress import progress
+from chiaroscuro.core.checks import anything, number, whole
+from chiaroscuro.core.declared import plain, setting
+from chiaroscuro.core.text import plural
+from chiaroscuro.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from chiaroscuro.data.datasets import DataSet
-    from chiaroscuro.detectors import Detector
+    from chiaroscuro.detectors.protocol import Trainable
     from chiaroscuro.training.folds import FoldResult
-    from chiaroscuro.training.notes import Tell
+    from chiaroscuro.training.pictures import TrainingPicture
 
 
+@attrs.frozen(kw_only=True)
+class StartOptions:
+    """Where training begins, and where it runs."""
+
+    start: str = setting(
+        anything,
+        "retinaface",
+        flags=("--from",),
+        metavar="DETECTOR",
+        help="Where training begins: retinaface, torchvision/<builder>, or a checkpoint.",
+    )
+    detector_option: list[str] = setting(
+        anything,
+        attrs.Factory(list),
+        flags=("--detector-option", "-O"),
+        metavar="KEY=VALUE",
+        help="An option of the detector; may be repeated.",
+    )
+    device: str = setting(anything, "auto", help="auto, cpu, cuda or cuda:1.")
+
+
+@attrs.frozen(kw_only=True)
+class CheckOptions:
+    """How what training gains is measured."""
+
+    folds: int = setting(
+        whole(0),
+        0,
+        help="First measure what training gains on pictures that were not learned from, with this "
+        "many folds; 0 does not.",
+    )
+    validation: float = setting(
+        number(0, 0.9),
+        0.0,
+        help="Share of the pictures kept from training; the weights that do best on them are kept.",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Trained:
+    """What training made."""
+
+    learned: int
+    held: int
+    figures: dict[str, Any]
+    folds: "list[FoldResult]"
+
+
+@command
 def train(
     data: Annotated[
         str,
@@ -45,80 +87,10 @@ def train(
             "--out", "-o", help="The checkpoint, NAME.safetensors; its log goes to NAME.training/."
         ),
     ],
-    images: IMAGES = None,
-    class_map: CLASS_MAP = None,
-    frame: FRAME = None,
-    start: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="DETECTOR",
-            help="Where training begins: retinaface, torchvision/<builder>, or a checkpoint.",
-        ),
-    ] = "retinaface",
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 100,
-    batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="The highest, of AdamW.")] = 1e-4,
-    keep: Annotated[
-        float,
-        typer.Option(
-            help="Share of the starting weights in the result: averaging keeps what was known."
-        ),
-    ] = 0.5,
-    freeze: Annotated[
-        list[str] | None,
-        typer.Option(help="Leave parameters whose names begin so as they are; may be repeated."),
-    ] = None,
-    train_norms: Annotated[
-        bool,
-        typer.Option(
-            "--train-norms",
-            help="Batch norms take their statistics from the crops: for a random start.",
-        ),
-    ] = False,
-    tenebrism: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="Share of crops that are pulled into dark ground and raking light."
-        ),
-    ] = 0.3,
-    crop_size: Annotated[
-        int, typer.Option(min=32, help="Side of a crop in pixels; less takes less memory.")
-    ] = 416,
-    long_side: Annotated[
-        str,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="Pictures are first scaled so that their longer side is of so many pixels.",
-        ),
-    ] = "320,1100",
-    mixed_precision: Annotated[
-        bool, typer.Option(help="Compute losses in bfloat16; on CUDA devices only.")
-    ] = True,
-    folds: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="First measure what training gains out of fold, with as many folds; 0 does not.",
-        ),
-    ] = 0,
-    validation: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=0.9,
-            help="Share of the pictures kept from training; the weights that do best on them win.",
-        ),
-    ] = 0.0,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="With --validation: evaluations without gain after which training ends."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same crops.")] = 0,
-    detector_option: DETECTOR_OPTIONS = None,
-    device: DEVICE = "auto",
+    data_options: DataOptions,
+    start_options: StartOptions,
+    settings: TrainingSettings,
+    check_options: CheckOptions,
     as_json: AS_JSON = False,
 ) -> None:
     """Fine-tune a face detector on paintings, all its layers by default.
@@ -127,146 +99,148 @@ def train(
     the losses (log.csv), samples of the crops (samples.png), and with --folds the precision before
     and after on pictures that were not learned from (folds.json).
 
-    After Ctrl-C or a kill the same command goes on, also within the folds. torchrun
+    After Ctrl-C or a kill the same command resumes, also within the folds. torchrun
     --nproc-per-node N -m chiaroscuro train ... shares the work of every step among N processes.
     """
-    with errors_as_exit_status():
-        import torch
+    from chiaroscuro.training.distributed import joined, processes
 
-        from chiaroscuro.data.datasets import open_data_set
-        from chiaroscuro.store.bundle import write_json
-        from chiaroscuro.studies.run import labels_of, only_one
-        from chiaroscuro.training.augment import Augmentation
-        from chiaroscuro.training.distributed import joined, processes
-        from chiaroscuro.training.folds import cross_validate
-        from chiaroscuro.training.loop import precision
-        from chiaroscuro.training.loop import train as train_on
-        from chiaroscuro.training.pictures import training_pictures
-        from chiaroscuro.training.samples import save_samples, split
-        from chiaroscuro.training.settings import TrainingSettings
-        from chiaroscuro.training.state import pictures_digest, remove_states
-        from chiaroscuro.training.trainable import open_trainable
-
-        if out.suffix.lower() != ".safetensors":
-            raise typer.BadParameter(
-                f"wanted a name that ends in .safetensors, got {out.name}", param_hint="--out"
-            )
-        if patience is not None and not validation:
-            raise typer.BadParameter("wanted --validation with it", param_hint="--patience")
-        settings = TrainingSettings(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            keep=keep,
-            freeze=tuple(freeze or ()),
-            patience=patience,
-            mixed_precision=mixed_precision,
-            train_norms=train_norms,
-            seed=seed,
-            augmentation=Augmentation(
-                size=crop_size, long_side=_low_high(long_side), tenebrism=tenebrism
-            ),
+    if out.suffix.lower() != ".safetensors":
+        raise typer.BadParameter(
+            f"wanted a name that ends in .safetensors, got {out.name}", param_hint="--out"
         )
-        folder = out.with_suffix(".training")
-        with joined(device) as own_device:
-            first = processes().first
-            tell: Tell = note if first else _say_nothing
-            mapped = parse_class_map(class_map)
-            collection = open_data_set(data, images, class_map=mapped, frame=parse_frame(frame))
-            torch.manual_seed(seed)  # of a network that begins with random weights
-            trainee = open_trainable(start, own_device, **parse_options(detector_option))
-            _tell_left_out(collection, trainee, tell)
-            pictures = training_pictures(collection, labels_of(collection, trainee), tell)
-            told: dict[str, Any] = {"checkpoint": str(out), "pictures": len(pictures)}
-            with only_one(folder) if first else nullcontext(), training_progress() as show:
-                if first:
-                    save_samples(pictures, settings, folder / "samples.png")
-                try:
-                    if folds:
-                        results = cross_validate(
-                            trainee,
-                            pictures,
-                            settings,
-                            n_folds=folds,
-                            folder=folder,
-                            progress=lambda n, step: (
-                                show(f"fold {n + 1} of {folds}", step) if first else None
-                            ),
-                            tell=tell,
-                        )
-                        told["folds"] = [result.describe() for result in results]
-                        if first:
-                            write_json(folder / "folds.json", {"results": told["folds"]})
-                    learn, held = split(pictures, validation, seed)
-                    train_on(
-                        trainee,
-                        learn,
-                        settings,
-                        validation=held,
-                        folder=folder,
-                        progress=lambda step: show("training", step) if first else None,
-                        tell=tell,
-                    )
-                except KeyboardInterrupt as stopped:
-                    tell(
-                        f"stopped; what is done is kept in {folder}. The same command goes on "
-                        "from there."
-                    )
-                    raise typer.Exit(1) from stopped
-                if not first:
-                    return
-                if held:
-                    told["validation_ap50"] = precision(trainee, held, settings.max_side).ap50
-                trainee.save(
-                    out,
-                    {
-                        "from": Path(start).name if Path(start).is_file() else start,
-                        "data": "/".join(Path(collection.source).parts[-2:]),
-                        "data_sha256": pictures_digest(learn),
-                        "class_map": mapped,
-                        "pictures": [picture.name for picture in learn],
-                        "training": settings.describe(),
-                        "measured": {k: told[k] for k in ("folds", "validation_ap50") if k in told},
-                    },
-                )
-                remove_states(folder)
-        if as_json:
-            print_json(told)
-        else:
-            if folds:
-                _print_folds(results)
-            if held:
-                print(f"AP50 on the {len(held)} pictures held back: {told['validation_ap50']:z.3f}")
-            print(f"{out}: learned from {len(learn)} pictures; log and samples in {folder}")
-            print(f"chiaroscuro detect PICTURE --detector {out}")
+    if settings.patience is not None and not check_options.validation:
+        raise typer.BadParameter("wanted --validation with it", param_hint="--patience")
+    with joined(start_options.device) as own_device:
+        first = processes().first
+        if not first:
+            log_to_stderr(logging.ERROR)  # only rank 0 writes files and logs
+        start = attrs.evolve(start_options, device=own_device)
+        trained = _trained(data, out, data_options, start, settings, check_options)
+    if not first:
+        return
+    if as_json:
+        print_json({"checkpoint": str(out), **trained.figures})
+    else:
+        _print(trained, out)
 
 
-def _low_high(text: str) -> tuple[int, int]:
-    parts = text.split(",")
-    if len(parts) == 2 and all(part.strip().isdecimal() for part in parts):
-        low, high = (int(part) for part in parts)
-        if 1 <= low <= high:
-            return low, high
-    raise typer.BadParameter(
-        f"wanted two numbers of pixels, the lower first, such as 480,1300, got {text!r}",
-        param_hint="--long-side",
+def _trained(
+    data: str,
+    out: Path,
+    data_options: DataOptions,
+    start: StartOptions,
+    settings: TrainingSettings,
+    checks: CheckOptions,
+) -> Trained:
+    """Train, measure, and write the checkpoint."""
+    import torch
+
+    from chiaroscuro.studies.run import labels_of, only_one
+    from chiaroscuro.training.distributed import processes
+    from chiaroscuro.training.pictures import training_pictures
+    from chiaroscuro.training.samples import save_samples, split
+    from chiaroscuro.training.trainable import open_trainable
+
+    first, folder = processes().first, out.with_suffix(".training")
+    collection = data_options.open(data)
+    torch.manual_seed(settings.seed)  # of a network that begins with random weights
+    detector = open_trainable(start.start, start.device, **parse_options(start.detector_option))
+    _note_left_out(collection, detector)
+    pictures = training_pictures(collection, labels_of(collection, detector))
+    learned, held = split(pictures, checks.validation, settings.seed)
+    with only_one(folder) if first else nullcontext():
+        if first:
+            save_samples(pictures, settings, folder / "samples.png")
+        try:
+            results = _learn(detector, pictures, learned, held, settings, checks.folds, folder)
+        except KeyboardInterrupt as stopped:
+            note(f"stopped; what is done is kept in {folder}. The same command resumes from there.")
+            raise typer.Exit(1) from stopped
+        figures: dict[str, Any] = {"pictures": len(pictures)}
+        if checks.folds:
+            figures["folds"] = [result.describe() for result in results]
+        if first:
+            figures |= _save(
+                detector, out, collection, learned, held, settings, figures, start, data_options
+            )
+    return Trained(learned=len(learned), held=len(held), figures=figures, folds=results)
+
+
+def _learn(
+    detector: "Trainable",
+    pictures: "list[TrainingPicture]",
+    learned: "list[TrainingPicture]",
+    held: "list[TrainingPicture]",
+    settings: TrainingSettings,
+    n_folds: int,
+    folder: Path,
+) -> "list[FoldResult]":
+    """Cross-validate if wanted, then train on what is to be learned."""
+    from chiaroscuro.store.bundle import write_json
+    from chiaroscuro.training.distributed import processes
+    from chiaroscuro.training.folds import cross_validate
+    from chiaroscuro.training.loop import train
+
+    first, results = processes().first, []
+    with progress("training") as show:
+        report = show if first else None
+        if n_folds:
+            results = cross_validate(
+                detector, pictures, settings, n_folds=n_folds, folder=folder, progress=report
+            )
+            if first:
+                described = [result.describe() for result in results]
+                write_json(folder / "folds.json", {"results": described})
+        train(detector, learned, settings, validation=held, folder=folder, progress=report)
+    return results
+
+
+def _save(
+    detector: "Trainable",
+    out: Path,
+    collection: "DataSet",
+    learned: "list[TrainingPicture]",
+    held: "list[TrainingPicture]",
+    settings: TrainingSettings,
+    figures: dict[str, Any],
+    start: StartOptions,
+    data_options: DataOptions,
+) -> dict[str, Any]:
+    """Write the checkpoint with what it was made of; the precision on the pictures held back."""
+    from chiaroscuro.training.measure import precision
+    from chiaroscuro.training.state import pictures_digest, remove_states
+
+    measured = {}
+    if held:
+        measured["validation_ap50"] = precision(detector, held, settings.max_side).ap50
+    folds = {"folds": figures["folds"]} if "folds" in figures else {}
+    detector.save(
+        out,
+        {
+            "from": Path(start.start).name if Path(start.start).is_file() else start.start,
+            "data": "/".join(Path(collection.source).parts[-2:]),
+            "data_sha256": pictures_digest(learned),
+            "class_map": data_options.classes,
+            "pictures": [picture.name for picture in learned],
+            "training": plain(settings),
+            "measured": {**folds, **measured},
+        },
     )
+    remove_states(out.with_suffix(".training"))
+    return measured
 
 
-def _tell_left_out(collection: "DataSet", trainee: "Detector", tell: "Tell") -> None:
+def _note_left_out(collection: "DataSet", detector: "Trainable") -> None:
     from chiaroscuro.studies.run import notes_on
 
     if collection.missing:
-        tell(f"{len(collection.missing)} pictures are not there, such as {collection.missing[0]}")
-    tell_notes(notes_on(collection, trainee), tell)
+        n = plural(len(collection.missing), "picture")
+        note(f"{n} missing, such as {collection.missing[0]}")
+    note_all(notes_on(collection, detector))
 
 
-def _say_nothing(_: str) -> None:
-    """What processes other than the first one do with a sentence."""
-
-
-def _print_folds(results: "list[FoldResult]") -> None:
-    for result in results:
+def _print(trained: Trained, out: Path) -> None:
+    for result in trained.folds:
         low_high = result.interval
         spread = f" (90 %: {low_high[0]:+z.3f} to {low_high[1]:+z.3f})" if low_high else ""
         print(
@@ -274,3 +248,9 @@ def _print_folds(results: "list[FoldResult]") -> None:
             f"{result.after.ap50:z.3f} after, gain {result.gain:+z.3f}{spread}; "
             f"AP {result.before.ap:z.3f} and {result.after.ap:z.3f}"
         )
+    if trained.held:
+        n, ap50 = plural(trained.held, "picture"), trained.figures["validation_ap50"]
+        print(f"AP50 on the {n} held back: {ap50:z.3f}")
+    folder = out.with_suffix(".training")
+    print(f"{out}: learned from {plural(trained.learned, 'picture')}; log and samples in {folder}")
+    print(f"chiaroscuro detect PICTURE --detector {out}")

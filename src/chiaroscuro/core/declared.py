@@ -23,6 +23,7 @@ def setting(
     help: str = "",  # noqa: A002  (as Typer and argparse call it)
     flags: tuple[str, ...] = (),
     metavar: str | None = None,
+    typed: type | None = None,
 ) -> Any:
     """A field of an attrs class.
 
@@ -32,11 +33,12 @@ def setting(
         help: one sentence for the command line, the page and the reference.
         flags: spellings on the command line; ``--field-name`` when not given.
         metavar: stands for the value in the help.
+        typed: what the command line parses, where it is not the field's type.
     """
     return attrs.field(
         default=default,
         converter=attrs.Converter(lambda value, field: check(field.name, value), takes_field=True),
-        metadata={"help": help, "flags": flags, "metavar": metavar},
+        metadata={"help": help, "flags": flags, "metavar": metavar, "typed": typed},
     )
 
 

@@ -66,7 +66,9 @@ class MaskDesign:
         UnknownNameError: on a fill of another name.
     """
 
-    grid_size: int | tuple[int, int] = setting(_grid_size, 16, help="Mask cells per side.")
+    grid_size: int | tuple[int, int] = setting(
+        _grid_size, 16, typed=int, help="Mask cells per side."
+    )
     keep_probability: float = setting(
         limits.KEEP_PROBABILITY, 0.5, help="Share of the picture that a mask shows."
     )

@@ -68,9 +68,14 @@ class Steps:
         """Say what is under way."""
         self._send(replace(self._now, what=what, within=None))
 
-    def advance(self, units: int = 1) -> None:
-        """Count units as done."""
-        self._send(replace(self._now, done=self._now.done + units, within=None))
+    def advance(self, values: Mapping[str, float] | None = None) -> None:
+        """Count one unit as done.
+
+        Args:
+            values: figures to show with it.
+        """
+        done, values = self._now.done + 1, values or {}
+        self._send(replace(self._now, done=done, values=values, within=None))
 
     def within(self, inner: Progress) -> None:
         """Pass on the progress of the unit under way."""
@@ -80,3 +85,8 @@ class Steps:
         self._now = replace(now, seconds=time.perf_counter() - self._began)
         if self._report is not None:
             self._report(self._now)
+
+
+def naming(report: Report, what: str) -> Report:
+    """A callback that says what is under way."""
+    return lambda now: report(replace(now, what=what))

@@ -28,6 +28,7 @@ from chiaroscuro.evaluation.measured import Measured
 from chiaroscuro.evaluation.measuring import measure_picture
 from chiaroscuro.evaluation.records import MAP, TABLES, EvaluationRecord, Row
 from chiaroscuro.evaluation.sets import annotated_set, measure_set
+from chiaroscuro.evaluation.summary import Unfinished
 from chiaroscuro.figures import plots
 from chiaroscuro.methods import method_named
 from chiaroscuro.metrics.catalogue import METRICS
@@ -71,7 +72,7 @@ class Evaluation:
     collection: tuple[SetCurve, ...]
     left_out: list[Row]
     notes: tuple[str, ...] = ()
-    unfinished: tuple[summary.Unfinished, ...] = ()
+    unfinished: tuple[Unfinished, ...] = ()
 
 
 def evaluate_folder(
@@ -229,7 +230,7 @@ def _write(
             **{name: by_map.get(MAP, {}) for name, by_map in steady.items()},
             methods=summary.methods(evaluation.costs, steady),
             collection=evaluation.collection,
-            annotations=kept and kept.annotations,
+            annotations=kept.annotations if kept else None,
             left_out=evaluation.left_out,
             notes=evaluation.notes,
             files=tuple(files),

@@ -1,4 +1,4 @@
-"""What ``evaluate`` has measured, kept by picture: a later run adds to it and overwrites nothing."""
+"""What ``evaluate`` measured, kept by picture: a later run adds to it and overwrites nothing."""
 
 import hashlib
 import json
@@ -113,8 +113,8 @@ class Measured:
         if not overwrite:
             shown = "; ".join(list(dict.fromkeys(differing))[:_DIFFERENCES_SHOWN])
             raise BundleError(
-                f"{self._pictures.parent} holds figures of other settings ({shown}); keep both with "
-                "another --out, or replace those that differ with --overwrite"
+                f"{self._pictures.parent} holds figures of other settings ({shown}); keep both "
+                "with another --out, or replace those that differ with --overwrite"
             )
         for picture in self.pieces:
             self._write(picture)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chiaroscuro import metrics
 from chiaroscuro.core.errors import InputError, UndefinedMetricError
-from chiaroscuro.core.plan import EvaluationSettings
+from chiaroscuro.core.plan import EvaluationSettings, Plan
 from chiaroscuro.core.records import Target
 from chiaroscuro.detectors import Detector
 from chiaroscuro.evaluation import remaking
@@ -16,6 +16,7 @@ from chiaroscuro.evaluation.measured import Measured
 from chiaroscuro.evaluation.records import MAP, Measure, Piece, Row
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.observe import observe
 from chiaroscuro.methods import method_named
 from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.maps import ordered_map
@@ -67,16 +68,16 @@ class Measuring:
         """Fill in how similar the maps are to those of other seeds, fills and grids."""
         evidence, explained = self.evidence, self.explained
         if self.name == MAP and method_named(explained.settings.method).stops_itself:
+            plan = self._plan()
             compared = metrics.stability(
-                evidence.image,
-                self.detector,
-                explained.targets,
-                reference=explained,
-                n_passes=evidence.n_masks,
-                seed=evidence.seed,
-                design=evidence.design,
-                estimator=explained.settings.estimator or "surrogate",
-                batch_size=self.settings.batch_size,
+                explained,
+                evidence.design,
+                evidence.seed,
+                lambda design, seed: observe(
+                    evidence.image,
+                    self.detector,
+                    plan=attrs.evolve(plan, design=design, seed=seed),
+                ).explain(explained.targets, estimator=plan.estimator),
             )
         else:
             compared = metrics.repeatability(
@@ -92,11 +93,9 @@ class Measuring:
         """Fill in how similar the maps are to those of the detector with shuffled weights."""
         image, seed, make = self.evidence.image, self.evidence.seed, self._again()
         stages = metrics.randomisation(
-            image,
             self.detector,
-            self.explained.targets,
-            reference=self.explained,
-            explain=lambda changed: make(image, seed, changed),
+            self.explained,
+            lambda changed: make(image, seed, changed),
             seed=seed,
         )
         piece.randomisation.extend(
@@ -112,9 +111,11 @@ class Measuring:
             for index, agreement in enumerate(stage.agreement)
         )
 
+    def _plan(self) -> Plan:
+        return remaking.plan_of(self.explained, self.evidence, self.settings.batch_size)
+
     def _again(self) -> remaking.Make:
-        batch_size = self.settings.batch_size
-        return remaking.again(self.explained, self.evidence, self.detector, batch_size)
+        return remaking.again(self.explained, self.evidence, self.detector, self._plan())
 
     def _which(self, index: int) -> Row:
         return {"picture": self.saved.name, "map": self.name, "target": index + 1}

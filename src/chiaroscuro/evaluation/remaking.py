@@ -82,18 +82,21 @@ def by_method(
     return explained, cost
 
 
-def again(
-    explained: Explanation, evidence: Evidence, detector: Detector, batch_size: int | None
-) -> Make:
-    """Makes maps of the same targets in the same way, all passes repeated."""
+def plan_of(explained: Explanation, evidence: Evidence, batch_size: int | None) -> Plan:
+    """How maps were made, as a plan to make others in the same way."""
     settings = explained.settings
-    plan = Plan(
+    return Plan(
         method=settings.method,
         estimator=settings.estimator or "surrogate",
         n_passes=settings.n_passes,
+        seed=evidence.seed,
         design=evidence.design,
         batch_size=batch_size,
     )
+
+
+def again(explained: Explanation, evidence: Evidence, detector: Detector, plan: Plan) -> Make:
+    """Makes maps of the same targets in the same way, all passes repeated."""
 
     def make(image: Tensor, seed: int, other: Detector = detector) -> Explanation:
         return explain(image, other, explained.targets, plan=attrs.evolve(plan, seed=seed))

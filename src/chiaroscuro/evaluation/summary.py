@@ -40,8 +40,8 @@ def unfinished(measured: Measured) -> dict[Unfinished, str]:
             continue
         named = tuple(metrics.BASELINES) if measure == "baselines" else (what,)
         text = (
-            f"{_called(what, measure)} measured on {n} of {plural(len(explained), 'picture')}, so left out of "
-            "the summary; the same options measure the rest"
+            f"{_called(what, measure)} measured on {n} of {plural(len(explained), 'picture')}, so "
+            "left out of the summary; the same options measure the rest"
         )
         found |= {(name, measure): text for name in named}
     return found

@@ -1,7 +1,8 @@
-"""All methods on the same targets and the same scale: how each answers, and what it needs."""
+"""Methods of explanation, all on the same targets and the same scale."""
 
-from chiaroscuro.methods.catalogue import METHODS, Method, method_named
+from chiaroscuro.methods.catalogue import METHODS, method_named
 from chiaroscuro.methods.explaining import explain
+from chiaroscuro.methods.method import Method
 from chiaroscuro.methods.question import Answer, Question
 
 __all__ = ["METHODS", "Answer", "Method", "Question", "explain", "method_named"]

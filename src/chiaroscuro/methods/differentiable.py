@@ -1,15 +1,16 @@
-"""A detector as a differentiable function: picture to weight of every target.
+"""A detector as a differentiable function, from a picture to the weight of every target.
 
-The weight is that of D-RISE (see ``similarity``): IoU x score of the proposal that is most the
+The weight is that of D-RISE (see ``similarity``): IoU x score of the proposal most similar to the
 target, 0 for proposals of another class. The maximum is that of one proposal, the first where
-several are equal, so a gradient always tells of one place in the network.
+several are equal, so a gradient always describes one place in the network.
 
-While a network is looked into it is in evaluation mode and its parameters have no gradients;
-afterwards both are as they were. One thread at a time.
+During use the network is in evaluation mode and its parameters have no gradients; afterwards both
+are as they were. One thread at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float32
@@ -21,9 +22,9 @@ from chiaroscuro.core.errors import (
     DetectorError,
     DetectorFailedError,
     DetectorOutputError,
-    InputError,
     UnsupportedMethodError,
 )
+from chiaroscuro.core.notes import Note
 from chiaroscuro.core.records import Target
 from chiaroscuro.detectors.protocol import (
     Detector,
@@ -33,7 +34,10 @@ from chiaroscuro.detectors.protocol import (
 )
 from chiaroscuro.detectors.torch_modules import evaluating
 from chiaroscuro.evidence.passes import default_batch_size, out_of_memory
-from chiaroscuro.methods.question import Question
+from chiaroscuro.methods.question import Answer, Question
+
+NOISE = 0.1
+"""Standard deviation of the noise of SmoothGrad and Smooth Grad-CAM++; pictures are in [0, 1]."""
 
 
 class TargetScores(nn.Module):
@@ -42,8 +46,8 @@ class TargetScores(nn.Module):
     Args:
         detector: what is differentiated.
         targets: in the order of the outputs.
-        follow_boxes: whether gradients also tell how the proposal's box would come to fit the
-            target better; if not, only what its score comes from.
+        follow_boxes: whether gradients include how the proposal's box would come to fit the target
+            better; if not, they are of its score alone.
 
     Attributes:
         network: the detector's own, shared.
@@ -68,20 +72,15 @@ class TargetScores(nn.Module):
         rows = []
         for image, raw in zip(images, self.propose(images), strict=True):
             if len(raw.scores):
-                rows.append(self.similarities(raw).max(dim=1).values)
-            else:  # zeros that a gradient can be asked of
+                rows.append(self._similarities(raw).max(dim=1).values)
+            else:  # zeros with a gradient
                 rows.append(image.sum() * 0 + image.new_zeros(len(self._targets)))
         weights = torch.stack(rows)
-        for index, highest in enumerate(weights.detach().amax(dim=0).tolist()):
-            self.saw(index, highest)
+        self._keep_highest(weights.amax(dim=0))
         return weights
 
-    def saw(self, index: int, weight: float) -> None:
-        """Keep the highest weight that a target ever had, for ``notes``."""
-        self._highest[index] = max(self._highest[index], weight)
-
     def propose(self, images: Float[Tensor, "n 3 height width"]) -> Sequence[RawProposals]:
-        """What the network says of every picture, checked.
+        """The network's proposals in every picture, checked.
 
         Raises:
             DetectorOutputError: if a number of it is NaN or infinite.
@@ -108,7 +107,59 @@ class TargetScores(nn.Module):
                 )
         return found
 
-    def similarities(self, raw: RawProposals) -> Float[Tensor, "targets proposals"]:
+    def best_scores(self, raw: RawProposals) -> list[Float[Tensor, ""] | None]:
+        """For every target the score of the most similar proposal; None where none is similar."""
+        if not len(raw.scores):
+            return [None] * len(self._targets)
+        highest, best = self._similarities(raw).detach().max(dim=1)
+        self._keep_highest(highest)
+        return [
+            raw.scores[index] if similar else None
+            for similar, index in zip(highest.tolist(), best.tolist(), strict=True)
+        ]
+
+    def answer(
+        self,
+        question: Question,
+        explain: Callable[[int], Tensor | None],
+        notes: Sequence[Note] = (),
+        choices: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """The answer of a method that makes one map after the other.
+
+        Args:
+            question: whose progress is reported.
+            explain: map of the target with this index; None for one without any gradient. It may
+                add to ``notes`` and ``choices``.
+            notes: beside those on maps that are zero.
+            choices: of the answer.
+
+        Raises:
+            DetectorOutputError: if a gradient was NaN or infinite.
+        """
+        maps = []
+        n_targets = len(question.targets)
+        for index in range(n_targets):
+            saliency = explain(index)
+            if saliency is None:
+                saliency = torch.zeros(question.size, dtype=torch.float32)
+            maps.append(saliency.detach().float().cpu())
+            if question.progress is not None:
+                question.progress(self.passes, self.passes * n_targets // (index + 1))
+        found = torch.stack(maps)
+        if not bool(found.isfinite().all()):
+            raise DetectorOutputError(
+                f"detector {self._detector.info.name}: wanted finite gradients, got NaN or "
+                "infinity; a score is computed in a way that has no derivative there"
+            )
+        return Answer(
+            saliency=found,
+            n_passes=self.passes,
+            notes=(*self._notes(found), *notes),
+            choices=choices or {},
+        )
+
+    def _similarities(self, raw: RawProposals) -> Float[Tensor, "targets proposals"]:
         """``IoU x score`` of every target with every proposal, 0 for another class; in [0, 1]."""
         overlap = boxes.iou(self._boxes.to(raw.boxes), raw.boxes)
         if not self._follow_boxes:
@@ -121,45 +172,22 @@ class TargetScores(nn.Module):
         ]
         return overlap * torch.stack(agrees) * raw.scores
 
-    def checked(
-        self, maps: Sequence[Float[Tensor, "height width"]]
-    ) -> Float32[Tensor, "targets height width"]:
-        """The targets' maps as an answer has them.
+    def _keep_highest(self, weights: Float[Tensor, " targets"]) -> None:
+        self._highest = [max(*pair) for pair in zip(self._highest, weights.tolist(), strict=True)]
 
-        Raises:
-            DetectorOutputError: if a gradient was NaN or infinite.
-        """
-        stacked = torch.stack([one.detach().float().cpu() for one in maps])
-        if not bool(stacked.isfinite().all()):
-            raise DetectorOutputError(
-                f"detector {self._detector.info.name}: wanted finite gradients, got NaN or "
-                "infinity; a score is computed in a way that has no derivative there"
-            )
-        return stacked
-
-    def notes(self, maps: Float[Tensor, "targets height width"]) -> list[str]:
-        """Why maps are zero, one sentence a target; numbers of targets count from 1."""
-        said = []
+    def _notes(self, maps: Float[Tensor, "targets height width"]) -> Iterator[Note]:
+        """Why maps are zero."""
         for number, (one, highest) in enumerate(zip(maps, self._highest, strict=True), start=1):
             if bool(one.any()):
                 continue
-            if not highest:
-                said.append(
-                    f"target {number}: no proposal overlaps the box, so nothing has a gradient; "
-                    "the map is zero because there is no evidence, not because nothing matters; "
-                    "draw the box where the detector reports something"
-                )
+            if highest:
+                yield Note("saturated", number, weight=highest)
             else:
-                said.append(
-                    f"target {number}: the map is zero although its weight is {highest:z.3g}:"
-                    " this method has nothing positive to show, or the score is saturated, so that "
-                    "small changes of a pixel do not change it; ask a method that hides parts"
-                )
-        return said
+                yield Note("no gradient", number)
 
 
 def differentiable(detector: Detector, method: str) -> Differentiable:
-    """The detector, in torch, if gradients can be had of it.
+    """The detector in torch.
 
     Raises:
         UnsupportedMethodError: if it is a black box, or lacks a member of ``Differentiable``.
@@ -176,8 +204,8 @@ def differentiable(detector: Detector, method: str) -> Differentiable:
         )
     else:
         reason = (
-            f"{detector.info.name} is a black box here, with no torch network to look into (no "
-            "network, propose and feature_layers)"
+            f"{detector.info.name} is a black box here, without a torch network (no network, "
+            "propose and feature_layers)"
         )
     raise UnsupportedMethodError(
         method,
@@ -187,10 +215,10 @@ def differentiable(detector: Detector, method: str) -> Differentiable:
 
 
 @contextmanager
-def looking_into(
+def target_scores(
     question: Question, method: str, follow_boxes: bool = True
 ) -> Iterator[TargetScores]:
-    """The question's detector as a function with gradients, for as long as it is needed.
+    """The question's detector as a function with gradients.
 
     Raises:
         UnsupportedMethodError: if it is a black box.
@@ -218,48 +246,12 @@ def looking_into(
                 parameter.requires_grad_(True)
 
 
-def picture(question: Question) -> Float32[Tensor, "1 3 height width"]:
-    """The picture on the detector's device, to be differentiated by."""
+def input_image(question: Question) -> Float32[Tensor, "1 3 height width"]:
+    """The picture on the detector's device, with a gradient."""
     return question.pixels[None].to(question.detector.info.device, copy=True).requires_grad_()
 
 
 def batch_size(question: Question) -> int:
     """Pictures that go through the network at a time."""
     device = torch.device(question.detector.info.device)
-    return question.batch_size or default_batch_size(*question.size, device)
-
-
-def check_budget(question: Question, method: str, least: int) -> None:
-    """Hold the budget against what a method cannot do without.
-
-    Raises:
-        InputError: if it is less.
-    """
-    if question.budget < least:
-        raise InputError(
-            f"method {method}: wanted at least {least} passes for {len(question.targets)} "
-            f"target(s), got {question.budget}"
-        )
-
-
-def tell(question: Question, scores: TargetScores, done: int) -> None:
-    """Report progress after ``done`` of the targets."""
-    if question.progress is not None:
-        total = len(question.targets)
-        question.progress(scores.passes, scores.passes * total // done)
-
-
-@contextmanager
-def drawing(seed: int, device: str) -> Iterator[None]:
-    """Torch's random numbers begin at a seed; afterwards they go on as if nothing had been drawn.
-
-    For libraries that draw from torch's global generators.
-    """
-    place = torch.device(device)
-    on_gpu = place.type == "cuda"
-    with torch.random.fork_rng(devices=[place] if on_gpu else []):
-        torch.default_generator.manual_seed(seed % 2**64)
-        if on_gpu:
-            with torch.cuda.device(place):
-                torch.cuda.manual_seed(seed % 2**64)
-        yield
+    return question.plan.batch_size or default_batch_size(*question.size, device)

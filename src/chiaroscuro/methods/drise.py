@@ -11,6 +11,7 @@ from chiaroscuro.core.notes import Note
 from chiaroscuro.core.plan import AUTO
 from chiaroscuro.evidence import estimators
 from chiaroscuro.evidence.evidence import Evidence
+from chiaroscuro.methods.method import BLACK_BOX_PASSES, Method
 from chiaroscuro.methods.question import Answer, Question
 
 
@@ -73,3 +74,33 @@ def _evidence(question: Question) -> Evidence:
     if question.evidence is None or not question.evidence.n_masks:
         raise InputError("evidence: wanted at least one mask to explain from, got none")
     return question.evidence
+
+
+DRISE = Method(
+    name="drise",
+    title="random masks, weighted by how much of the target the detector still reports",
+    family="perturbation",
+    signed=True,
+    meaning="covariance of mask weight and mask",
+    n_passes=BLACK_BOX_PASSES,
+    shared=True,
+    random=True,
+    observes=1,
+    stops_itself=True,
+    source="Petsiuk et al. 2021, arXiv:2006.03204; our estimator",
+    run=drise,
+)
+
+RISE = Method(
+    name="rise",
+    title="random masks, weighted by the highest score of the class anywhere",
+    family="perturbation",
+    signed=True,
+    meaning="mean highest score where masks show the pixel, less that of all masks",
+    n_passes=BLACK_BOX_PASSES,
+    shared=True,
+    random=True,
+    observes=1,
+    source="Petsiuk et al. 2018, arXiv:1806.07421, equation 6",
+    run=rise,
+)

@@ -1,37 +1,33 @@
-"""Excitation backprop: the winner's probability is handed down, along positive weights only.
+"""Excitation backprop: the score's probability is passed back along positive weights only.
 
-Zhang et al. 2018, arXiv:1608.00507, section 3, equations 3 to 5. One unit of probability starts at
-the class score of the proposal that is most the target. A neuron hands what it has to those below
-it in proportion to activation times positive weight, so nothing is lost on the way unless a neuron
-has no positive input at all. What reaches an early layer is shown.
+One unit of probability starts at the class score of the proposal most similar to the target. A
+neuron passes its probability to those below it in proportion to activation times positive weight,
+so nothing is lost unless a neuron has no positive input at all. The map is what reaches an early
+layer.
 
-Where we say more than the paper: a sum of two branches shares in proportion of their positive
-parts; means, interpolation and RoI align are layers of positive weights; max pooling hands on to
-the winner; activations, softmax and sigmoid hand on unchanged; a batch norm is one with the
-convolution before it, a negative scale turning the weight's sign. How well the box fits is not
-followed, only where its score comes from. The operations are caught while the network runs, so the
-network itself is not changed.
+Where we go beyond the paper: a sum of two branches shares in proportion to their positive parts;
+means, interpolation and RoI align are layers of positive weights; max pooling passes to the
+maximum; activations, softmax and sigmoid pass on unchanged; a batch norm is one with the
+convolution before it, and a negative scale changes the weights' sign. The fit of the box is not
+followed, only its score. The operations are replaced while the network runs; the network itself is
+not changed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from chiaroscuro.core.errors import UnsupportedMethodError
-from chiaroscuro.methods.differentiable import (
-    check_budget,
-    differentiable,
-    looking_into,
-    picture,
-    tell,
-)
-from chiaroscuro.methods.features import watching
+from chiaroscuro.core.notes import Note
+from chiaroscuro.methods.differentiable import differentiable, input_image, target_scores
+from chiaroscuro.methods.features import recording
+from chiaroscuro.methods.method import Method
+from chiaroscuro.methods.operations import ReplacedOperations
 from chiaroscuro.methods.question import Answer, Question
 
 _NAME = "excitation-backprop"
@@ -40,37 +36,34 @@ _LOST = 0.1  # of the probability; more that does not reach the layer is worth a
 
 def excitation_backprop(question: Question) -> Answer:
     """Probability that a pixel's cell is where the score comes from; sums to 1 if none is lost."""
-    check_budget(question, _NAME, 1)
     layer = _layer_of(question)
-    with looking_into(question, _NAME) as scores, watching(scores.network, [layer]) as seen:
-        with Exciting():
-            (raw,) = scores.propose(picture(question))
-        similarities = scores.similarities(raw).detach()
-        maps, notes = [], []
-        for index, row in enumerate(similarities):
-            highest = float(row.max()) if len(row) else 0.0
-            scores.saw(index, highest)
-            cells = torch.zeros(seen.outputs[layer].shape[2:], dtype=torch.float32)
-            if highest:
-                cells = _hand_down(raw.scores[int(row.argmax())], seen.outputs[layer])
-            maps.append(_over_picture(cells, seen.enlarge(cells, scores.extent, *question.size)))
-            if 0 < (arrived := float(cells.sum())) < 1 - _LOST:
-                notes.append(
-                    f"target {index + 1}: {1 - arrived:z.0%} of the probability is lost on the "
-                    "way, in neurons without any positive input"
-                )
-            tell(question, scores, index + 1)
-        found = scores.checked(maps)
-        return Answer(
-            saliency=found,
-            passes=scores.passes,
-            notes=(*scores.notes(found), *notes),
-            settings={"layer": layer},
-        )
+    notes: list[Note] = []
+    with (
+        target_scores(question, _NAME) as scores,
+        recording(scores.network, [layer]) as features,
+    ):
+        with _Exciting():
+            (raw,) = scores.propose(input_image(question))
+        best = scores.best_scores(raw)
+        output = features.outputs[layer]
+
+        def explain(index: int) -> Tensor | None:
+            score = best[index]
+            if score is None:
+                return None
+            cells = _passed_back(score, output)
+            arrived = float(cells.sum())
+            if 0 < arrived < 1 - _LOST:
+                notes.append(Note("lost on the way", index + 1, lost=1 - arrived))
+            enlarged = features.enlarge(cells, scores.extent, *question.size)
+            whole = float(enlarged.sum())
+            return enlarged * (arrived / whole) if whole else enlarged
+
+        return scores.answer(question, explain, notes, {"layer": layer})
 
 
 def _layer_of(question: Question) -> str:
-    """Where to stop: what the detector says of itself."""
+    """Where to stop, as the detector declares it."""
     detector = differentiable(question.detector, _NAME)
     layer = str(getattr(detector, "excitation_layer", ""))
     if not layer:
@@ -82,20 +75,12 @@ def _layer_of(question: Question) -> str:
     return layer
 
 
-def _hand_down(score: Float[Tensor, ""], features: Tensor) -> Float[Tensor, "h w"]:
-    """Probability that arrives in the cells of a layer, when the score's proposal has 1."""
-    (arrived,) = torch.autograd.grad(
+def _passed_back(score: Float[Tensor, ""], features: Tensor) -> Float[Tensor, "h w"]:
+    """Probability that reaches the cells of a layer, when the score's proposal has 1."""
+    (reached,) = torch.autograd.grad(
         score, features, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    return arrived[0].sum(dim=0).cpu()
-
-
-def _over_picture(
-    cells: Float[Tensor, "h w"], enlarged: Float[Tensor, "height width"]
-) -> Float[Tensor, "height width"]:
-    """An enlarged map with the sum that the cells had."""
-    whole = float(enlarged.sum())
-    return enlarged * (float(cells.sum()) / whole) if whole else enlarged
+    return reached[0].sum(dim=0).cpu()
 
 
 class _Linear(NamedTuple):
@@ -106,27 +91,21 @@ class _Linear(NamedTuple):
     run: Callable[[Tensor, Tensor], Tensor]
 
 
-class Exciting(TorchFunctionMode):
-    """While it is on, gradients of what is computed are probabilities handed down.
+class _Exciting(ReplacedOperations):
+    """While it is on, gradients of what is computed are probabilities passed back.
 
-    An operation that the rule is not defined for raises ``UnsupportedMethodError`` on the way back,
-    and only if probability reaches it.
+    An operation that the rule is not defined for raises ``UnsupportedMethodError`` in the backward
+    pass, and only if probability reaches it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._made: Any = WeakTensorKeyDictionary()  # tensor: its version, how it was made
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+    def replace(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run an operation so that its gradient is the rule's; see the module."""
-        kwargs = dict(kwargs or {})
-        name = str(getattr(func, "__name__", func))
         operation = name.strip("_")
         if operation in ("conv2d", "linear"):
             return self._layer(func, *args, **kwargs)
@@ -161,7 +140,7 @@ class Exciting(TorchFunctionMode):
         return self._linear(made, partial(func, input, weight, bias, *rest, **options))
 
     def _linear(self, made: _Linear, compute: Callable[[], Tensor]) -> Tensor:
-        """What ``compute`` gives, by positive weights from what was there before."""
+        """The result of ``compute``; backwards, along positive weights."""
         positive = made.weight.clamp(min=0)
         output: Tensor = _Hand.apply(made.inputs, compute, lambda x: made.run(x, positive))
         self._made[output] = output._version, made
@@ -257,10 +236,10 @@ def _scaled(made: _Linear, scale: Tensor) -> _Linear:
 
 
 class _Hand(torch.autograd.Function):
-    """Any function; backwards, probability is shared out by a linear one of positive weights.
+    """Any function; backwards, a linear one of positive weights distributes the probability.
 
-    With ``z = positive(x+)``, what ``x`` gets is ``x+`` times the transpose of ``positive`` on
-    ``P / z``: equation 5 of the paper for all neurons at a time.
+    With ``z = positive(x+)``, ``x`` gets ``x+`` times the transpose of ``positive`` on
+    ``P / z``: equation 5 of the paper for all neurons at once.
     """
 
     @staticmethod
@@ -285,7 +264,7 @@ class _Hand(torch.autograd.Function):
 
 
 class _Share(torch.autograd.Function):
-    """A sum; backwards, each part gets probability in proportion of its positive value."""
+    """A sum; backwards, each part gets probability in proportion to its positive value."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
@@ -300,7 +279,7 @@ class _Share(torch.autograd.Function):
 
 
 class _Unchanged(torch.autograd.Function):
-    """Any function of every neuron for itself; backwards, what comes is handed on."""
+    """Any element-wise function; backwards, the probability passes unchanged."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, compute: Callable[[], Tensor]) -> Tensor:
@@ -317,7 +296,7 @@ def _unchanged(inputs: Tensor, compute: Callable[[], Tensor]) -> Tensor:
 
 
 def _ratio(probability: Tensor, total: Tensor) -> Tensor:
-    """Probability a unit of excitation; none where there is no excitation."""
+    """Probability per unit of excitation; 0 where there is no excitation."""
     return torch.where(total > 1e-20, probability / total.clamp(min=1e-20), 0)
 
 
@@ -327,16 +306,28 @@ def _forbidden(output: Tensor, what: str) -> Tensor:
 
 
 def _forbid(output: Any, what: str) -> None:
-    """Raise an error as soon as probability is to be handed back through an operation."""
+    """Raise an error as soon as probability is passed back through an operation."""
 
     def refuse(probability: Tensor) -> None:
         if bool(probability.any()):
             raise UnsupportedMethodError(
                 _NAME,
                 f"the score is computed through {what}, for which the rule is not defined; wanted "
-                "convolutions, rectifiers, sums and pooling; take integrated-gradients or gradcam",
+                "convolutions, rectifiers, sums and pooling; use integrated-gradients or gradcam",
             )
 
     for one in output if isinstance(output, (tuple, list)) else (output,):
         if _differentiated(one):
             one.register_hook(refuse)
+
+
+EXCITATION_BACKPROP = Method(
+    name=_NAME,
+    title="the score's probability passed back along positive weights",
+    family="gradient",
+    needs="gradients",
+    meaning="share of the score that comes from the pixel; shares sum to 1 less what is lost",
+    n_passes=1,
+    source="Zhang et al. 2018, arXiv:1608.00507, section 3, equations 3 to 5",
+    run=excitation_backprop,
+)

@@ -16,7 +16,8 @@ from chiaroscuro.evidence.evidence import EVIDENCE, Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.observe import no_evidence, observe, usable_image
 from chiaroscuro.evidence.targets import choose
-from chiaroscuro.methods.catalogue import Method, method_named
+from chiaroscuro.methods.catalogue import method_named
+from chiaroscuro.methods.method import Method
 from chiaroscuro.methods.question import Answer, Question
 
 

@@ -1,4 +1,4 @@
-"""Feature maps: watching them while the network runs, and laying them over the picture."""
+"""Feature maps: recorded while the network runs, and enlarged to the picture."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,26 +7,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.detectors.frames import over_picture
+from chiaroscuro.methods.differentiable import differentiable
+from chiaroscuro.methods.question import Question
+
+_NO_LARGER = 1e-6  # of the largest gradient: what rounding alone may leave in a cell
 
 
 @dataclass(slots=True, eq=False)
 class Features:
-    """What was seen in the latest run of a network.
+    """Feature maps of the latest run of a network.
 
     Attributes:
-        outputs: of the watched layers by name, ``n channels h w``, in the order in which they ran.
-        input_size: height and width of what the first convolution was given.
+        outputs: of the recorded layers by name, ``n channels h w``, in the order in which they ran.
+        input_size: height and width of the first convolution's input.
     """
 
     outputs: dict[str, Tensor] = field(default_factory=dict)
     input_size: tuple[int, int] | None = None
 
     def read_from(self, value: Float[Tensor, ""]) -> tuple[str, Tensor] | None:
-        """The layer that a value is read from, and the value's gradient by its output.
+        """The layer that a value is computed from, and the value's gradient by its output.
 
         Where layers feed one another it is the last of them. None if no layer has a gradient.
         """
@@ -48,10 +53,10 @@ class Features:
         height: int,
         width: int,
     ) -> Float[Tensor, "height width"]:
-        """A map of cells over the picture, bilinearly; beyond the outer cells' centres it is level.
+        """A map of cells over the picture, bilinear, and constant beyond the outer cells' centres.
 
-        A cell is a power of two pixels of the network's input wide: ``h`` cells cover the input, or
-        more where its size is no multiple of that.
+        The width of a cell is a power of two pixels of the network's input: ``h`` cells cover the
+        input, or more where its size is no multiple of that.
 
         Args:
             cells: values.
@@ -68,29 +73,47 @@ class Features:
 
 
 @contextmanager
-def watching(network: nn.Module, layers: Sequence[str]) -> Iterator[Features]:
-    """See what layers give while the network runs on pictures."""
-    seen = Features()
+def recording(network: nn.Module, layers: Sequence[str]) -> Iterator[Features]:
+    """Record the outputs of layers whenever the network runs."""
+    features = Features()
 
-    def starts(_module: nn.Module, _inputs: Any) -> None:
-        seen.outputs.clear()
-        seen.input_size = None
+    def clear(_module: nn.Module, _inputs: Any) -> None:
+        features.outputs.clear()
+        features.input_size = None
 
-    def convolves(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if seen.input_size is None:
-            seen.input_size = inputs[0].shape[-2], inputs[0].shape[-1]
+    def record_size(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if features.input_size is None:
+            features.input_size = inputs[0].shape[-2], inputs[0].shape[-1]
 
     with ExitStack() as undo:
-        undo.callback(network.register_forward_pre_hook(starts).remove)
+        undo.callback(network.register_forward_pre_hook(clear).remove)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
-                undo.callback(module.register_forward_pre_hook(convolves).remove)
+                undo.callback(module.register_forward_pre_hook(record_size).remove)
         for name in layers:
 
-            def gives(_module: nn.Module, _inputs: Any, output: Tensor, name: str = name) -> None:
-                seen.outputs.pop(name, None)
-                seen.outputs[name] = output
+            def record(_module: nn.Module, _inputs: Any, output: Tensor, name: str = name) -> None:
+                features.outputs.pop(name, None)
+                features.outputs[name] = output
 
             module = network.get_submodule(name)
-            undo.callback(module.register_forward_hook(gives).remove)
-        yield seen
+            undo.callback(module.register_forward_hook(record).remove)
+        yield features
+
+
+def feature_layers(question: Question, method: str) -> tuple[str, ...]:
+    """The layers that the detector's class scores are computed from, as it declares them."""
+    detector = differentiable(question.detector, method)
+    if not detector.feature_layers:
+        raise UnsupportedMethodError(
+            method,
+            f"{detector.info.name} does not say which layers its class scores are read from; "
+            "wanted their names as the detector's feature_layers",
+        )
+    return tuple(detector.feature_layers)
+
+
+def receptive_window(gradient: Float[Tensor, "channels h w"]) -> Bool[Tensor, "h w"]:
+    """The cells that a score is computed from."""
+    strength = gradient.abs().amax(dim=0)
+    return strength > _NO_LARGER * strength.max()

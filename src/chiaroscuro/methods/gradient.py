@@ -1,73 +1,61 @@
-"""How the target's weight changes with every pixel: gradients, through captum.
+"""The weight's gradient by every pixel: saliency, gradient x input and SmoothGrad, through captum.
 
-Saliency: Simonyan et al. 2014, arXiv:1312.6034, section 3. Gradient x input: Shrikumar et al. 2016,
-arXiv:1605.01713. SmoothGrad: Smilkov et al. 2017, arXiv:1706.03825, equation 1. Integrated
-gradients: Sundararajan et al. 2017, arXiv:1703.01365, equation 1.
-
-A gradient tells of small changes only. Where a part matters only together with another that is not
-there, or where the score can rise no further, it is zero; integrated gradients see more, since they
-go all the way from a filled picture.
+A gradient describes small changes only. Where a part matters only together with another that is
+absent, or where the score can rise no further, it is zero.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
-from jaxtyping import Float
 from torch import Tensor
 
-from chiaroscuro.core.masks import fill_image
 from chiaroscuro.methods.differentiable import (
+    NOISE,
     TargetScores,
     batch_size,
-    check_budget,
-    drawing,
-    looking_into,
-    picture,
-    tell,
+    input_image,
+    target_scores,
 )
+from chiaroscuro.methods.method import Method
 from chiaroscuro.methods.question import Answer, Question
 
-NOISE = 0.1
-"""Standard deviation of SmoothGrad's noise; the picture's values are in [0, 1]."""
-
 _LEAST_SAMPLES = 2
-_ENDS = 2  # passes of integrated gradients, for all targets together: the picture, and it filled
-_GAP = 0.1  # of the weight's rise; more left out by integrated gradients is worth a note
-_ROUNDING = 1e-4  # a gap of that size is none
 
 
 def saliency(question: Question) -> Answer:
-    """Size of the gradient, the largest over the channels: change of the weight a unit."""
+    """Size of the gradient, the largest over the channels: change of the weight per unit."""
+    from captum.attr import Saliency
 
     def explain(scores: TargetScores, index: int) -> Tensor:
-        gradient: Tensor = Saliency(scores).attribute(picture(question), target=index)
+        gradient: Tensor = Saliency(scores).attribute(input_image(question), target=index)
         return gradient[0].amax(dim=0)
 
-    return _each(question, "saliency", explain)
+    return _each_target(question, "saliency", explain)
 
 
 def gradient_x_input(question: Question) -> Answer:
     """Gradient times brightness, summed over the channels."""
+    from captum.attr import InputXGradient
 
     def explain(scores: TargetScores, index: int) -> Tensor:
-        product: Tensor = InputXGradient(scores).attribute(picture(question), target=index)
+        product: Tensor = InputXGradient(scores).attribute(input_image(question), target=index)
         return product[0].sum(dim=0)
 
-    return _each(question, "gradient-x-input", explain)
+    return _each_target(question, "gradient-x-input", explain)
 
 
 def smoothgrad(question: Question) -> Answer:
     """Mean over noisy copies of the gradient's size, the largest over the channels."""
-    n_targets = len(question.targets)
-    check_budget(question, "smoothgrad", _LEAST_SAMPLES * n_targets)
-    samples = question.budget // n_targets
+    from captum.attr import NoiseTunnel, Saliency
+
+    samples = question.n_passes // len(question.targets)
 
     def explain(scores: TargetScores, index: int) -> Tensor:
-        with drawing(question.seed + index, question.detector.info.device):
+        with _seeded(question.plan.seed + index, question.detector.info.device):
             mean: Tensor = NoiseTunnel(Saliency(scores)).attribute(
-                picture(question),
+                input_image(question),
                 nt_type="smoothgrad",
                 nt_samples=samples,
                 nt_samples_batch_size=batch_size(question),
@@ -76,69 +64,67 @@ def smoothgrad(question: Question) -> Answer:
             )
         return mean[0].amax(dim=0)
 
-    answer = _each(question, "smoothgrad", explain)
-    return replace(answer, settings={"samples": samples, "noise": NOISE})
+    answer = _each_target(question, "smoothgrad", explain)
+    return replace(answer, choices={"samples": samples, "noise": NOISE})
 
 
-def integrated_gradients(question: Question) -> Answer:
-    """Share of every pixel in the weight's rise from the filled picture to the picture itself."""
-    n_targets = len(question.targets)
-    check_budget(question, "integrated-gradients", _ENDS + _LEAST_SAMPLES * n_targets)
-    steps = (question.budget - _ENDS) // n_targets
-    pixels = question.pixels
-    fill = fill_image(question.design.fill, pixels)
-    filled = (torch.zeros_like(pixels) if fill is None else fill)[None]
-
-    def explain(scores: TargetScores, index: int) -> Tensor:
-        image = picture(question)
-        shares: Tensor = IntegratedGradients(scores).attribute(
-            image,
-            baselines=filled.to(image),
-            target=index,
-            n_steps=steps,
-            internal_batch_size=batch_size(question),
-        )
-        return shares[0].sum(dim=0)
-
-    def rise(scores: TargetScores) -> Float[Tensor, " targets"]:
-        image = picture(question).detach()
-        with torch.no_grad():
-            weights: Tensor = scores(torch.cat([image, filled.to(image)]))
-        return (weights[0] - weights[1]).cpu()
-
-    answer = _each(question, "integrated-gradients", explain, rise)
-    fill_name = question.design.describe()["fill"]
-    return replace(answer, settings={"steps": steps, "fill": fill_name})
-
-
-def _each(
-    question: Question,
-    method: str,
-    explain: Callable[[TargetScores, int], Tensor],
-    rise: Callable[[TargetScores], Tensor] | None = None,
+def _each_target(
+    question: Question, method: str, explain: Callable[[TargetScores, int], Tensor]
 ) -> Answer:
-    """A map of every target for itself; what it should sum to, where the method says."""
-    check_budget(question, method, len(question.targets))
-    with looking_into(question, method) as scores:
-        wanted = None if rise is None else rise(scores)
-        maps = []
-        for index in range(len(question.targets)):
-            maps.append(explain(scores, index))
-            tell(question, scores, index + 1)
-        found = scores.checked(maps)
-        notes = scores.notes(found)
-        if wanted is not None:
-            notes += _gaps(found.sum(dim=(1, 2)), wanted)
-        return Answer(saliency=found, passes=scores.passes, notes=tuple(notes))
+    with target_scores(question, method) as scores:
+        return scores.answer(question, lambda index: explain(scores, index))
 
 
-def _gaps(sums: Float[Tensor, " targets"], wanted: Float[Tensor, " targets"]) -> list[str]:
-    """Notes on the targets whose map does not sum to the weight's rise."""
-    return [
-        f"target {number}: the map sums to {found:z.3g}, the weight rises by {rise:z.3g}; the "
-        "gradient jumps on the way, and more steps (n_masks) bring the two together"
-        for number, (found, rise) in enumerate(
-            zip(sums.tolist(), wanted.tolist(), strict=True), start=1
-        )
-        if abs(found - rise) > max(_GAP * abs(rise), _ROUNDING)
-    ]
+@contextmanager
+def _seeded(seed: int, device: str) -> Iterator[None]:
+    """Seed torch's global generators, which captum uses; afterwards restore their states."""
+    place = torch.device(device)
+    on_gpu = place.type == "cuda"
+    with torch.random.fork_rng(devices=[place] if on_gpu else []):
+        torch.default_generator.manual_seed(seed % 2**64)
+        if on_gpu:
+            with torch.cuda.device(place):
+                torch.cuda.manual_seed(seed % 2**64)
+        yield
+
+
+SALIENCY = Method(
+    name="saliency",
+    title="gradient of the target's weight",
+    family="gradient",
+    needs="gradients",
+    meaning="largest change of the weight per unit of brightness, over the three channels",
+    n_passes=1,
+    least=(0, 1),
+    packages=("captum",),
+    source="Simonyan et al. 2014, arXiv:1312.6034, section 3",
+    run=saliency,
+)
+
+GRADIENT_X_INPUT = Method(
+    name="gradient-x-input",
+    title="gradient times the picture",
+    family="gradient",
+    needs="gradients",
+    signed=True,
+    meaning="gradient x brightness, summed over the channels",
+    n_passes=1,
+    least=(0, 1),
+    packages=("captum",),
+    source="Shrikumar et al. 2016, arXiv:1605.01713",
+    run=gradient_x_input,
+)
+
+SMOOTHGRAD = Method(
+    name="smoothgrad",
+    title="gradients of noisy copies, averaged",
+    family="gradient",
+    needs="gradients",
+    meaning="mean over noisy copies of the gradient's size, largest over the channels",
+    n_passes=50,
+    least=(0, _LEAST_SAMPLES),
+    random=True,
+    packages=("captum",),
+    source="Smilkov et al. 2017, arXiv:1706.03825, equation 1",
+    run=smoothgrad,
+)

@@ -1,23 +1,23 @@
-"""Guided backpropagation: only what speaks for the target is handed back through an activation.
+"""Guided backpropagation: activations pass back only gradients that raise the score.
 
-Springenberg et al. 2014, arXiv:1412.6806, section 3.4. Every rectifier passes a gradient back where
-it passed its input on, and only if the gradient is positive. The rectifiers are caught while the
-network runs, modules and plain functions alike, so the network itself is not changed.
+Every rectifier passes a gradient back where it passed its input on, and only if the gradient is
+positive. The rectifiers are replaced while the network runs; the network itself is not changed.
 
 The map looks sharp because of what the rectifiers do to any gradient, not because of what the
 network has learned (Adebayo et al. 2018, arXiv:1810.03292); the randomisation metrics measure it.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from chiaroscuro.core.errors import UnsupportedMethodError
-from chiaroscuro.methods.differentiable import check_budget, looking_into, picture, tell
+from chiaroscuro.methods.differentiable import input_image, target_scores
+from chiaroscuro.methods.method import Method
+from chiaroscuro.methods.operations import ReplacedOperations
 from chiaroscuro.methods.question import Answer, Question
 
 _NAME = "guided-backprop"
@@ -29,33 +29,24 @@ _OTHERS = {
 
 def guided_backprop(question: Question) -> Answer:
     """Positive part of the guided gradient, the largest over the channels."""
-    check_budget(question, _NAME, 1)
-    with looking_into(question, _NAME) as scores:
-        image = picture(question)
-        with Guided():
+    with target_scores(question, _NAME) as scores:
+        image = input_image(question)
+        with _Guided():
             weights = scores(image)[0]
-        maps = []
-        for index, weight in enumerate(weights):
-            (gradient,) = torch.autograd.grad(weight, image, retain_graph=True)
-            maps.append(gradient[0].clamp(min=0).amax(dim=0))
-            tell(question, scores, index + 1)
-        found = scores.checked(maps)
-        return Answer(saliency=found, passes=scores.passes, notes=tuple(scores.notes(found)))
+
+        def explain(index: int) -> Tensor:
+            (gradient,) = torch.autograd.grad(weights[index], image, retain_graph=True)
+            return gradient[0].clamp(min=0).amax(dim=0)
+
+        return scores.answer(question, explain)
 
 
-class Guided(TorchFunctionMode):
-    """While it is on, rectifiers hand back positive gradients only."""
+class _Guided(ReplacedOperations):
+    """While it is on, rectifiers pass back positive gradients only."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+    def replace(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Replace a rectifier; let anything else run."""
-        kwargs = dict(kwargs or {})
-        name = str(getattr(func, "__name__", ""))
         operation = name.strip("_")
         if operation in _RECTIFIERS:
             call = _RECTIFIERS[operation](*args, **kwargs)
@@ -112,7 +103,7 @@ _RECTIFIERS: dict[str, Callable[..., _Call]] = {
 
 
 class _PositiveBack(torch.autograd.Function):
-    """Forwards what it is given; backwards the positive part, times a derivative."""
+    """Forwards ``output``; backwards the positive part of the gradient, times a derivative."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, output: Tensor, derivative: Tensor) -> Tensor:
@@ -138,5 +129,17 @@ def _not_defined(activation: str) -> UnsupportedMethodError:
     return UnsupportedMethodError(
         _NAME,
         f"wanted rectifiers (relu, leaky_relu, relu6), got the activation {activation}, for which "
-        "the rule is not defined; take integrated-gradients or gradcam",
+        "the rule is not defined; use integrated-gradients or gradcam",
     )
+
+
+GUIDED_BACKPROP = Method(
+    name=_NAME,
+    title="gradient of which activations pass back only the positive parts",
+    family="gradient",
+    needs="gradients",
+    meaning="largest positive part of the gradient over the three channels",
+    n_passes=1,
+    source="Springenberg et al. 2015, arXiv:1412.6806, section 3.4",
+    run=guided_backprop,
+)

@@ -1,7 +1,7 @@
-"""Regions of a picture that are hidden or shown as one: superpixels.
+"""Superpixels: regions of a picture that are hidden or shown as one.
 
-By SLIC (Achanta et al., TPAMI 2012), as scikit-image has it. A picture that it finds no regions in,
-of one colour or all noise, is cut into a grid instead.
+By SLIC (Achanta et al., TPAMI 2012), from scikit-image. A picture without regions, of one colour or
+all noise, is cut into a grid instead.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-_COMPACTNESS = 20.0  # at 10, half as many regions come as are wanted, one all round the frame
+_COMPACTNESS = 20.0  # 10 gives half as many regions as wanted, one of them all round the frame
 
 
 def superpixels(image: Float32[Tensor, "3 height width"], n: int) -> Int64[Tensor, "height width"]:
@@ -28,7 +28,7 @@ def superpixels(image: Float32[Tensor, "3 height width"], n: int) -> Int64[Tenso
         return grid(height, width, n)
     from skimage.segmentation import slic
 
-    brightest = float(image.max())  # paintings are dark: lightness is stretched first
+    brightest = float(image.max())  # paintings are dark: stretch the lightness first
     regions = slic(
         (image / brightest).permute(1, 2, 0).numpy(),
         n_segments=n,
@@ -46,7 +46,7 @@ def without_gaps(regions: Int64[Tensor, "height width"]) -> Int64[Tensor, "heigh
 
 
 def grid(height: int, width: int, n: int) -> Int64[Tensor, "height width"]:
-    """About ``n`` rectangles, as near to squares as they get."""
+    """About ``n`` rectangles, as square as possible."""
     rows = min(height, max(1, round(math.sqrt(n * height / width))))
     columns = min(width, max(1, round(n / rows)))
     row = torch.arange(height) * rows // height

@@ -1,13 +1,11 @@
-"""Is a map true? Curves under a named protocol, where evidence lies, and how far to trust it."""
+"""Metrics of maps: faithfulness under a named protocol, localisation, stability and sanity."""
 
 from chiaroscuro.metrics.agreement import Agreement, agreement, repeatability, stability
 from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision
 from chiaroscuro.metrics.baselines import BASELINES, baseline
 from chiaroscuro.metrics.catalogue import METRICS, Metric
 from chiaroscuro.metrics.causal import (
-    DIRECTIONS,
     Curve,
-    Direction,
     best_match,
     changed_picture,
     curves,
@@ -29,7 +27,7 @@ from chiaroscuro.metrics.localisation import (
     map_iou,
     pointing_game,
 )
-from chiaroscuro.metrics.protocols import PROTOCOLS, Blur, Protocol
+from chiaroscuro.metrics.protocols import DIRECTIONS, PROTOCOLS, Blur, Direction, Protocol
 from chiaroscuro.metrics.randomisation import RandomisedStage, randomisation
 
 __all__ = [

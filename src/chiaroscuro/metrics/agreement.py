@@ -1,26 +1,25 @@
-"""Do two maps of one target agree? Between seeds, fills and grids: the stability of a map.
+"""Agreement of two maps of one target: between seeds, fills and grids it is a map's stability.
 
 Bengamra et al. 2023 worry that the many parameters of perturbation methods lead to diverging maps;
-here is by how much. Correlations are over the target's neighbourhood, its box and the ring around
-it: over a whole picture two maps agree for having their box in the same place.
+these figures measure by how much. Correlations are over the target's neighbourhood, its box and the
+ring around it: over a whole picture two maps agree because their box is in the same place.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
 from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import InputError, UndefinedMetricError
 from chiaroscuro.core.plan import FILLS, MaskDesign
-from chiaroscuro.core.progress import Progress
-from chiaroscuro.core.records import TargetsLike, as_targets
-from chiaroscuro.detectors import load_detector
+from chiaroscuro.core.records import as_targets
 from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.evidence.observe import observe, usable_image
+from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.metrics.maps import usable_map
 
 _NOISE = 2 / 255
@@ -28,11 +27,11 @@ _NOISE = 2 / 255
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two maps of one target agree.
+    """Correlations of two maps of one target.
 
     Attributes:
         linear: Pearson's correlation of the values, in [-1, 1].
-        rank: Spearman's, of their ranks, equal values sharing the mean of theirs.
+        rank: Spearman's, of their ranks; equal values share the mean of their ranks.
     """
 
     linear: float
@@ -67,85 +66,45 @@ def agreement(first: Any, second: Any, target: Any) -> Agreement:
 
 
 def variants(design: MaskDesign, seed: int) -> dict[str, tuple[MaskDesign, int]]:
-    """What ``stability`` compares with: one choice changed at a time.
+    """Designs and seeds with one choice changed: the seed, the fill, the cells per side.
 
-    Another seed, the other fills, and grids of half and twice as many cells a side.
+    Grids have half and twice as many cells per side.
     """
     fill = design.fill if isinstance(design.fill, str) else "an image"
     rows, columns = design.grid
     changed = {"another seed": (design, seed + 1)}
     for other in FILLS:
         if other != fill:
-            changed[f"fill {other}"] = (replace(design, fill=other), seed)
+            changed[f"fill {other}"] = (attrs.evolve(design, fill=other), seed)
     for cells in ((max(1, rows // 2), max(1, columns // 2)), (2 * rows, 2 * columns)):
-        changed[f"grid {cells[0]}x{cells[1]}"] = (replace(design, grid_size=cells), seed)
+        changed[f"grid {cells[0]}x{cells[1]}"] = (attrs.evolve(design, grid_size=cells), seed)
     return changed
 
 
 def stability(
-    image: Any,
-    detector: Any,
-    targets: TargetsLike,
-    *,
-    reference: Explanation | None = None,
-    n_masks: int = 500,
-    seed: int = 0,
-    design: MaskDesign | None = None,
-    estimator: str = "surrogate",
-    batch_size: int | None = None,
-    progress: Callable[[str, Progress], None] | None = None,
+    reference: Explanation,
+    design: MaskDesign,
+    seed: int,
+    explain: Callable[[MaskDesign, int], Explanation],
 ) -> dict[str, list[Agreement | None]]:
-    """Agreement of every target's map with the maps that other choices would have given.
-
-    Needs ``n_masks`` detector passes for each of ``variants``, and as many for the reference.
+    """Agreement of every target's map with those of another seed, other fills and other grids.
 
     Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
-        detector: what was explained, or anything ``load_detector`` takes.
-        targets: as for ``observe``.
-        reference: maps to compare with, of these targets and this design; made when not given.
-        n_masks: of every map.
-        seed: of the reference.
-        design: of the reference; the default design when None.
-        estimator: of every map.
-        batch_size: pictures a detector call.
-        progress: called after every batch with the name of the variant.
+        reference: the maps, by a method with masks.
+        design: of their masks.
+        seed: of their masks.
+        explain: makes maps of the same targets by the same method, from a design and a seed.
 
     Returns:
-        By name of the variant, one entry a target: None where either map is constant.
+        By name of the variant, one entry per target: None where either map is constant.
 
     Raises:
-        InputError: if the reference has other targets.
+        InputError: if ``explain`` makes maps of more or fewer targets.
     """
-    image, detector = usable_image(image), load_detector(detector)
-    height, width = image.shape[1:]
-    wanted = tuple(target.inside(height, width) for target in as_targets(targets))
-    design = design or MaskDesign()
-
-    def maps(name: str, changed: MaskDesign, its_seed: int) -> Explanation:
-        evidence = observe(
-            image,
-            detector,
-            n_masks=n_masks,
-            seed=its_seed,
-            design=changed,
-            batch_size=batch_size,
-            progress=None if progress is None else lambda done: progress(name, done),
-        )
-        return evidence.explain(wanted, estimator=estimator)
-
-    if reference is None:
-        reference = maps("reference", design, seed)
-    if len(reference) != len(wanted):
-        raise InputError(f"reference: wanted maps of {len(wanted)} targets, got {len(reference)}")
-    compared = {}
-    for name, (changed, its_seed) in variants(design, seed).items():
-        other = maps(name, changed, its_seed)
-        compared[name] = [
-            agreement_or_none(reference.saliency[i], other.saliency[i], target)
-            for i, target in enumerate(wanted)
-        ]
-    return compared
+    return compared(
+        reference,
+        {name: explain(*choices) for name, choices in variants(design, seed).items()},
+    )
 
 
 def repeatability(
@@ -154,21 +113,23 @@ def repeatability(
     seed: int,
     explain: Callable[[Tensor, int], Explanation],
 ) -> dict[str, list[Agreement | None]]:
-    """Agreement of every target's map with maps of another seed, and of a hardly changed picture.
+    """Agreement of every target's map with maps of another seed and of a slightly changed picture.
 
-    What any method can be asked for, where ``stability`` is about the choices of D-RISE. A method
-    that draws nothing at random agrees with itself under another seed; noise that no eye sees may
-    still turn its map over.
+    For any method, where ``stability`` is about the choices of D-RISE. A method without random
+    choices agrees with itself under another seed; invisible noise may still change its map.
 
     Args:
         image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
         reference: the maps, of this picture.
         seed: that they were made with.
-        explain: makes maps of the same targets in the same way, of a picture and a seed.
+        explain: makes maps of the same targets in the same way, from a picture and a seed.
 
     Returns:
         As ``stability``: ``"another seed"`` and ``"slight noise"``, uniform within two of 255
         levels of brightness.
+
+    Raises:
+        InputError: as for ``stability``.
     """
     image = usable_image(image)
     pixels = as_unit_floats(image[None])[0]
@@ -178,6 +139,22 @@ def repeatability(
         "another seed": explain(image, seed + 1),
         "slight noise": explain((pixels + noise).clamp(0, 1), seed),
     }
+    return compared(reference, others)
+
+
+def compared(
+    reference: Explanation, others: Mapping[str, Explanation]
+) -> dict[str, list[Agreement | None]]:
+    """Agreement of every target's map with its other maps; None where either is constant.
+
+    Raises:
+        InputError: if the explanations differ in their number of targets.
+    """
+    for other in others.values():
+        if len(other) != len(reference):
+            raise InputError(
+                f"reference: wanted maps of {len(other)} targets, got {len(reference)}"
+            )
     return {
         name: [
             agreement_or_none(reference.saliency[i], other.saliency[i], target)

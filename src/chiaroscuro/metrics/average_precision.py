@@ -15,9 +15,9 @@ from torch import Tensor
 from chiaroscuro.core.errors import InputError, UndefinedMetricError
 from chiaroscuro.core.records import Proposals, Truth
 from chiaroscuro.core.threads import PROCESS_WIDE
-from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.metrics import stats
 
-MAX_DETECTIONS = 100  # a picture, the best by score: COCO's rule
+MAX_DETECTIONS = 100  # per picture, the best by score: COCO's rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class AveragePrecision:
         ap: mean over IoU thresholds of 0.50, 0.55, ..., 0.95.
         ap50: at an IoU of 0.50.
         ap75: at an IoU of 0.75.
-        ap50_interval: 95 % interval of ``ap50`` by resampling pictures, where it was asked for
-            and two pictures or more have a box that is scored.
+        ap50_interval: 95 % bootstrap interval of ``ap50`` (resampling pictures), where resamples
+            were requested and two pictures or more have a box that is scored.
     """
 
     ap: float
@@ -43,113 +43,108 @@ def average_precision(
 ) -> AveragePrecision:
     """COCO average precision of detections in a set of pictures.
 
-    A detection that matches only a box to be ignored counts neither way.
+    A detection that matches only an ignored box is neither a true nor a false positive.
 
     Args:
-        found: one a picture, down to a low score; the best 100 of each count.
-        truth: one a picture, in the same order.
-        n_resamples: for the interval of AP50, how many sets of pictures are drawn; 0 for none.
-        seed: of those draws.
+        found: one per picture, down to a low score; the best 100 of each count.
+        truth: one per picture, in the same order.
+        n_resamples: for the interval of AP50, number of sets of pictures; 0 for no interval.
+        seed: of those sets.
 
     Raises:
         InputError: if the two differ in number.
-        UndefinedMetricError: if no picture has a box that is to be scored.
+        UndefinedMetricError: if no picture has an annotation that is scored.
     """
-    judge = _judged(found, truth)
-    ap, ap50, ap75 = _accumulated(judge)
+    evaluator = _evaluated(found, truth)
+    ap, ap50, ap75 = _accumulated(evaluator)
     bounds = None
     if n_resamples and n_scored(truth) > 1:
-        of_drawn = _of_drawn(judge, len(truth))
-        bounds = interval(of_drawn, len(truth), n_resamples=n_resamples, seed=seed)
+        bounds = stats.bootstrap_interval(
+            _ap50_of(evaluator, len(truth)), len(truth), n_resamples=n_resamples, seed=seed
+        )
     return AveragePrecision(ap=ap, ap50=ap50, ap75=ap75, ap50_interval=bounds)
 
 
 def n_scored(truth: Sequence[Truth]) -> int:
-    """How many pictures have a box that is to be scored; of one alone nothing can be resampled."""
+    """Number of pictures with an annotation that is scored; one alone cannot be resampled."""
     return sum(bool((~one.ignore).any()) for one in truth)
 
 
-def resampled(
+def resampled_ap50(
     found: Sequence[Proposals], truth: Sequence[Truth], *, n_resamples: int, seed: int = 0
 ) -> npt.NDArray[np.float64]:
-    """AP50 of sets of as many pictures, drawn with replacement.
-
-    The same seed draws the same sets, so that two detectors can be compared set by set.
+    """AP50 of sets of as many pictures, as ``stats.resampled`` has them.
 
     Returns:
-        ``n_resamples``, NaN for a set without a box to score.
+        ``n_resamples``, NaN for a set without an annotation to score.
 
     Raises:
         As ``average_precision`` does.
     """
-    of_drawn = _of_drawn(_judged(found, truth), len(truth))
-    generator = np.random.default_rng(seed)
-    n = len(truth)
-    return np.array([of_drawn(generator.integers(0, n, n)) for _ in range(n_resamples)])
+    ap50 = _ap50_of(_evaluated(found, truth), len(truth))
+    return stats.resampled(ap50, len(truth), n_resamples=n_resamples, seed=seed)
 
 
-def _of_drawn(judge: COCOeval, n_pictures: int) -> Callable[[npt.NDArray[np.int64]], float]:
-    """AP50 of the pictures with these indices, from what was evaluated already."""
-    judged = np.array(judge.evalImgs, dtype=object).reshape(
-        len(judge.params.catIds), len(judge.params.areaRng), n_pictures
+def _ap50_of(evaluator: COCOeval, n_pictures: int) -> Callable[[npt.NDArray[np.int64]], float]:
+    """AP50 of the pictures with some indices, from the matches of all pictures."""
+    matches = np.array(evaluator.evalImgs, dtype=object).reshape(
+        len(evaluator.params.catIds), len(evaluator.params.areaRng), n_pictures
     )
 
-    def of_drawn(drawn: npt.NDArray[np.int64]) -> float:
-        judge.evalImgs = judged[:, :, drawn].ravel().tolist()
-        return _accumulated(judge)[1]
+    def ap50(chosen: npt.NDArray[np.int64]) -> float:
+        evaluator.evalImgs = matches[:, :, chosen].ravel().tolist()
+        return _accumulated(evaluator)[1]
 
-    return of_drawn
+    return ap50
 
 
-def _judged(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
+def _evaluated(found: Sequence[Proposals], truth: Sequence[Truth]) -> COCOeval:
     """The evaluator with every detection of every picture matched."""
     if len(found) != len(truth):
         raise InputError(
             f"average_precision: wanted detections for {len(truth)} pictures, got {len(found)}"
         )
-    if not any(bool((~marked.ignore).any()) for marked in truth):
-        raise UndefinedMetricError(
-            "average_precision: no picture has a marked box that is to be scored"
-        )
-    marked_rows: list[dict[str, Any]] = []
+    if not n_scored(truth):
+        raise UndefinedMetricError("average_precision: no picture has an annotation that is scored")
+    true_rows: list[dict[str, Any]] = []
     found_rows: list[dict[str, Any]] = []
-    for picture, (proposals, marked) in enumerate(zip(found, truth, strict=True)):
-        for i in range(len(marked)):
-            row = _row(picture, marked.boxes[i], int(marked.labels[i]), len(marked_rows) + 1)
-            crowd, unscored = bool(marked.crowd[i]), bool(marked.ignore[i])
-            marked_rows.append({**row, "iscrowd": int(crowd), "unscored": unscored})
+    for picture, (proposals, true) in enumerate(zip(found, truth, strict=True)):
+        for i in range(len(true)):
+            row = _row(picture, true.boxes[i], int(true.labels[i]), len(true_rows) + 1)
+            crowd, unscored = bool(true.crowd[i]), bool(true.ignore[i])
+            true_rows.append({**row, "iscrowd": int(crowd), "unscored": unscored})
         best = proposals.best(MAX_DETECTIONS)
         for i in range(len(best)):
             row = _row(picture, best.boxes[i], int(best.labels[i]), len(found_rows) + 1)
             found_rows.append({**row, "iscrowd": 0, "score": float(best.scores[i])})
-    classes = sorted({row["category_id"] for row in marked_rows if not row["unscored"]})
+    classes = sorted({row["category_id"] for row in true_rows if not row["unscored"]})
     pictures = range(len(truth))
-    with PROCESS_WIDE, contextlib.redirect_stdout(io.StringIO()):  # the evaluator prints as it goes
-        judge = _Evaluator(
-            _dataset(marked_rows, classes, pictures),
+    with PROCESS_WIDE, contextlib.redirect_stdout(io.StringIO()):  # the evaluator prints
+        evaluator = _Evaluator(
+            _dataset(true_rows, classes, pictures),
             _dataset(found_rows, classes, pictures),
             "bbox",
         )
-        judge.evaluate()
-    return judge
+        evaluator.evaluate()
+    return evaluator
 
 
-def _accumulated(judge: COCOeval) -> tuple[float, float, float]:
-    """AP, AP50 and AP75 of what was evaluated; NaN without a box to score."""
+def _accumulated(evaluator: COCOeval) -> tuple[float, float, float]:
+    """AP, AP50 and AP75 of what was evaluated; NaN without an annotation to score."""
     with PROCESS_WIDE, contextlib.redirect_stdout(io.StringIO()):
-        judge.accumulate()
+        evaluator.accumulate()
     # thresholds, recalls, classes, area ranges (the first is all), detection limits (the last, 100)
-    precision = judge.eval["precision"][:, :, :, 0, -1]
-    scored = precision[:, :, (precision > -1).all(axis=(0, 1))]  # -1: a class without a box
+    precision = evaluator.eval["precision"][:, :, :, 0, -1]
+    scored = precision[:, :, (precision > -1).all(axis=(0, 1))]  # -1: a class without annotations
     if scored.shape[2] == 0:
         return float("nan"), float("nan"), float("nan")
     return float(scored.mean()), float(scored[0].mean()), float(scored[5].mean())
 
 
 class _Evaluator(COCOeval):  # type: ignore[misc]
-    """COCOeval ignores crowds alone: it overwrites what else a data set says is to be ignored.
+    """COCOeval overwrites what is ignored by what is a crowd; this one keeps the two apart.
 
-    A crowd is another thing: a region that any number of detections may fall into.
+    A crowd is a region that any number of detections may match.
     """
 
     def _prepare(self) -> None:

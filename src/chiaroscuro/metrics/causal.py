@@ -1,20 +1,20 @@
 """Insertion and deletion: does the detector's answer follow the map?
 
-Pixels are put into an unrecognisable picture, or taken from the original, the most salient first.
-At every step the detector is asked again. A map that found what the detector relies on raises the
-score early when it inserts, and lowers it early when it deletes (Petsiuk et al., RISE, BMVC 2018,
+Pixels are inserted into an unrecognisable picture, or deleted from the original, the most salient
+first, and the detector runs at every step. A map of what the detector relies on raises the score
+early when it inserts, and lowers it early when it deletes (Petsiuk et al., RISE, BMVC 2018,
 arXiv:1806.07421, section 4.2; for detections, D-RISE, arXiv:2006.03204, section 4).
 
-Pixels of equal value are taken in reading order. Steps of all curves go through the detector in
-full batches, made as they are needed, so memory does not grow with their number.
+Pixels of equal value are in reading order. Steps of all curves go through the detector in full
+batches, made as they are needed, so memory does not grow with their number.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from chiaroscuro.core import boxes
@@ -26,15 +26,19 @@ from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.metrics.maps import ordered_map
-from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named, sigma_px
-
-Direction = Literal["insertion", "deletion"]
-DIRECTIONS: tuple[Direction, ...] = ("insertion", "deletion")
+from chiaroscuro.metrics.protocols import (
+    Direction,
+    Protocol,
+    changed,
+    protocol_named,
+    sigma_px,
+    start_and_end,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curve:
-    """What the detector said while a picture was changed pixel by pixel.
+    """The detector's answers while a picture was changed pixel by pixel.
 
     Attributes:
         direction: ``"insertion"`` or ``"deletion"``.
@@ -60,12 +64,12 @@ class Curve:
 
     @property
     def iou_area(self) -> float:
-        """The same under the IoU alone."""
+        """Area under the IoU alone."""
         return self._area(self.iou)
 
     @property
     def score_area(self) -> float:
-        """The same under the score alone."""
+        """Area under the score alone."""
         return self._area(self.score)
 
     @property
@@ -106,15 +110,15 @@ def insertion(
     protocol: str | Protocol = "chiaroscuro",
     batch_size: int | None = None,
 ) -> Curve:
-    """The curve of one map as its most salient pixels are put in; a large area is good.
+    """The curve of one map as its most salient pixels are inserted; a large area is good.
 
     Args:
         image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
-        detector: the detector whose answer was explained, or anything ``load_detector`` takes.
+        detector: the one that was explained, or anything ``load_detector`` takes.
         target: Target, or box ``x1 y1 x2 y2``.
         saliency: the raw map, ``height width``: a tensor, a NumPy array or lists.
-        protocol: a name of ``PROTOCOLS``, or one of your own.
-        batch_size: pictures a detector call; chosen from the picture's size when not given.
+        protocol: a name of ``PROTOCOLS``, or your own.
+        batch_size: pictures per detector call; chosen from the picture's size when not given.
 
     Raises:
         InputError: on a map of another size than the picture, or with NaN.
@@ -136,7 +140,7 @@ def deletion(
     protocol: str | Protocol = "chiaroscuro",
     batch_size: int | None = None,
 ) -> Curve:
-    """The curve of one map as its most salient pixels are hidden; a small area is good.
+    """The curve of one map as its most salient pixels are deleted; a small area is good.
 
     Arguments and errors are those of ``insertion``.
     """
@@ -180,8 +184,8 @@ def curves(
     Args:
         image: as for ``insertion``.
         detector: likewise.
-        targets: one a map.
-        maps: one a target, each ``height width``.
+        targets: one per map.
+        maps: one per target, each ``height width``.
         direction: ``"insertion"`` or ``"deletion"``.
         protocol: as for ``insertion``.
         batch_size: likewise.
@@ -193,44 +197,28 @@ def curves(
     pixels = as_unit_floats(usable_image(image)[None])[0]
     height, width = pixels.shape[1:]
     if len(targets) != len(maps):
-        raise InputError(f"maps: wanted one a target, {len(targets)}, got {len(maps)}")
+        raise InputError(f"maps: wanted one per target, {len(targets)}, got {len(maps)}")
     wanted = [as_targets(target)[0].inside(height, width) for target in targets]
     maps = [ordered_map(saliency, (height, width)) for saliency in maps]
-    plans = [
+    orders = [
         protocol.order(saliency, target) for saliency, target in zip(maps, wanted, strict=True)
     ]
     fill = protocol.insertion if direction == "insertion" else protocol.deletion
 
     def steps() -> Iterator[Tensor]:
-        other, sigma = pixels, -1.0
-        for target, (order, counts) in zip(wanted, plans, strict=True):
+        ends, sigma = (pixels, pixels), -1.0
+        for target, (order, counts) in zip(wanted, orders, strict=True):
             if sigma_px(fill, target) != sigma:  # several maps of one target share a blur
-                other, sigma = filled(fill, pixels, target), sigma_px(fill, target)
-            before, after = (other, pixels) if direction == "insertion" else (pixels, other)
-            yield from changed(before, after, order, counts)
+                ends = start_and_end(protocol, direction, pixels, target)
+                sigma = sigma_px(fill, target)
+            yield from changed(*ends, order, counts)
 
     size = batch_size or default_batch_size(height, width, torch.device(detector.info.device))
     found = detect_each(steps(), detector, size)
     return [
         _curve(target, counts, [next(found) for _ in counts], direction, protocol, height * width)
-        for target, (_, counts) in zip(wanted, plans, strict=True)
+        for target, (_, counts) in zip(wanted, orders, strict=True)
     ]
-
-
-def changed(
-    before: Float32[Tensor, "3 height width"],
-    after: Float32[Tensor, "3 height width"],
-    order: Int64[Tensor, " pixels"],
-    counts: Sequence[int],
-) -> Iterator[Float32[Tensor, "3 height width"]]:
-    """A picture turning into another: at every count, as many pixels have changed, in order."""
-    canvas, done = before.clone(), 0
-    now, then = canvas.view(3, -1), after.reshape(3, -1)
-    for count in counts:
-        pixels = order[done:count]
-        now[:, pixels] = then[:, pixels]
-        done = count
-        yield canvas.clone()
 
 
 def changed_picture(
@@ -242,7 +230,7 @@ def changed_picture(
     *,
     protocol: str | Protocol = "chiaroscuro",
 ) -> Float32[Tensor, "3 height width"]:
-    """One step of a curve: the picture with a share of its pixels put in or hidden.
+    """One step of a curve: the picture with a share of its pixels inserted or deleted.
 
     Args:
         image: as for ``insertion``.
@@ -263,10 +251,8 @@ def changed_picture(
     saliency = ordered_map(saliency, (height, width))
     wanted = as_targets(target)[0].inside(height, width)
     order, _ = protocol.order(saliency, wanted)
-    fill = protocol.insertion if direction == "insertion" else protocol.deletion
-    other = filled(fill, pixels, wanted)
-    before, after = (other, pixels) if direction == "insertion" else (pixels, other)
-    return next(changed(before, after, order, [round(share * height * width)]))
+    ends = start_and_end(protocol, direction, pixels, wanted)
+    return next(changed(*ends, order, [round(share * height * width)]))
 
 
 def _curve(
@@ -295,7 +281,7 @@ def best_match(
     """Similarity, IoU and score of the proposal most like the target; zeros without one.
 
     Args:
-        target: what is looked for.
+        target: what is matched.
         proposals: what the detector reported.
         min_iou: a proposal that overlaps the target less does not count.
     """

@@ -1,15 +1,14 @@
 """Insertion and deletion over a whole set of pictures, scored by mean average precision.
 
-Bengamra et al. 2023, figure 9: every picture is rebuilt with the most salient pixels of all its
-targets put into the blurred picture, or blurred out of the original, and the detector's average
-precision over the set is measured at every share of pixels.
+Bengamra et al. 2023, figure 9: the most salient pixels of all targets are inserted into the blurred
+picture, or blurred in the original, and the detector's average precision over the set is measured
+at every share of pixels.
 
-The maps of a picture's targets are made one order of pixels: each map is divided by its own highest
-value and every pixel takes the largest of them, so that each target's best evidence comes first
-and the share is exactly what it says.
+The maps of a picture's targets become one order of pixels: each map is divided by its own maximum,
+and every pixel takes the largest of the values. So each target's best evidence comes first.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,21 +24,27 @@ from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS, average_precision
-from chiaroscuro.metrics.causal import Direction, changed
 from chiaroscuro.metrics.maps import most_salient_first, usable_map
-from chiaroscuro.metrics.protocols import Protocol, filled, protocol_named
+from chiaroscuro.metrics.protocols import (
+    DIRECTIONS,
+    Direction,
+    Protocol,
+    changed,
+    protocol_named,
+    start_and_end,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MappedPicture:
-    """A picture, what was explained in it, and what is really there.
+    """A picture, what was explained in it, and its annotations.
 
     Attributes:
-        name: for the record of what was left out.
+        name: for the list of pictures left out.
         image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
         targets: what was explained.
         saliency: ``targets height width``, raw: a tensor or a sequence of maps.
-        truth: the marked boxes.
+        truth: the annotations.
     """
 
     name: str
@@ -51,7 +56,7 @@ class MappedPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CollectionCurve:
-    """Average precision of a set of pictures while all of them are changed.
+    """Average precision of a set of pictures while all of them change.
 
     Attributes:
         direction: ``"insertion"`` or ``"deletion"``.
@@ -59,9 +64,9 @@ class CollectionCurve:
         fraction: ``points``, share of every picture's pixels that was changed, rising from 0.
         ap: ``points``, COCO average precision in [0, 1].
         ap50: ``points``, at an IoU of 0.5.
-        n_pictures: how many pictures count.
-        n_boxes: how many marked boxes in them are scored.
-        left_out: pictures that do not count, with the reason.
+        n_pictures: number of pictures measured.
+        n_boxes: number of their annotations that are scored.
+        left_out: the other pictures, each with the reason.
     """
 
     direction: Direction
@@ -80,7 +85,7 @@ class CollectionCurve:
 
     @property
     def ap50_area(self) -> float:
-        """The same under AP50."""
+        """Area under AP50."""
         return float(torch.trapezoid(self.ap50, self.fraction))
 
     def describe(self) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def merged_map(saliency: Any) -> Float32[Tensor, "height width"]:
     """One order of pixels from the maps of all targets of a picture.
 
     Args:
-        saliency: ``targets height width``, raw; maps without a positive value take no part.
+        saliency: ``targets height width``, raw; maps without a positive value are skipped.
 
     Raises:
         UndefinedMetricError: if no map has a positive value.
@@ -128,8 +133,8 @@ def protocol_of_sets(name: str | Protocol) -> Protocol:
     protocol = protocol_named(name)
     if protocol.step != "picture" or protocol.patch:
         raise InputError(
-            f"protocol {protocol.name}: its steps differ from picture to picture; a set needs "
-            "shares of the picture, as painting, chiaroscuro and xplique have them"
+            f"protocol {protocol.name}: its steps differ from picture to picture; wanted shares of "
+            "the picture, as in painting, chiaroscuro and xplique"
         )
     return protocol
 
@@ -140,30 +145,28 @@ def collection_curves(
     protocol: str | Protocol = "painting",
     *,
     batch_size: int | None = None,
-    progress: Callable[[str], None] | None = None,
 ) -> tuple[CollectionCurve, CollectionCurve]:
     """The insertion and the deletion curve of a set of pictures.
 
-    Pictures are taken one at a time, so a generator that reads them keeps memory flat; what the
-    detector reports is all that is kept.
+    Pictures are processed one at a time, and only the detections are kept, so with a generator that
+    reads them memory does not grow with the pictures.
 
     Args:
         pictures: the set.
-        detector: the detector that was explained, or anything ``load_detector`` takes.
+        detector: the one that was explained, or anything ``load_detector`` takes.
         protocol: one whose steps are shares of the picture. A blur that grows with the box grows
             with the largest of the picture's targets.
-        batch_size: pictures a detector call.
-        progress: called with a picture's name when it is done.
+        batch_size: pictures per detector call.
 
     Returns:
         Insertion, deletion.
 
     Raises:
         InputError: on a protocol with other steps, or no usable picture.
-        UndefinedMetricError: if no marked box is to be scored.
+        UndefinedMetricError: if no annotation is scored.
     """
     protocol, detector = protocol_of_sets(protocol), load_detector(detector)
-    found: dict[Direction, list[list[Proposals]]] = {"insertion": [], "deletion": []}
+    found: dict[Direction, list[list[Proposals]]] = {direction: [] for direction in DIRECTIONS}
     truth: list[Truth] = []
     left_out: list[tuple[str, str]] = []
     for picture in pictures:
@@ -175,27 +178,33 @@ def collection_curves(
         truth.append(picture.truth)
         for direction, answers in found.items():
             answers.append(_answers(picture, saliency, detector, protocol, direction, batch_size))
-        if progress is not None:
-            progress(picture.name)
     if not truth:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out[:3])
         raise InputError(f"collection_curves: no picture with a map ({reasons or 'none at all'})")
-    curves = []
-    for direction, answers in found.items():
-        points = [average_precision(list(at), truth) for at in zip(*answers, strict=True)]
-        curves.append(
-            CollectionCurve(
-                direction=direction,
-                protocol=protocol,
-                fraction=torch.tensor(protocol.shares, dtype=torch.float64),
-                ap=torch.tensor([point.ap for point in points], dtype=torch.float64),
-                ap50=torch.tensor([point.ap50 for point in points], dtype=torch.float64),
-                n_pictures=len(truth),
-                n_boxes=sum(int((~marked.ignore).sum()) for marked in truth),
-                left_out=tuple(left_out),
-            )
-        )
-    return curves[0], curves[1]
+    insertion, deletion = (
+        _curve(direction, protocol, found[direction], truth, left_out) for direction in DIRECTIONS
+    )
+    return insertion, deletion
+
+
+def _curve(
+    direction: Direction,
+    protocol: Protocol,
+    answers: Sequence[Sequence[Proposals]],
+    truth: Sequence[Truth],
+    left_out: Sequence[tuple[str, str]],
+) -> CollectionCurve:
+    points = [average_precision(point, truth) for point in zip(*answers, strict=True)]
+    return CollectionCurve(
+        direction=direction,
+        protocol=protocol,
+        fraction=torch.tensor(protocol.shares, dtype=torch.float64),
+        ap=torch.tensor([point.ap for point in points], dtype=torch.float64),
+        ap50=torch.tensor([point.ap50 for point in points], dtype=torch.float64),
+        n_pictures=len(truth),
+        n_boxes=sum(int((~one.ignore).sum()) for one in truth),
+        left_out=tuple(left_out),
+    )
 
 
 def _answers(
@@ -206,16 +215,14 @@ def _answers(
     direction: Direction,
     batch_size: int | None,
 ) -> list[Proposals]:
-    """What the detector reports at every share of the picture's pixels."""
+    """Detections at every share of the picture's pixels."""
     pixels = as_unit_floats(usable_image(picture.image)[None])[0]
     height, width = pixels.shape[1:]
     usable_map(saliency, (height, width))
     largest = max(as_targets(picture.targets), key=lambda target: float(boxes.area(target.box)))
     order = most_salient_first(saliency)
     counts = [round(share * height * width) for share in protocol.shares]
-    fill = protocol.insertion if direction == "insertion" else protocol.deletion
-    other = filled(fill, pixels, largest)
-    before, after = (other, pixels) if direction == "insertion" else (pixels, other)
+    ends = start_and_end(protocol, direction, pixels, largest)
     size = batch_size or default_batch_size(height, width, torch.device(detector.info.device))
-    found = detect_each(changed(before, after, order, counts), detector, size)
+    found = detect_each(changed(*ends, order, counts), detector, size)
     return [proposals.best(MAX_DETECTIONS) for proposals in found]

@@ -1,10 +1,11 @@
 """Protocols by name: everything that two insertion or deletion figures must share to be compared.
 
-The field uses a dozen and seldom names them; the same method scores 0.44 under one and 0.86 under
-another. A result here always carries its protocol.
+The literature uses a dozen and seldom names them; the same method scores 0.44 under one and 0.86
+under another. A result here always carries its protocol.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -25,8 +26,8 @@ class Blur:
 
     Attributes:
         sigma: in pixels, or in box sizes (the square root of the target's area).
-        kernel: pixels a side, odd; 6 sigma when None.
-        unit: what ``sigma`` counts.
+        kernel: pixels per side, odd; 6 sigma when None.
+        unit: of ``sigma``.
     """
 
     sigma: float | int
@@ -35,6 +36,8 @@ class Blur:
 
 
 Fill = Literal["black"] | Blur
+Direction = Literal["insertion", "deletion"]
+DIRECTIONS: tuple[Direction, ...] = ("insertion", "deletion")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +46,14 @@ class Protocol:
 
     Attributes:
         name: as users type it.
-        insertion: what the picture is before anything is inserted.
-        deletion: what stands where a pixel was deleted.
-        step: what one step is a share of, and how many there are: of the picture, with steps up to
-            the whole of it; of the box's area, with steps up to as many pixels as the box has; or
-            pixels.
+        insertion: the picture before anything is inserted.
+        deletion: what replaces a deleted pixel.
+        step: unit of a step: a share of the picture, up to all of it; a share of the box's area, up
+            to as many pixels as the box has; or pixels.
         shares: for steps that are shares: where the curve is measured, from 0 to 1.
         step_px: for steps in pixels.
-        patch: side of the square patches that are changed whole, in box sizes, by the map's mean
-            over each; 0 changes single pixels.
+        patch: side of the square patches that change as a whole, in box sizes, in the order of the
+            map's mean over each; 0 changes single pixels.
         min_iou: a proposal that overlaps the target less does not count.
         source: where the protocol comes from.
     """
@@ -73,13 +75,13 @@ class Protocol:
     def order(
         self, saliency: Float32[Tensor, "height width"], target: Target
     ) -> tuple[Int64[Tensor, " pixels"], list[int]]:
-        """Which pixels are changed when.
+        """The order in which pixels change.
 
-        Equal pixels, or patches, are taken in reading order. Where a step does not divide the
-        whole, the last one is shorter.
+        Equal pixels, or patches, are in reading order. Where a step does not divide the whole, the
+        last one is shorter.
 
         Returns:
-            The pixels, counted in reading order, the most salient first; and how many of them are
+            The pixels, numbered in reading order, the most salient first; and how many of them have
             changed at every point of the curve, from 0 on, rising.
         """
         height, width = saliency.shape
@@ -190,11 +192,39 @@ def protocol_named(name: str | Protocol) -> Protocol:
 def filled(
     fill: Fill, image: Float32[Tensor, "3 height width"], target: Target
 ) -> Float32[Tensor, "3 height width"]:
-    """The whole picture as the fill has it."""
+    """The whole picture, filled."""
     if isinstance(fill, str):
         return torch.zeros_like(image)
     radius = None if fill.kernel is None else fill.kernel // 2
     return gaussian_blur(image, sigma_px(fill, target), radius)
+
+
+def start_and_end(
+    protocol: Protocol,
+    direction: Direction,
+    pixels: Float32[Tensor, "3 height width"],
+    target: Target,
+) -> tuple[Float32[Tensor, "3 height width"], Float32[Tensor, "3 height width"]]:
+    """The pictures that a curve goes from and to."""
+    if direction == "insertion":
+        return filled(protocol.insertion, pixels, target), pixels
+    return pixels, filled(protocol.deletion, pixels, target)
+
+
+def changed(
+    before: Float32[Tensor, "3 height width"],
+    after: Float32[Tensor, "3 height width"],
+    order: Int64[Tensor, " pixels"],
+    counts: Sequence[int],
+) -> Iterator[Float32[Tensor, "3 height width"]]:
+    """A picture turning into another: at every count, as many pixels have changed, in order."""
+    canvas, done = before.clone(), 0
+    now, then = canvas.view(3, -1), after.reshape(3, -1)
+    for count in counts:
+        pixels = order[done:count]
+        now[:, pixels] = then[:, pixels]
+        done = count
+        yield canvas.clone()
 
 
 def sigma_px(fill: Fill, target: Target) -> float:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,16 +22,15 @@ from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.agreement import agreement
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.context import context_share
-from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.metrics.stats import paired_means
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store.schema import StudiedTarget
 from chiaroscuro.studies.averages import AverageMap, Averager
 from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT
 from chiaroscuro.studies.run import Run
-from chiaroscuro.studies.summary import title_of
+from chiaroscuro.studies.summary import SHARES, title_of
 
 Status = Literal["both", "only first", "only second", "neither"]
-PARTS = ("in_box", "in_ring", "beyond")
 _SAME_BOX = 0.5  # IoU at which false positives of two detectors are one
 _RESAMPLES = 400
 
@@ -85,7 +83,7 @@ class Subject:
                 values: tuple[float | None, ...] = (share.box, share.ring, share.beyond)
             except UndefinedMetricError:
                 values = (None, None, None)
-            row |= {f"{part}_{which}": value for part, value in zip(PARTS, values, strict=True)}
+            row |= {f"{part}_{which}": value for part, value in zip(SHARES, values, strict=True)}
         try:
             same = agreement(
                 self.explanation.saliency[0], self.explanation.saliency[1], self.target
@@ -305,32 +303,13 @@ def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:
         and row["in_box_first"] is not None
         and row["in_box_second"] is not None
     ]
-    pictures = {name: i for i, name in enumerate(dict.fromkeys(row["picture"] for row in both))}
-    context: dict[str, Any] = {"n": len(both), "pictures": len(pictures)}
-    for part in PARTS if both else ():
-        values = {
-            "first": [row[f"{part}_first"] for row in both],
-            "second": [row[f"{part}_second"] for row in both],
-            "difference": [row[f"{part}_second"] - row[f"{part}_first"] for row in both],
-        }
-        context[part] = {
-            name: _mean([pictures[row["picture"]] for row in both], of, len(pictures))
-            for name, of in values.items()
-        }
+    names = list(dict.fromkeys(row["picture"] for row in both))
+    place = [names.index(row["picture"]) for row in both]
+    context: dict[str, Any] = {"n": len(both), "pictures": len(names)}
+    for part in SHARES if both else ():
+        first, second = ([row[f"{part}_{which}"] for row in both] for which in ("first", "second"))
+        context[part] = paired_means(first, second, place, len(names)).describe()
     return context
-
-
-def _mean(place: list[int], values: list[float], n_pictures: int) -> dict[str, Any]:
-    total = np.bincount(place, values, n_pictures)
-    count = np.bincount(place, minlength=n_pictures)
-
-    def of(drawn: Any) -> float:
-        return float(total[drawn].sum() / count[drawn].sum())
-
-    return {
-        "value": float(np.mean(values)),
-        "interval": interval(of, n_pictures) if n_pictures >= 5 else None,
-    }
 
 
 def _precision(first: Run, second: Run) -> dict[str, Any] | None:

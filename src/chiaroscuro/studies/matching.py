@@ -47,10 +47,10 @@ def match(found: Proposals, truth: Truth, min_iou: float = 0.5) -> Matches:
     """Match detections to annotated boxes of the same class.
 
     The best detection by score chooses first, the free annotated box that it overlaps most, and
-    only if none of those to be scored is left, one to be ignored (Lin et al., Microsoft COCO, ECCV 2014;
-    the rule of its evaluation code). Of equal scores the first comes first, of equal overlaps the
-    last. A crowd is never taken: any number of detections may match it, and their overlap is the
-    share of the detection that lies in it.
+    only if none of those to be scored is left, one to be ignored (Lin et al., Microsoft COCO, ECCV
+    2014; the rule of its evaluation code). Of equal scores the first comes first, of equal overlaps
+    the last. A crowd is never taken: any number of detections may match it, and their overlap is
+    the share of the detection that lies in it.
 
     Args:
         found: the detections that count, all above the score that makes them so.

@@ -10,14 +10,14 @@ import numpy as np
 from chiaroscuro.core.errors import BundleError, UndefinedMetricError
 from chiaroscuro.evidence.explanation import trust_words
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.resampling import interval
+from chiaroscuro.metrics.stats import mean_by_picture, ratio
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.studies.averages import AverageMap, Averager
 from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT, MISSED
 from chiaroscuro.studies.run import Run
 
 KINDS = (HIT, FALSE_POSITIVE, MISSED, FOUND)
-_PICTURES_FOR_AN_INTERVAL = 5  # with targets of the kind; fewer say nothing about the next one
+SHARES = ("in_box", "in_ring", "beyond")  # of the evidence
 _RESAMPLES, _RESAMPLES_OF_MANY = 400, 50  # the second from a thousand pictures on
 
 
@@ -185,20 +185,10 @@ def _detection_figures(
     hits, false, missed = (
         np.array([row[name] for row in pictures]) for name in ("hits", "false_positives", "missed")
     )
-
-    def share(part: Any, rest: Any) -> dict[str, Any]:
-        def of(drawn: Any) -> float:
-            whole = int(part[drawn].sum() + rest[drawn].sum())
-            return float(part[drawn].sum() / whole) if whole else float("nan")
-
-        value = of(np.arange(len(pictures)))
-        several = int((part + rest > 0).sum()) > 1  # pictures that have any
-        return {
-            "value": value if np.isfinite(value) else None,
-            "interval": interval(of, len(pictures)) if several else None,
-        }
-
-    figures: dict[str, Any] = {"precision": share(hits, false), "recall": share(hits, missed)}
+    figures: dict[str, Any] = {
+        "precision": ratio(hits, hits + false).describe(),
+        "recall": ratio(hits, hits + missed).describe(),
+    }
     try:
         n = _RESAMPLES if len(truth) < 1000 else _RESAMPLES_OF_MANY
         precision = average_precision(found, truth, n_resamples=n)
@@ -211,31 +201,17 @@ def _context(
     targets: Sequence[Mapping[str, Any]], pictures: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Mean shares of the evidence by kind of target, with intervals over pictures."""
-    place = {name: i for i, name in enumerate(pictures)}
+    index = {name: i for i, name in enumerate(pictures)}
     context = {}
     for kind in KINDS:
         rows = [row for row in targets if row["kind"] == kind]
         known = [row for row in rows if row["in_box"] is not None]
         if not rows:
             continue
-        shares = {}
-        for part in ("in_box", "in_ring", "beyond") if known else ():
-            total, count = np.zeros(len(pictures)), np.zeros(len(pictures))
-            for row in known:
-                total[place[row["picture"]]] += row[part]
-                count[place[row["picture"]]] += 1
-            enough = int((count > 0).sum()) >= _PICTURES_FOR_AN_INTERVAL
-            shares[part] = {
-                "value": float(total.sum() / count.sum()),
-                "interval": interval(_ratio(total, count), len(pictures)) if enough else None,
-            }
+        place = [index[row["picture"]] for row in known]
+        shares = {
+            part: mean_by_picture([row[part] for row in known], place, len(pictures)).describe()
+            for part in (SHARES if known else ())
+        }
         context[kind] = {"n": len(known), "undefined": len(rows) - len(known), **shares}
     return context
-
-
-def _ratio(total: Any, count: Any) -> Any:
-    def of(drawn: Any) -> float:
-        n = count[drawn].sum()
-        return float(total[drawn].sum() / n) if n else float("nan")
-
-    return of

@@ -1,10 +1,9 @@
-"""Crops for training, changed as pictures of paintings differ: scale, place, light and colour.
+"""Random crops for training, with changes of scale, place, light and colour.
 
-Everything is drawn from one ``torch.Generator``, so that a seed gives the same crops.
+All randomness comes from one ``torch.Generator``, so the same seed gives the same crops.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float32, UInt8
@@ -13,37 +12,12 @@ from torchvision.transforms.v2 import functional as F
 
 from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Truth
+from chiaroscuro.training.settings import Augmentation
 
-KEPT = 0.5  # share of a face that must lie in the crop for it to be learned; less is ignored
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """How crops are drawn.
-
-    Attributes:
-        size: side of a crop in pixels.
-        long_side: the whole picture is first scaled so that its longer side lies in this range,
-            log-uniform.
-        near_a_face: probability that a crop is drawn so that it holds a given face.
-        flip: probability of a mirror image.
-        colour: strength of changes of gamma, contrast, saturation and hue; 0 for none.
-        blur: probability of a blur of up to 1.5 pixels.
-        noise: strength of added noise, in [0, 1].
-        tenebrism: probability that a picture is pulled into dark ground and raking light.
-    """
-
-    size: int = 416
-    long_side: tuple[int, int] = (320, 1100)
-    near_a_face: float | int = 0.75
-    flip: float | int = 0.5
-    colour: float | int = 0.3
-    blur: float | int = 0.2
-    noise: float | int = 0.02
-    tenebrism: float | int = 0.3
+KEPT = 0.5  # least share of a face in the crop for it to be learned; with less it is ignored
 
 
-def draw_crop(
+def random_crop(
     image: UInt8[Tensor, "3 height width"],
     truth: Truth,
     augmentation: Augmentation,
@@ -51,10 +25,10 @@ def draw_crop(
 ) -> tuple[Float32[Tensor, "3 size size"], Truth]:
     """One training crop.
 
-    Faces that are cut off by more than half, and boxes to ignore, come back as boxes to ignore.
+    Faces that are cut off by more than half are ignored.
 
     Returns:
-        The crop in [0, 1], black where it reaches past the picture, and its marks.
+        The crop in [0, 1], black where it extends past the picture, and its annotations.
     """
     chance = _Chance(generator)
     height, width = image.shape[1:]
@@ -81,10 +55,10 @@ def draw_crop(
 def tenebrism(
     image: Float32[Tensor, "3 height width"], generator: torch.Generator
 ) -> Float32[Tensor, "3 height width"]:
-    """Pull a picture into dark ground and a single raking light from one side.
+    """Give a picture a dark ground and a single raking light from one side.
 
-    A soft patch of light stays, brighter towards the side that the light comes from; the rest sinks
-    into a warm dark ground, and shadows deepen.
+    A soft patch of light remains, brighter towards the side of the light; the rest fades into a
+    warm dark ground, and shadows deepen.
     """
     chance = _Chance(generator)
     height, width = image.shape[1:]
@@ -105,7 +79,7 @@ def tenebrism(
 def _corner(
     chance: "_Chance", faces: Tensor, height: int, width: int, augmentation: Augmentation
 ) -> tuple[int, int]:
-    """Top left corner of the crop."""
+    """Top and left of the crop."""
     size = augmentation.size
     if len(faces) and chance.happens(augmentation.near_a_face):
         x1, y1, x2, y2 = faces[chance.below(len(faces))].tolist()
@@ -117,13 +91,13 @@ def _corner(
 
 
 def _start(chance: "_Chance", low: float, high: float, size: int) -> int:
-    """Where a crop along one axis begins so that it holds all of a face that fits."""
+    """Start of a crop along one axis, so that it contains as much of a face as fits."""
     first, last = min(high - size, low), max(high - size, low)
     return round(chance.between(first, last))
 
 
 def _visible(moved: Tensor, truth: Truth, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Marks cut to the crop; those mostly outside are ignored, those wholly outside dropped."""
+    """Annotations cut to the crop; those mostly outside are ignored, those outside dropped."""
     cut = moved.clamp(0, size)
     share = boxes.area(cut) / boxes.area(moved).clamp(min=1e-6)
     inside = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
@@ -147,7 +121,7 @@ def _light(crop: Tensor, augmentation: Augmentation, chance: "_Chance") -> Tenso
 
 
 class _Chance:
-    """Draws from a generator, in words."""
+    """Random decisions."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator

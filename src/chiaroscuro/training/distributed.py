@@ -1,8 +1,8 @@
-"""Several processes that train as one, as ``torchrun`` starts them.
+"""Training with several processes, as started by ``torchrun``.
 
-Every process draws the crops of a step, which follow from the seed and the step, and passes its
-share of them through the network. Gradients are added up over processes, so that all take the same
-step. The first one alone measures precision on the validation pictures, writes and speaks.
+Every process makes the crops of a step, which follow from the seed and the step, and passes its
+share of them through the network. Gradients are summed over processes, so all take the same step.
+Only rank 0 measures precision on the validation pictures, and only rank 0 writes files and logs.
 """
 
 import os
@@ -19,15 +19,15 @@ from chiaroscuro.core.errors import InputError, TrainingError
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(hours=1)  # the others wait as long while the first one judges
+_PATIENCE = timedelta(hours=1)  # how long the others wait while rank 0 measures precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
-    """The processes that train together; alone, every method gives back what it got.
+    """The processes that train together; with one, every method returns its argument.
 
     Attributes:
-        rank: number of this one.
+        rank: number of this process.
         size: how many there are.
     """
 
@@ -36,15 +36,15 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Whether this is rank 0, which writes files and logs."""
         return self.rank == 0
 
     def share(self, n: int) -> slice:
-        """Which of ``n`` crops are this process's."""
+        """This process's part of ``n`` crops."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Numbers added up over processes, which all have them by the same names."""
+        """Numbers summed over processes; all have the same names."""
         if self.size == 1:
             return dict(values)
         names = sorted(values)
@@ -53,7 +53,7 @@ class Processes:
         return dict(zip(names, summed.tolist(), strict=True))
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Gradients added up in place; a parameter that no process has one for keeps none."""
+        """Sum gradients in place; a parameter without a gradient in any process keeps none."""
         if self.size == 1:
             return
         there = [parameter.grad is not None for parameter in parameters]
@@ -67,17 +67,17 @@ class Processes:
         ):
             parameter.grad = values.view_as(parameter).to(parameter.dtype) if n_there else None
 
-    def take_from_first(self, network: nn.Module) -> None:
-        """Make weights and buffers everywhere those of the first process."""
+    def broadcast(self, network: nn.Module) -> None:
+        """Copy weights and buffers from rank 0 to all processes."""
         if self.size > 1:
             for value in network.state_dict().values():
                 distributed.broadcast(value, src=0)
 
-    def ask_first(self, make: Callable[[], T]) -> T:
-        """What the first process makes, in all of them.
+    def run_on_first(self, make: Callable[[], T]) -> T:
+        """The result of a function that only rank 0 runs, in all processes.
 
         Raises:
-            TrainingError: in the others, if the first one failed.
+            TrainingError: in the others, if rank 0 failed.
         """
         if self.size == 1:
             return make()
@@ -92,15 +92,15 @@ class Processes:
         finally:
             distributed.broadcast_object_list(failure, src=0, device=_device())
         if failure[0] is not None:
-            raise TrainingError(f"the first process failed: {failure[0]}")
+            raise TrainingError(f"rank 0 failed: {failure[0]}")
         distributed.broadcast_object_list(made, src=0, device=_device())
         return made[0]  # type: ignore[return-value]
 
 
 def processes() -> Processes:
-    """Those that this one trains with: itself alone, unless ``joined`` or the caller joined more.
+    """The processes that train together: this one, unless ``joined`` or the caller joined more.
 
-    A program of your own joins them by ``torch.distributed.init_process_group``.
+    Your own program joins them by ``torch.distributed.init_process_group``.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return Processes()
@@ -109,10 +109,10 @@ def processes() -> Processes:
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Join the processes that ``torchrun`` started, if it did, and leave them at the end.
+    """Join the processes that ``torchrun`` started, if any, and leave them at the end.
 
     Args:
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; of several CUDA devices each process takes one.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; each process uses one of several CUDA devices.
 
     Yields:
         The device of this process.
@@ -129,7 +129,7 @@ def joined(device: str) -> Iterator[str]:
     if on_cuda:
         number, n_devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if number >= n_devices:
-            raise InputError(f"torchrun: wanted at most {n_devices} processes, one a CUDA device")
+            raise InputError(f"torchrun: wanted at most {n_devices} processes, one per CUDA device")
         torch.cuda.set_device(number)
         device = f"cuda:{number}"
     distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE)
@@ -140,7 +140,7 @@ def joined(device: str) -> Iterator[str]:
 
 
 def _device() -> torch.device:
-    """Where tensors must lie to be sent: nccl sends between CUDA devices only."""
+    """Device of tensors that are sent: nccl sends between CUDA devices only."""
     if distributed.get_backend() == "nccl":
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")

@@ -1,11 +1,11 @@
-"""K-fold evaluation: what training gains on pictures that it did not see, and how sure that is.
+"""Cross-validation: the gain by training on pictures not trained on, with its interval.
 
-Small collections have no test set to spare. So the pictures are cut into folds, each is judged by a
-detector trained on the others, and the judgements of all are pooled.
+Small collections have no test set to spare. So the pictures are split into folds, each is evaluated
+by a detector trained on the others, and the detections of all are pooled.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,31 +13,35 @@ from typing import Any
 import numpy as np
 
 from chiaroscuro.core.errors import DivergedError, TrainingError
+from chiaroscuro.core.progress import Report, naming
 from chiaroscuro.core.records import Proposals, Truth
 from chiaroscuro.detectors.protocol import Trainable
+from chiaroscuro.metrics import stats
 from chiaroscuro.metrics.average_precision import (
     AveragePrecision,
     average_precision,
     n_scored,
-    resampled,
+    resampled_ap50,
 )
-from chiaroscuro.training.loop import Step, detections, train
-from chiaroscuro.training.notes import Tell, warn
+from chiaroscuro.training.loop import train
+from chiaroscuro.training.measure import detections
 from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.settings import TrainingSettings
 from chiaroscuro.training.state import remove_fold_states
 
+N_RESAMPLES = 400  # for the interval of the gain
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldResult:
-    """Before and after, out of fold.
+    """Precision before and after training, out of fold.
 
     Attributes:
-        max_side: longer side of the pictures judged.
-        before: average precision of the detector as it came.
-        after: pooled over folds, each picture judged by the detector that has not seen it.
+        max_side: longer side of the pictures.
+        before: average precision of the detector before training.
+        after: pooled over folds, each picture by the detector that was not trained on it.
         gain: of AP50, ``after - before``.
-        interval: 90 % bootstrap interval of that gain (resampling pictures, both on the same).
+        interval: 90 % bootstrap interval of the gain (resampling pictures, the same for both).
         folds: AP50 before and after in every fold.
     """
 
@@ -45,7 +49,7 @@ class FoldResult:
     before: AveragePrecision
     after: AveragePrecision
     gain: float
-    interval: tuple[float, float] | None
+    interval: stats.Interval | None
     folds: tuple[tuple[float, float], ...]
 
     def describe(self) -> dict[str, Any]:
@@ -68,26 +72,24 @@ def cross_validate(
     n_folds: int = 5,
     max_sides: Sequence[int] = (640, 1000),
     folder: Path | None = None,
-    progress: Callable[[int, Step], None] | None = None,
-    tell: Tell = warn,
+    progress: Report | None = None,
 ) -> list[FoldResult]:
-    """Train on all folds but one, judge on that one, in turn.
+    """Train on all folds but one and evaluate on that one, in turn.
 
     Args:
-        detector: where training starts; copied, not changed.
-        pictures: all of them, one painting each.
+        detector: the start of training; copied, not changed.
+        pictures: all of them, one per painting.
         settings: how each fold is trained.
         n_folds: how many.
         max_sides: picture sizes at which precision is measured.
-        folder: gets ``fold-1``, ``fold-2`` ... with the log and state of each, from which the same
-            call goes on: a fold that was trained is only judged.
-        progress: called with the fold and its step.
-        tell: as in ``train``.
+        folder: for ``fold-1``, ``fold-2`` ... with the log and state of each, from which the same
+            call resumes: a fold that was trained is only evaluated.
+        progress: called after every step; it names the fold.
 
     Raises:
         TrainingError: if there are fewer pictures than folds, or as ``train`` does.
-        DivergedError: as ``train`` does; all folds are to be trained alike, so with another
-            learning rate all begin again, and the states of all are removed.
+        DivergedError: as ``train`` does. All folds need the same settings, so another learning rate
+            starts all of them again: their states are removed.
     """
     if not 2 <= n_folds <= len(pictures):
         raise TrainingError(
@@ -106,8 +108,7 @@ def cross_validate(
                 rest,
                 settings,
                 folder=None if folder is None else folder / f"fold-{number + 1}",
-                progress=None if progress is None else _numbered(progress, number),
-                tell=tell,
+                progress=progress and naming(progress, f"fold {number + 1} of {n_folds}"),
             )
         except DivergedError:
             if folder is not None:
@@ -117,10 +118,10 @@ def cross_validate(
             for i in part:
                 before[side][i] = detections(detector, pictures[i], side)[0]
                 after[side][i] = detections(trained, pictures[i], side)[0]
-    return [_judge(side, before[side], after[side], pictures, parts) for side in max_sides]
+    return [_result(side, before[side], after[side], pictures, parts) for side in max_sides]
 
 
-def _judge(
+def _result(
     side: int,
     before: Mapping[int, Proposals],
     after: Mapping[int, Proposals],
@@ -130,23 +131,22 @@ def _judge(
     truth = [_scaled(picture, side) for picture in pictures]
     found = [[one[i] for i in range(len(pictures))] for one in (before, after)]
     whole = [average_precision(rows, truth) for rows in found]
-    draws = [resampled(rows, truth, n_resamples=400) for rows in found]
-    gains = draws[1] - draws[0]
-    gains = gains[np.isfinite(gains)]
-    enough = len(gains) >= 200 and n_scored(truth) > 1
-    low_high = np.quantile(gains, (0.05, 0.95)).tolist() if enough else None
+    interval = None
+    if n_scored(truth) > 1:
+        ap50 = [resampled_ap50(rows, truth, n_resamples=N_RESAMPLES) for rows in found]
+        interval = stats.percentile_interval(ap50[1] - ap50[0], level=0.9)
     folds = []
     for part in parts:
-        marks = [truth[i] for i in part]
-        if any(bool((~one.ignore).any()) for one in marks):
-            pair = [average_precision([rows[i] for i in part], marks).ap50 for rows in found]
+        of_part = [truth[i] for i in part]
+        if n_scored(of_part):
+            pair = [average_precision([rows[i] for i in part], of_part).ap50 for rows in found]
             folds.append((pair[0], pair[1]))
     return FoldResult(
         max_side=side,
         before=whole[0],
         after=whole[1],
         gain=whole[1].ap50 - whole[0].ap50,
-        interval=None if low_high is None else (low_high[0], low_high[1]),
+        interval=interval,
         folds=tuple(folds),
     )
 
@@ -158,7 +158,3 @@ def _scaled(picture: TrainingPicture, side: int) -> Truth:
 
 def _precision(of: AveragePrecision) -> dict[str, float]:
     return {"ap": of.ap, "ap50": of.ap50, "ap75": of.ap75}
-
-
-def _numbered(progress: Callable[[int, Step], None], number: int) -> Callable[[Step], None]:
-    return lambda step: progress(number, step)

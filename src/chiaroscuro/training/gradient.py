@@ -1,4 +1,4 @@
-"""The gradient of one step, in as many passes through the network as memory asks for."""
+"""The gradient of one step, in several parts where memory is short."""
 
 import math
 from collections.abc import Sequence
@@ -8,47 +8,46 @@ import torch
 from torch import Tensor
 
 from chiaroscuro.core.errors import TrainingError
+from chiaroscuro.core.log import LOG
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.evidence.passes import out_of_memory
-from chiaroscuro.training.notes import Tell, warn
 from chiaroscuro.training.settings import TrainingSettings
 
 _STEPS_APART = 1_000_003  # between the first seeds of two neighbouring seeds of a run
 
 
 class Gradient:
-    """Computes gradients; when memory runs out, in smaller parts from then on.
+    """Computes gradients; after memory ran out, in smaller parts.
 
-    A step keeps its size: gradients of parts add up, each weighted by its share of the step's
-    crops. That is the gradient of the whole where the loss is a mean over crops, and close to it
-    where it is a mean over matches, as in most detectors.
+    A step keeps its size: gradients of parts are summed, each weighted by its share of the step's
+    crops. That is the gradient of the whole step where the loss is a mean over crops, and close to
+    it where it is a mean over matches, as in most detectors.
 
     Args:
         detector: whose losses.
         settings: batch size, precision and seed.
-        tell: gets a sentence the first time that memory runs out.
 
     Attributes:
-        at_once: crops that pass through the network together.
+        at_once: crops per pass through the network.
     """
 
-    def __init__(self, detector: Trainable, settings: TrainingSettings, tell: Tell = warn) -> None:
-        self._detector, self._settings, self._tell = detector, settings, tell
+    def __init__(self, detector: Trainable, settings: TrainingSettings) -> None:
+        self._detector, self._settings = detector, settings
         self.at_once = settings.batch_size
 
-    def of(self, crops: Tensor, marks: Sequence[Truth], step: int) -> dict[str, float]:
-        """Leave the gradient of the loss in the network's parameters.
+    def of(self, crops: Tensor, truth: Sequence[Truth], step: int) -> dict[str, float]:
+        """Compute the gradient of the loss and store it in the network's parameters.
 
         Args:
             crops: of this process, ``n 3 size size``.
-            marks: one a crop.
-            step: what the network draws in training, such as samples of boxes, follows from it and
-                from the seed.
+            truth: one per crop.
+            step: together with the seed it determines what is random in the network, such as
+                dropout and samples of boxes.
 
         Returns:
-            The parts of the loss, weighted as the gradient is. Where one is NaN or infinite, there
-            is no gradient to be used.
+            The parts of the loss, weighted as the gradient is. Where one is NaN or infinite, the
+            gradient is not usable.
 
         Raises:
             TrainingError: if a single crop does not fit in memory.
@@ -58,7 +57,7 @@ class Gradient:
             try:
                 with torch.random.fork_rng([device] if device.type == "cuda" else []):
                     torch.manual_seed(step_seed(self._settings.seed, step))
-                    return self._added_up(crops, marks, device)
+                    return self._summed(crops, truth, device)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -66,8 +65,8 @@ class Gradient:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _added_up(
-        self, crops: Tensor, marks: Sequence[Truth], device: torch.device
+    def _summed(
+        self, crops: Tensor, truth: Sequence[Truth], device: torch.device
     ) -> dict[str, float]:
         self._detector.network.zero_grad()
         values: dict[str, float] = {}
@@ -75,7 +74,7 @@ class Gradient:
             part = slice(start, start + self.at_once)
             share = len(crops[part]) / self._settings.batch_size
             with precision_context(device, mixed=self._settings.mixed_precision):
-                losses = self._detector.losses(crops[part].to(device), marks[part])
+                losses = self._detector.losses(crops[part].to(device), truth[part])
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             for name, loss in losses.items():
                 values[name] = values.get(name, 0.0) + share * float(loss.detach())
@@ -89,23 +88,23 @@ class Gradient:
         if n_crops == 1:
             raise TrainingError(
                 f"training: out of memory on a single crop of {size}x{size} pixels on {device}; "
-                "take smaller crops (--crop-size), or another device (--device)"
+                "use smaller crops (--crop-size), or another device (--device)"
             ) from error
         if self.at_once >= self._settings.batch_size:
-            self._tell(
+            LOG.warning(
                 f"{n_crops} crops at once do not fit in memory; they pass in smaller parts, whose "
-                "gradients are added up"
+                "gradients are summed"
             )
         self.at_once = n_crops // 2
 
 
 def step_seed(seed: int, step: int) -> int:
-    """What everything random in a step is drawn from."""
+    """Seed of everything random in a step."""
     return seed * _STEPS_APART + step
 
 
 def precision_context(device: torch.device, *, mixed: bool) -> AbstractContextManager[object]:
-    """Bfloat16 where torch holds it to be safe, on CUDA devices that have it; else nothing."""
+    """Bfloat16 where torch considers it safe, on CUDA devices that have it; else nothing."""
     if mixed and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()

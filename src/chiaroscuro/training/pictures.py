@@ -1,4 +1,4 @@
-"""Pictures to learn from, read into memory; what is left out is said."""
+"""Pictures to learn from, read into memory; notes state what is left out."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from chiaroscuro.core.errors import AnnotationError, ImageError, TrainingError
+from chiaroscuro.core.log import LOG
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.datasets import DataSet
 from chiaroscuro.images.read import read_image, shrink
-from chiaroscuro.training.notes import Tell, warn
 
 _KEPT_SIDE = 1600  # longer side of the pictures kept in memory; no crop is drawn at a larger scale
-_SPARE = 0.5  # pixels by which a box may reach past its picture without a word: it was rounded
+_SPARE = 0.5  # pixels by which a box may extend past its picture without a note: it was rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,7 +24,7 @@ class TrainingPicture:
     Attributes:
         name: for messages.
         image: ``3 height width``, uint8.
-        truth: its marks, in its pixels, with the detector's labels.
+        truth: its annotations, in its pixels, with the detector's labels.
     """
 
     name: str
@@ -32,23 +32,20 @@ class TrainingPicture:
     truth: Truth
 
 
-def training_pictures(
-    data: DataSet, labels: Mapping[int, int], tell: Tell = warn
-) -> list[TrainingPicture]:
+def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[TrainingPicture]:
     """Read a data set into memory, pictures reduced to a longer side of 1600 pixels.
 
-    Pictures that cannot be read, or whose annotations are for another size, are left out; so are
+    Unreadable pictures, and those whose annotations are for another size, are left out; so are
     boxes of classes that the detector does not have, and boxes outside their picture. Boxes that
-    reach past it are cut.
+    extend past it are cut.
 
     Args:
-        data: with marks.
+        data: with annotations.
         labels: the detector's label of every class of the data set.
-        tell: gets a sentence for each kind of thing left out or cut; a warning by default.
 
     Raises:
-        TrainingError: if the data set has no marks, or no picture that can be read has a box to
-            learn.
+        TrainingError: if the data set has no annotations, or no readable picture has a box to
+            learn from.
     """
     pictures: list[TrainingPicture] = []
     unusable: list[str] = []
@@ -57,7 +54,7 @@ def training_pictures(
     past: Counter[str] = Counter()
     for entry in data.entries:
         if entry.truth is None:
-            raise TrainingError(f"{data.source} has no marks; wanted a data set with boxes")
+            raise TrainingError(f"{data.source} has no annotations; wanted a data set with boxes")
         try:
             image = read_image(entry.path)
             entry.check(width=image.shape[2], height=image.shape[1])
@@ -72,32 +69,34 @@ def training_pictures(
         inside, outside[entry.name], past[entry.name] = _inside(truth, image)
         pictures.append(TrainingPicture(name=entry.name, image=image, truth=inside))
     if unusable:
-        tell(f"{len(unusable)} pictures cannot be used and are left out: {unusable[0]}")
+        LOG.warning(f"{len(unusable)} pictures cannot be used and are left out: {unusable[0]}")
     if foreign:
         names = ", ".join(foreign)
-        tell(f"{foreign.total()} boxes of classes that the detector has not are left out: {names}")
-    _tell_boxes(outside, "lie outside their picture and are left out", tell)
-    _tell_boxes(past, "reach past their picture and are cut to it", tell)
+        LOG.warning(f"{foreign.total()} boxes of classes not in the detector are left out: {names}")
+    _note_boxes(outside, "lie outside their picture and are left out")
+    _note_boxes(past, "extend past their picture and are cut to it")
     n_without = sum(bool(picture.truth.ignore.all()) for picture in pictures)
     if n_without == len(pictures):
         n_ignored = sum(len(picture.truth) for picture in pictures)
         raise TrainingError(
             f"{data.source}: wanted at least one box to learn from, got none in the "
-            f"{len(pictures)} pictures that can be read; {n_ignored} boxes are marked to be ignored"
+            f"{len(pictures)} readable pictures; {n_ignored} boxes are marked to be ignored"
         )
     if n_without:
-        tell(f"{n_without} pictures have no box to be found; they are judged, not learned from")
+        LOG.warning(
+            f"{n_without} pictures have no box to be found; they are evaluated, not learned from"
+        )
     return pictures
 
 
-def _tell_boxes(counts: Counter[str], what: str, tell: Tell) -> None:
+def _note_boxes(counts: Counter[str], what: str) -> None:
     if counts.total():
         (name, _), *_ = counts.most_common(1)
-        tell(f"{counts.total()} boxes {what}, such as in {name}")
+        LOG.warning(f"{counts.total()} boxes {what}, such as in {name}")
 
 
 def _inside(truth: Truth, image: Tensor) -> tuple[Truth, int, int]:
-    """Marks cut to the picture, how many lay outside it, and how many were cut."""
+    """Annotations cut to the picture, how many were outside it, and how many were cut."""
     height, width = image.shape[1:]
     limits = torch.tensor([width, height, width, height], dtype=torch.float32)
     cut = torch.minimum(truth.boxes.clamp(min=0), limits)

@@ -1,4 +1,4 @@
-"""What training sees: a saved grid of crops; and which pictures it does not."""
+"""Samples of the training crops as a picture, and the split into training and validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from chiaroscuro.core.errors import TrainingError
 from chiaroscuro.figures import draw
 from chiaroscuro.store import bundle
-from chiaroscuro.training.augment import draw_crop
+from chiaroscuro.training.augment import random_crop
 from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.settings import TrainingSettings
 
@@ -21,13 +21,13 @@ IGNORED_COLOUR = "#9aa0a6"
 def save_samples(
     pictures: Sequence[TrainingPicture], settings: TrainingSettings, path: Path
 ) -> Path:
-    """Draw a grid of crops as training draws them: faces green, boxes to ignore grey."""
+    """Save a grid of random training crops: faces green, ignored boxes grey."""
     generator = torch.Generator().manual_seed(settings.seed)
     sheet = Image.new("RGB", (COLUMNS * SIDE, ROWS * SIDE))
-    marked = [picture for picture in pictures if len(picture.truth)] or list(pictures)
+    annotated = [picture for picture in pictures if len(picture.truth)] or list(pictures)
     for i in range(COLUMNS * ROWS):
-        picture = marked[int(torch.randint(len(marked), (), generator=generator))]
-        crop, truth = draw_crop(picture.image, picture.truth, settings.augmentation, generator)
+        picture = annotated[int(torch.randint(len(annotated), (), generator=generator))]
+        crop, truth = random_crop(picture.image, picture.truth, settings.augmentation, generator)
         card = Image.fromarray(draw.pixels(crop)).resize((SIDE, SIDE))
         pen = ImageDraw.Draw(card)
         for box, ignore in zip(truth.boxes.tolist(), truth.ignore.tolist(), strict=True):
@@ -41,12 +41,12 @@ def save_samples(
 def split(
     pictures: Sequence[TrainingPicture], share: float | int, seed: int
 ) -> tuple[list[TrainingPicture], list[TrainingPicture]]:
-    """Pictures to learn from and pictures held back, drawn by a seed; whole paintings, never crops.
+    """Random split into pictures to learn from and pictures held back, by whole paintings.
 
     Args:
         pictures: all of them.
         share: of those held back, in [0, 1); at least one where it is above 0.
-        seed: of the draw.
+        seed: of the split.
 
     Raises:
         TrainingError: if some are to be held back and there is only one.

@@ -1,29 +1,88 @@
 """How a detector is trained."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import attrs
+
 from chiaroscuro.core import limits
-from chiaroscuro.core.checks import flag, maybe, number, settle, whole
+from chiaroscuro.core.checks import flag, many, maybe, number, text, whole
+from chiaroscuro.core.declared import part, setting, tuple_of
 from chiaroscuro.core.errors import InputError
-from chiaroscuro.training.augment import Augmentation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _low_high(name: str, value: Any) -> tuple[int, int]:
+    """Two numbers of pixels, the lower first; also as text ``480,1300``."""
+    given = value.split(",") if isinstance(value, str) else value
+    try:
+        low, high = (int(one) if isinstance(value, str) else one for one in given)
+        low, high = many(whole(1), 2)(name, [low, high])
+    except (TypeError, ValueError):
+        low, high = 1, 0
+    if low > high:
+        raise InputError(
+            f"{name}: wanted two numbers of pixels, the lower first, such as 480,1300, got "
+            f"{value!r}"
+        )
+    return low, high
+
+
+@attrs.frozen(kw_only=True)
+class Augmentation:
+    """How random crops are made.
+
+    Attributes:
+        size: side of a crop in pixels.
+        long_side: the whole picture is first scaled so that its longer side lies in this range,
+            log-uniform.
+        near_a_face: probability that a crop is placed so that it contains a given face.
+        flip: probability of a mirror image.
+        colour: strength of changes of gamma, contrast, saturation and hue; 0 for none.
+        blur: probability of a blur of up to 1.5 pixels.
+        noise: strength of added noise, in [0, 1].
+        tenebrism: probability of a dark ground and raking light; see ``augment.tenebrism``.
+
+    Raises:
+        InputError: on a setting of another kind or out of range; it names the setting.
+    """
+
+    size: int = setting(
+        whole(1),
+        416,
+        flags=("--crop-size",),
+        help="Side of a crop in pixels; a smaller one takes less memory.",
+    )
+    long_side: tuple[int, int] = setting(
+        _low_high,
+        (320, 1100),
+        metavar="LOW,HIGH",
+        typed=str,
+        help="Pictures are first scaled so that their longer side is between these numbers of "
+        "pixels.",
+    )
+    near_a_face: float = setting(number(0, 1), 0.75)
+    flip: float = setting(number(0, 1), 0.5)
+    colour: float = setting(number(0), 0.3)
+    blur: float = setting(number(0, 1), 0.2)
+    noise: float = setting(number(0, 1), 0.02)
+    tenebrism: float = setting(
+        number(0, 1), 0.3, help="Share of crops that get a dark ground and raking light."
+    )
+
+
+@attrs.frozen(kw_only=True)
 class TrainingSettings:
     """How a detector is trained.
 
     Attributes:
         steps: of the optimiser.
-        batch_size: crops a step.
+        batch_size: crops per step.
         learning_rate: the highest, of AdamW; it warms up, then falls along a cosine to zero.
         weight_decay: of AdamW.
         warm_up: steps until the highest rate.
         clip: largest norm of the gradient.
-        keep: share of the starting weights in the result, in [0, 1): the average of where training
-            began and where it ended keeps what was known.
-        freeze: parameters whose names begin so are left as they are.
+        keep: weight of the original model in the final average, in [0, 1).
+        freeze: parameters whose names begin so are not trained.
         patience: evaluations on the validation pictures without gain after which training ends;
             None never.
         evaluate_every: steps between evaluations and saved states.
@@ -34,56 +93,50 @@ class TrainingSettings:
         train_norms: batch norms take their statistics from the crops, as a network needs that
             begins at random. Else they keep those of the start, which so few crops would blur.
         seed: of the crops, and of what the network draws in training.
-        augmentation: how crops are drawn.
+        augmentation: how crops are made.
 
     Raises:
         InputError: on a setting of another kind or out of range; it names the setting.
     """
 
-    steps: int = 100
-    batch_size: int = 8
-    learning_rate: float | int = 1e-4
-    weight_decay: float | int = 1e-4
-    warm_up: int = 10
-    clip: float | int = 5.0
-    keep: float | int = 0.5
-    freeze: tuple[str, ...] = ()
-    patience: int | None = None
-    evaluate_every: int = 25
-    max_side: int = 1000
-    mixed_precision: bool = True
-    train_norms: bool = False
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    steps: int = setting(whole(1), 100, help="Steps of the optimiser.")
+    batch_size: int = setting(whole(1), 8, help="Crops per step.")
+    learning_rate: float = setting(
+        number(0, ends=False), 1e-4, help="The highest learning rate, of AdamW."
+    )
+    weight_decay: float = setting(number(0), 1e-4)
+    warm_up: int = setting(whole(0), 10)
+    clip: float = setting(number(0, ends=False), 5.0)
+    keep: float = setting(
+        number(0, 1), 0.5, help="Weight of the original model in the final average (0 to 1)."
+    )
+    freeze: tuple[str, ...] = setting(
+        tuple_of(text),
+        (),
+        help="Do not train parameters whose names begin like this; may be repeated.",
+    )
+    patience: int | None = setting(
+        maybe(whole(1)),
+        None,
+        help="With --validation: evaluations without gain after which training ends.",
+    )
+    evaluate_every: int = setting(whole(1), 25)
+    max_side: int = setting(whole(1), 1000)
+    mixed_precision: bool = setting(
+        flag, True, help="Compute losses in bfloat16; on CUDA devices only."
+    )
+    train_norms: bool = setting(
+        flag,
+        False,
+        flags=("--train-norms",),
+        help="Batch norms take their statistics from the crops: for a random start.",
+    )
+    seed: int = setting(limits.SEED, 0, help="The same seed gives the same crops.")
+    augmentation: Augmentation = part(Augmentation)
 
-    def __post_init__(self) -> None:
-        at_least_one = dict.fromkeys(
-            ("steps", "batch_size", "evaluate_every", "max_side"), whole(1)
-        )
-        settle(
-            self,
-            {
-                **at_least_one,
-                "learning_rate": number(0, ends=False),
-                "weight_decay": number(0),
-                "warm_up": whole(0),
-                "clip": number(0, ends=False),
-                "keep": number(0, 1),
-                "patience": maybe(whole(1)),
-                "mixed_precision": flag,
-                "train_norms": flag,
-                "seed": limits.SEED,
-            },
-        )
+    def __attrs_post_init__(self) -> None:
         if self.keep == 1:
             raise InputError("keep: wanted a share in [0, 1), got 1, which keeps the start alone")
-
-    def describe(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        described = asdict(self)
-        described["freeze"] = list(self.freeze)
-        described["augmentation"]["long_side"] = list(self.augmentation.long_side)
-        return described
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

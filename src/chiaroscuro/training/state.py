@@ -1,4 +1,4 @@
-"""How far a training is, in a file that only the same training goes on from."""
+"""State of a training, and its file, from which only the same training resumes."""
 
 import csv
 import hashlib
@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import InputError, TrainingError
+from chiaroscuro.core import log
 from chiaroscuro.images.read import image_hash
 from chiaroscuro.store import bundle, contents
-from chiaroscuro.training.notes import Tell
 from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.settings import TrainingSettings, changed
 
@@ -21,13 +22,13 @@ STATE, LOG = "state.pt", "log.csv"
 
 
 class State:
-    """Weights, optimiser and how far they are.
+    """Weights, optimiser and progress.
 
     Attributes:
         step: steps done.
-        good: the weights as they were last saved, and the step of them.
+        good: the step at which weights were last saved, and those weights.
         best: the highest AP50 on the validation pictures, and the weights that had it.
-        rows: of the log, one a step.
+        rows: of the log, one per step.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class State:
         self.rows: list[dict[str, Any]] = []
 
     @property
-    def tired(self) -> bool:
-        """Whether there was no gain on the validation pictures for as long as was asked."""
+    def out_of_patience(self) -> bool:
+        """Whether there was no gain on the validation pictures for ``patience`` evaluations."""
         patience = self._settings.patience
         return patience is not None and self._since_best >= patience
 
@@ -57,7 +58,7 @@ class State:
             group["lr"] = rate
 
     def advance(self) -> bool:
-        """Take a step along the gradients, cut to the largest norm.
+        """Take a step along the gradients, clipped to the largest norm.
 
         Returns:
             Whether they were finite; if not, nothing has changed.
@@ -77,23 +78,23 @@ class State:
             self._since_best += 1
 
     def take_best(self) -> None:
-        """Give the network the weights that did best on the validation pictures, if any did."""
+        """Load the weights that were best on the validation pictures, if any were measured."""
         if self.best is not None:
             self._network.load_state_dict(self.best[1])
 
     def restore(self) -> int:
-        """Give the network the last good weights; their step."""
+        """Load the last good weights; returns their step."""
         step, weights = self.good
         self._network.load_state_dict(weights)
         return step
 
     def log(self, losses: Mapping[str, float], ap50: float | None) -> None:
-        """Add a row on the step just taken."""
+        """Add a row for the step just taken."""
         judged = "" if ap50 is None else ap50
         self.rows.append({"step": self.step, "learning_rate": self._rate, **losses, "ap50": judged})
 
     def content(self) -> dict[str, Any]:
-        """All of it, for a file; these weights now count as good."""
+        """The state, for a file; these weights now count as good."""
         self.good = (self.step, copied(self._network))
         return {
             "network": self._network.state_dict(),
@@ -104,8 +105,8 @@ class State:
             "rows": self.rows,
         }
 
-    def go_on_from(self, content: Mapping[str, Any]) -> None:
-        """Take over what ``content`` gave.
+    def resume(self, content: Mapping[str, Any]) -> None:
+        """Restore a state from its ``content``.
 
         Raises:
             TrainingError: if it does not fit this network and optimiser.
@@ -115,7 +116,7 @@ class State:
             self._optimiser.load_state_dict(content["optimiser"])
         except Exception as error:  # damage surfaces as almost any error; all of them end here
             raise TrainingError(
-                f"{STATE} does not fit the network ({type(error).__name__}); remove it to begin "
+                f"{STATE} does not fit the network ({type(error).__name__}); remove it to start "
                 "that training again"
             ) from error
         self.step, self.best = content["step"], content["best"]
@@ -124,13 +125,13 @@ class State:
 
 
 class StateFile:
-    """``state.pt`` of a training: its state, and what the training was asked.
+    """``state.pt`` of a training: its state, and what identifies the training.
 
     Args:
-        folder: ``log.csv`` lies there too.
+        folder: of it and ``log.csv``.
         settings: of the training.
-        start: the weights that it begins from.
-        pictures: those it learns from, and those it is judged on.
+        start: the original weights.
+        pictures: those for training, and those for validation.
     """
 
     def __init__(
@@ -141,16 +142,16 @@ class StateFile:
         pictures: Sequence[Sequence[TrainingPicture]],
     ) -> None:
         self.path = folder / STATE
-        self._asked: dict[str, Any] = {
-            "settings": settings.describe(),
+        self._identity: dict[str, Any] = {
+            "settings": plain(settings),
             "starting weights": weights_digest(start),
             "pictures": [pictures_digest(some) for some in pictures],
         }
 
-    def read(self, tell: Tell) -> dict[str, Any] | None:
-        """What is to be gone on from; None where training begins.
+    def read(self) -> dict[str, Any] | None:
+        """The state to resume from; None where training starts.
 
-        After a loss that was NaN or infinite, a lower learning rate may go on, and is told.
+        After a loss that was NaN or infinite, a lower learning rate may resume, with a note.
 
         Raises:
             TrainingError: if the file is damaged, or of another training.
@@ -159,26 +160,30 @@ class StateFile:
             return None
         content = _read(self.path)
         before = content["asked"]
-        differ = [name for name, value in self._asked.items() if before.get(name) != value]
-        names = list(changed(before.get("settings", {}), self._asked["settings"]))
+        differ = [name for name, value in self._identity.items() if before.get(name) != value]
+        names = list(changed(before.get("settings", {}), self._identity["settings"]))
         if differ == ["settings"] and names == ["learning_rate"] and content["diverged"]:
-            old, new = (asked["settings"]["learning_rate"] for asked in (before, self._asked))
+            old, new = (
+                identity["settings"]["learning_rate"] for identity in (before, self._identity)
+            )
             if new < old:
-                tell(f"goes on from step {content['step']}, with a learning rate of {new:g}")
+                log.LOG.warning(
+                    f"resumed from step {content['step']}, with a learning rate of {new:g}"
+                )
                 return content
         if differ:
             if "settings" in differ:
                 differ[differ.index("settings")] = f"settings ({', '.join(names)})"
             raise TrainingError(
                 f"{self.path} is of a training with other {' and other '.join(differ)}; choose "
-                "another --out, or remove that file to begin again"
+                "another --out, or remove that file to start again"
             )
         return content
 
     def write(self, content: Mapping[str, Any], *, diverged: bool = False) -> None:
-        """Write state and log, each whole or not at all."""
+        """Write state and log, each atomically."""
         stream = io.BytesIO()
-        torch.save({**content, "asked": self._asked, "diverged": diverged}, stream)
+        torch.save({**content, "asked": self._identity, "diverged": diverged}, stream)
         bundle.write_atomically(self.path, lambda file: file.write(stream.getvalue()))
         text = io.StringIO()
         writer = csv.DictWriter(text, list(content["rows"][0]))
@@ -188,8 +193,8 @@ class StateFile:
             self.path.with_name(LOG), lambda file: file.write(text.getvalue().encode())
         )
 
-    def mark_diverged(self) -> None:
-        """Note in the file, if there is one, that a lower learning rate may go on from it."""
+    def record_divergence(self) -> None:
+        """Record in the file, if there is one, that a lower learning rate may resume."""
         if self.path.is_file():
             self.write(_read(self.path), diverged=True)
 
@@ -215,7 +220,7 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def pictures_digest(pictures: Sequence[TrainingPicture]) -> str:
-    """SHA-256 of pictures in order: names, pixels and marks."""
+    """SHA-256 of pictures in order: names, pixels and annotations."""
     digest = hashlib.sha256()
     for picture in pictures:
         truth = picture.truth
@@ -234,13 +239,13 @@ def _read(path: Path) -> dict[str, Any]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage surfaces as almost any error; all of them end here
         raise TrainingError(
-            f"{path} is damaged ({type(error).__name__}); remove it to begin that training again"
+            f"{path} is damaged ({type(error).__name__}); remove it to start that training again"
         ) from error
     try:
         state: dict[str, Any] = contents.TRAINING_STATE("", content)
     except InputError as error:
         raise TrainingError(
-            f"{path} is no state of a training, or one of an older version ({error}); remove it to "
-            "begin that training again"
+            f"{path} is not a training state, or one of an older version ({error}); remove it to "
+            "start that training again"
         ) from error
     return state

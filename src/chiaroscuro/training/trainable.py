@@ -1,4 +1,4 @@
-"""Which detectors can be trained."""
+"""Detectors that can be trained."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def open_trainable(spec: Any, device: str = "auto", **options: Any) -> Trainable
 
     Args:
         spec: as for ``load_detector``; ``"retinaface"`` means its torch form.
-        device: where it is trained.
+        device: that it is trained on.
         options: as for ``load_detector``.
 
     Raises:
@@ -24,7 +24,7 @@ def open_trainable(spec: Any, device: str = "auto", **options: Any) -> Trainable
     detector = load_detector(spec, device=device, **options)
     if not isinstance(detector, Trainable):
         raise TrainingError(
-            f"{detector.info.name} cannot be trained here; retinaface, its checkpoints and "
+            f"{detector.info.name} cannot be trained; retinaface, its checkpoints and "
             "torchvision's detectors can"
         )
     return detector

@@ -1,4 +1,4 @@
-"""Methods that only ask, on detectors whose evidence is known: what each finds and cannot."""
+"""Black-box methods on detectors whose evidence is known: what each finds and cannot."""
 
 import math
 
@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 48, 64
 BOX = [20, 10, 44, 34]
 LEFT, RIGHT = (slice(16, 24), slice(22, 30)), (slice(16, 24), slice(34, 42))
 ELSEWHERE = (slice(38, 46), slice(4, 12))
-ASKING = [name for name, method in METHODS.items() if method.needs == "black box"]
+BLACK_BOX = [name for name, method in METHODS.items() if method.needs == "black box"]
 
 
 def painted(*patches, ground=0.2):
@@ -78,7 +78,7 @@ def outside(saliency):
     return float(saliency[away].abs().max())
 
 
-@pytest.mark.parametrize("method", [name for name in ASKING if name != "rise"])
+@pytest.mark.parametrize("method", [name for name in BLACK_BOX if name != "rise"])
 def test_additive_evidence_is_found_where_it_is(method):
     saliency = explained(method, additive).saliency[0]
     assert within(saliency, LEFT) > within(saliency, RIGHT) > 2 * abs(within(saliency, ELSEWHERE))
@@ -189,7 +189,7 @@ def test_search_refuses_a_budget_that_is_no_search():
         explained("search", additive, n_passes=60)
 
 
-@pytest.mark.parametrize("method", ASKING)
+@pytest.mark.parametrize("method", BLACK_BOX)
 def test_no_method_takes_more_passes_than_it_is_given(method):
     calls = []
 
@@ -210,7 +210,7 @@ def test_no_method_takes_more_passes_than_it_is_given(method):
     assert result.settings.method == method
 
 
-@pytest.mark.parametrize("method", ASKING)
+@pytest.mark.parametrize("method", BLACK_BOX)
 def test_same_seed_same_map_whatever_the_batch_and_the_global_generator(method):
     image = painted(LEFT, RIGHT)
     state = torch.get_rng_state()
@@ -220,10 +220,10 @@ def test_same_seed_same_map_whatever_the_batch_and_the_global_generator(method):
     again = explained(method, additive, image, seed=3, batch_size=7)
     assert torch.equal(first.saliency, again.saliency)
     other = explained(method, additive, image, seed=4)
-    assert METHODS[method].drawn != torch.equal(first.saliency, other.saliency)
+    assert METHODS[method].random != torch.equal(first.saliency, other.saliency)
 
 
-@pytest.mark.parametrize("method", ASKING)
+@pytest.mark.parametrize("method", BLACK_BOX)
 def test_a_target_that_nothing_touches_has_a_zero_map_and_a_note(method):
     image = painted(LEFT, RIGHT)
     detector = scoring(additive, boxes=([50, 2, 60, 12],))
@@ -235,7 +235,7 @@ def test_a_target_that_nothing_touches_has_a_zero_map_and_a_note(method):
     assert result.notes
 
 
-@pytest.mark.parametrize("method", ASKING)
+@pytest.mark.parametrize("method", BLACK_BOX)
 def test_a_picture_of_one_colour_is_explained_or_said_to_be_one(method):
     detector = PlantedDetector(BOX, torch.full((HEIGHT, WIDTH), 1 / (HEIGHT * WIDTH)))
     for brightness in (0.6, 0.0):
@@ -248,7 +248,7 @@ def test_a_picture_of_one_colour_is_explained_or_said_to_be_one(method):
             assert "one colour" in result.notes[0]
 
 
-@pytest.mark.parametrize("method", ASKING)
+@pytest.mark.parametrize("method", BLACK_BOX)
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (30, 40)])
 def test_tiny_pictures_and_noise_are_explained_or_refused(method, size):
     """SLIC finds one region in noise, and one pixel cannot be cut."""

@@ -1,6 +1,6 @@
-"""Asking a black box: the weight of every target in pictures with parts hidden.
+"""Running a black-box detector on changed pictures: the weight of every target in each.
 
-All targets are answered by the same passes.
+The same passes serve all targets.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,24 +17,26 @@ from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.methods.question import Question
 
 
-class Asker:
-    """Runs the detector for one question, and counts.
+class BlackBox:
+    """The detector of a question, with a count of its passes.
 
-    Like ``observe``, it asks a detector that can be asked without its non-maximum suppression that
-    way.
+    As in ``observe``, a detector that can run without non-maximum suppression does so.
+
+    Args:
+        question: whose targets are weighed.
+        total: how many passes there will be, as far as is known.
 
     Attributes:
-        passes: pictures the detector was run on so far.
+        passes: pictures that the detector was run on so far.
     """
 
     def __init__(self, question: Question, total: int) -> None:
-        """For a question that will take ``total`` passes, as far as is known."""
         self.question = question
         self.passes = 0
         self._total = total
         self._detector = observed_form(question.detector)
         self.pixels = question.pixels
-        self._fill = fill_image(question.design.fill, self.pixels)
+        self._fill = fill_image(question.plan.design.fill, self.pixels)
 
     def weights(
         self, masks: Iterable[Float32[Tensor, "height width"]]
@@ -47,18 +49,17 @@ class Asker:
         self, pictures: Iterable[Float32[Tensor, "3 height width"]]
     ) -> Float32[Tensor, "targets n"]:
         """Weight of every target in every picture, in [0, 1]."""
-        rows = [self._weights(found) for found in self.detect(pictures)]
+        rows = [self._weights(found) for found in self._detect(pictures)]
         return (
             torch.stack(rows, dim=1)
             if rows
             else torch.zeros(len(self.question.targets), 0, dtype=torch.float32)
         )
 
-    def detect(self, pictures: Iterable[Float32[Tensor, "3 height width"]]) -> Iterator[Proposals]:
-        """What the detector reports in every picture, in full batches."""
+    def _detect(self, pictures: Iterable[Float32[Tensor, "3 height width"]]) -> Iterator[Proposals]:
         height, width = self.question.size
         device = torch.device(self._detector.info.device)
-        size = self.question.batch_size or default_batch_size(height, width, device)
+        size = self.question.plan.batch_size or default_batch_size(height, width, device)
         for found in detect_each(iter(pictures), self._detector, size):
             self.passes += 1
             if self.question.progress is not None:
