@@ -102,7 +102,7 @@ class BlackBox:
 
 
 def ask(detector, targets, image=PICTURE[0]):
-    return Question(image=image, detector=detector, targets=tuple(targets), budget=1)
+    return Question(image=image, detector=detector, targets=tuple(targets), n_passes=1)
 
 
 @kinds
@@ -286,7 +286,7 @@ def test_target_gets_the_map_of_the_proposal_most_like_it():
             image=PICTURE[0],
             detector=detector,
             targets=targets,
-            budget=1,
+            n_passes=1,
             progress=lambda *numbers: done.append(numbers),
         )
     )

@@ -65,7 +65,7 @@ def either(image):
 
 def explained(method, rule, image=None, n_passes=300, **options):
     image = painted(LEFT, RIGHT) if image is None else image
-    return cs.explain(image, scoring(rule), [BOX], method=method, n_passes=n_masks, **options)
+    return cs.explain(image, scoring(rule), [BOX], method=method, n_passes=n_passes, **options)
 
 
 def within(saliency, patch):
@@ -203,7 +203,7 @@ def test_no_method_takes_more_passes_than_it_is_given(method):
     targets = [BOX, [18, 8, 40, 30]]
     result = cs.explain(painted(LEFT, RIGHT), Counting(), targets, method=method, n_passes=333)
     assert sum(calls) <= 333
-    told = result.settings.get("passes", result.settings.get("n_masks"))
+    told = result.settings.n_passes
     assert told == sum(calls)
     assert result.saliency.shape == (2, HEIGHT, WIDTH)
     assert result.meaning
@@ -321,7 +321,7 @@ def test_catalogue_describes_every_method():
         assert told["name"] == name
         assert told["source"]
         assert told["meaning"]
-        assert method.budget >= 1
+        assert method.n_passes >= 1
 
 
 def test_every_target_gets_equal_passes_whether_they_are_shared_or_not():

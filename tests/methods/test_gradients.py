@@ -123,7 +123,7 @@ def ask(
         image=image,
         detector=detector,
         targets=tuple(targets),
-        budget=budget or method.budget * len(targets),
+        n_passes=budget or method.n_passes * len(targets),
         seed=3,
     )
     answer = method.answer(question)
@@ -179,7 +179,7 @@ def test_integrated_gradients_sum_to_the_rise_from_the_fill(image: Tensor) -> No
             image=image,
             detector=Planted(network, [BOX]),
             targets=tuple(TARGET),
-            budget=50,
+            n_passes=50,
             design=MaskDesign(fill=fill),
         )
         answer = METHODS["integrated-gradients"].answer(question)
@@ -194,7 +194,7 @@ def test_integrated_gradients_sum_to_the_rise_from_the_fill(image: Tensor) -> No
 
 def test_few_steps_over_a_jump_are_told_of(image: Tensor) -> None:
     steep = OfPicture(lambda image: (300 * (image.mean() - 0.4 * 0.6)).sigmoid())
-    (note,) = ask("integrated-gradients", Planted(steep, [BOX]), image, TARGET, budget=5).notes
+    (note,) = ask("integrated-gradients", Planted(steep, [BOX]), image, TARGET, n_passes=5).notes
     assert "the map sums to" in note
 
 
@@ -494,7 +494,7 @@ def test_another_seed_gives_another_map(name: str) -> None:
     maps = [
         METHODS[name]
         .answer(
-            Question(image=image, detector=colours(), targets=(targets[0],), budget=6, seed=seed)
+            Question(image=image, detector=colours(), targets=(targets[0],), n_passes=6, seed=seed)
         )
         .saliency
         for seed in (0, 1)
@@ -512,7 +512,7 @@ def test_progress_and_too_small_a_budget(name: str) -> None:
         image=image,
         detector=detector,
         targets=tuple(targets),
-        budget=METHODS[name].budget * 2,
+        n_passes=METHODS[name].n_passes * 2,
         progress=lambda done, total: told.append((done, total)),
     )
     passes = METHODS[name].answer(question).passes
@@ -520,7 +520,7 @@ def test_progress_and_too_small_a_budget(name: str) -> None:
     assert told[-1] == (passes, passes)
     if name in ("smoothgrad", "integrated-gradients", "smooth-gradcam++", "saliency"):
         with pytest.raises(InputError, match=r"at least \d+ passes for 2"):
-            ask(name, detector, image, targets, budget=1)
+            ask(name, detector, image, targets, n_passes=1)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -563,6 +563,6 @@ def test_retinaface_is_explained_by_all(name: str, image: Tensor) -> None:
     detector = load_retinaface(RetinaFaceNetwork(), min_score=0.0)
     (found,) = detector.detect(image[None])
     inside = Target(box=found.boxes[0]).inside(HEIGHT, WIDTH)
-    budget = min(METHODS[name].budget, 6)
-    answer = ask(name, detector, image, [inside], budget=budget)
+    budget = min(METHODS[name].n_passes, 6)
+    answer = ask(name, detector, image, [inside], n_passes=budget)
     assert name in ("guided-backprop", *CAMS) or bool(answer.saliency.any())

@@ -84,7 +84,7 @@ def test_stability_names_what_was_changed(image: Tensor) -> None:
     detector = planted(image)
 
     def explain(design: cs.MaskDesign, seed: int) -> cs.Explanation:
-        return cs.explain(image, detector, [BOX], n_masks=100, design=design, seed=seed)
+        return cs.explain(image, detector, [BOX], n_passes=100, design=design, seed=seed)
 
     design = cs.MaskDesign(grid_size=8)
     found = metrics.stability(explain(design, 0), design, 0, explain)
@@ -109,7 +109,7 @@ def test_variants_leave_out_what_is_already_so() -> None:
 
 def test_an_unseen_target_is_counted_not_correlated(image: Tensor) -> None:
     deaf = cs.load_detector(lambda images: [torch.zeros(0, 5) for _ in images])
-    reference = cs.explain(image, deaf, [BOX], n_masks=8)
+    reference = cs.explain(image, deaf, [BOX], n_passes=8)
 
     def stability(*boxes: list[float]) -> dict[str, list[metrics.Agreement | None]]:
         return metrics.stability(
@@ -117,7 +117,7 @@ def test_an_unseen_target_is_counted_not_correlated(image: Tensor) -> None:
             cs.MaskDesign(),
             0,
             lambda design, seed: cs.explain(
-                image, deaf, boxes, n_masks=8, design=design, seed=seed
+                image, deaf, boxes, n_passes=8, design=design, seed=seed
             ),
         )
 
@@ -176,16 +176,16 @@ def test_weights_are_shuffled_from_the_last_layer_on() -> None:
 
 
 def randomisation(
-    image: Tensor, detector: cs.Detector, *, stages: int, n_masks: int
+    image: Tensor, detector: cs.Detector, *, stages: int, n_passes: int
 ) -> list[metrics.RandomisedStage]:
     def explain(changed: cs.Detector) -> cs.Explanation:
-        return cs.explain(image, changed, [BOX], n_masks=n_masks)
+        return cs.explain(image, changed, [BOX], n_passes=n_passes)
 
     return metrics.randomisation(detector, explain(detector), explain, stages=stages)
 
 
 def test_maps_of_a_randomised_detector_no_longer_agree(image: Tensor) -> None:
-    stages = randomisation(image, TinyDetector(), stages=2, n_masks=150)
+    stages = randomisation(image, TinyDetector(), stages=2, n_passes=150)
     (everything,) = stages[-1].agreement
     assert stages[-1].share == 1
     assert everything is None or everything.linear < 0.5
@@ -194,7 +194,7 @@ def test_maps_of_a_randomised_detector_no_longer_agree(image: Tensor) -> None:
 
 def test_a_black_box_has_no_weights_to_shuffle(image: Tensor) -> None:
     with pytest.raises(InputError, match="black box here"):
-        randomisation(image, planted(image), stages=4, n_masks=8)
+        randomisation(image, planted(image), stages=4, n_passes=8)
     with pytest.raises(InputError, match="wanted at least 1"):
-        randomisation(image, TinyDetector(), stages=0, n_masks=8)
-    assert len(randomisation(image, TinyDetector(), stages=9, n_masks=8)) == 2
+        randomisation(image, TinyDetector(), stages=0, n_passes=8)
+    assert len(randomisation(image, TinyDetector(), stages=9, n_passes=8)) == 2

@@ -367,7 +367,7 @@ def test_targets_that_do_not_reach_the_fidelity_are_named_with_what_may_help() -
     evidence = cs.observe(image, dim, n_passes=100)
     boxes = [[4, 6, 30, 40], [40, 20, 60, 44]]  # nothing is ever reported at the second
     notes = evidence.explain(boxes, wanted_fidelity=0.5).notes
-    assert any("target 2 did not reach fidelity 0.5 with 100 masks" in note for note in notes)
+    assert any("target 2: it did not reach fidelity 0.5 with 100 passes" in note for note in notes)
     assert any("grid_size 10" in note and "keep_probability 0.7" in note for note in notes)
     assert not any("reach" in note for note in evidence.explain(boxes).notes)
 
@@ -462,7 +462,7 @@ def test_progress_tells_pace_time_left_and_what_to_expect() -> None:
     assert all(p.done <= p.total for p in seen)
     assert seen[0].fidelity == ()
     assert len(seen[-1].fidelity) == 1
-    assert seen[-1].passes_per_second > 0
+    assert seen[-1].pace > 0
     assert (seen[-1].seconds_left or 0) >= 0
     # what was expected half way is what was needed, give or take
     half = next(p for p in seen if p.done >= seen[-1].done / 2 and p.fidelity)
@@ -474,4 +474,4 @@ def test_boxes_without_area_or_outside_the_picture_are_left_out_and_counted() ->
     detector = cs.load_detector(lambda images: [rows] * len(images))
     with pytest.warns(RuntimeWarning, match="left out 2 of 3 detections"):
         found = find(torch.ones(3, 40, 56), detector)
-    assert [target.box.tolist() for target in found] == [[4, 4, 20, 30]]
+    assert found.boxes.tolist() == [[4, 4, 20, 30]]

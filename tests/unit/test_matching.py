@@ -96,7 +96,7 @@ def test_readings_of_a_miss(
     )
     assert miss.reading == reading
     assert miss.negative_share == pytest.approx(1 / 4)  # the first row is within its error
-    assert f"{miss.whole_score:.2f}" in miss.sentence() or reading in ("unseen", "badly placed")
+    assert f"{miss.whole_score:.2f}" in miss.sentence or reading in ("unseen", "badly placed")
 
 
 def test_what_a_miss_states() -> None:
@@ -114,9 +114,8 @@ def test_what_a_miss_states() -> None:
     assert (miss.whole_score, miss.best_score) == (pytest.approx(0.25), pytest.approx(0.7))
     assert miss.negative_share == 0
     assert miss.reading == "unsteady"  # nothing in the map says what has to be hidden
-    assert "under 50% of the masks" in miss.sentence()
-    assert "beyond chance" in miss.sentence()
-    assert miss.describe()["sentence"] == miss.sentence()
+    assert "under 50% of the masks" in miss.sentence
+    assert "beyond chance" in miss.sentence
 
 
 def test_a_crop_has_the_box_in_its_middle() -> None:

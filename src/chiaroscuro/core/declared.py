@@ -97,7 +97,7 @@ def plain(value: Any) -> Any:
     whole = _written(None, None, value)
     if not attrs.has(type(whole)):
         return whole
-    return attrs.asdict(whole, retain_collection_types=False, value_serializer=_written)
+    return attrs.asdict(whole, value_serializer=_written)
 
 
 def _written(_instance: Any, _field: Any, value: Any) -> Any:
