@@ -33,26 +33,26 @@ from chiaroscuro.core.errors import ImageError, InputError, UnknownNameError
 
 FILLS = ("black", "mean", "blur")
 _WEIGHT_STEPS = 4096
-_BLOCK = 256  # masks drawn in one go
+_BLOCK = 256  # masks made in one go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MaskDesign:
-    """How masks are made and what they show where they hide.
+    """How masks are made, and what replaces hidden pixels.
 
     Attributes:
-        grid_size: cells a side, or ``(rows, columns)``; cells take the picture's aspect.
+        grid_size: cells per side, or ``(rows, columns)``; cells have the picture's aspect.
         keep_probability: probability in (0, 1) that a cell is shown.
         antithetic: whether masks come in pairs, every second one the complement of the one before.
-            Each mask alone is as likely as ever, so maps mean the same, and are surer. Only with a
-            keep probability of 0.5; the published masks are all independent.
-        fill: what stands where a pixel is hidden: ``"black"``, ``"mean"`` (the picture's mean
+            The distribution of each mask stays the same, so maps mean the same, with a smaller
+            error. Only with a keep probability of 0.5; the published masks are all independent.
+        fill: what replaces a hidden pixel: ``"black"``, ``"mean"`` (the picture's mean
             colour), ``"blur"`` (the picture, Gaussian-blurred beyond recognition), or an image
             ``3 height width``.
 
     Raises:
         InputError: on values of another kind or out of range; it names the setting.
-        ImageError: on a fill image that is no picture.
+        ImageError: on an invalid fill image.
         UnknownNameError: on a fill of another name.
     """
 
@@ -117,7 +117,7 @@ DESIGN = maybe(instance(MaskDesign, "a MaskDesign"))
 
 
 class Masks:
-    """The endless sequence of masks of one design, picture size and seed.
+    """The unlimited sequence of masks of one design, picture size and seed.
 
     Args:
         design: how masks are made.
@@ -126,7 +126,7 @@ class Masks:
         seed: any whole number from 0 to 2**64 - 1.
 
     Raises:
-        InputError: on a seed or size that is none.
+        InputError: on an invalid seed or size.
         ImageError: if the design's fill is an image of another size.
     """
 
@@ -210,7 +210,7 @@ class Masks:
         """``sum_i weights[i] * mask[indices[i]]``, float64, without rendering a mask.
 
         Args:
-            weights: one a mask.
+            weights: one per mask.
             indices: which masks; the first ``len(weights)`` when not given.
         """
         (cell_h, cell_w), (rows, columns) = self.cell, self._grid
@@ -247,10 +247,10 @@ class Masks:
 
     @cached_property
     def _spread(self) -> tuple[Tensor, Tensor]:
-        """``height lattice`` and ``width lattice``: how a point spreads over the pixels.
+        """``height lattice`` and ``width lattice``: the spread of a point over the pixels.
 
-        A kept cell is a triangle over two cells each way. As a banded matrix product it is many
-        times faster than as a float64 convolution.
+        A kept cell is a triangle over two cells each way. A banded matrix product is many times
+        faster than a float64 convolution.
         """
         matrices = []
         for size, cell, cells in zip((self.height, self.width), self.cell, self._grid, strict=True):
@@ -266,7 +266,7 @@ class Masks:
 def _draw(
     seed: int, block: int, grid: tuple[int, int], cell: tuple[int, int], keep: float, pairs: bool
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Kept cells and shifts of one block of masks. Remembered: explaining asks for them again."""
+    """Kept cells and shifts of one block of masks; cached for explanations."""
     rows, columns = grid
     grids = np.empty((_BLOCK, rows, columns), dtype=np.bool_)
     shifts = np.empty((_BLOCK, 2), dtype=np.int64)
@@ -286,7 +286,7 @@ def _weights(cell: int) -> Tensor:
 
 
 def _runs(indices: npt.NDArray[np.int64], longest: int = 1024) -> list[slice]:
-    """Slices of consecutive numbers, so that their masks can be drawn in one go."""
+    """Slices of consecutive numbers, so that their masks can be made in one go."""
     breaks = np.flatnonzero(np.diff(indices) != 1) + 1
     edges = [0, *breaks.tolist(), len(indices)]
     return [
@@ -298,7 +298,7 @@ def _runs(indices: npt.NDArray[np.int64], longest: int = 1024) -> list[slice]:
 
 
 def check_fill(fill: str | Tensor, size: tuple[int, int]) -> None:
-    """Hold a fill image to have the picture's size.
+    """Check that a fill image has the picture's size.
 
     Raises:
         ImageError: if it has another.
@@ -312,7 +312,7 @@ def check_fill(fill: str | Tensor, size: tuple[int, int]) -> None:
 def fill_image(
     fill: str | Tensor, image: Float32[Tensor, "3 height width"]
 ) -> Float32[Tensor, "3 height width"] | None:
-    """What stands where the picture is hidden; None for black.
+    """What replaces hidden pixels; None for black.
 
     The blur is Gaussian with a sigma of one sixteenth of the longer side, so that it hides a face
     at any picture size.
@@ -334,12 +334,12 @@ def fill_image(
 def gaussian_blur(
     image: Float32[Tensor, "3 height width"], sigma: float | int, radius: int | None = None
 ) -> Float32[Tensor, "3 height width"]:
-    """Gaussian blur; the border pixels are repeated outwards.
+    """Gaussian blur with replicated borders.
 
     Args:
         image: the picture.
         sigma: in pixels.
-        radius: of the kernel, ``2 radius + 1`` pixels a side; three sigma when None.
+        radius: of the kernel, ``2 radius + 1`` pixels per side; three sigma when None.
     """
     radius = max(1, math.ceil(3 * sigma) if radius is None else radius)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=image.device)
