@@ -144,10 +144,10 @@ class Broken:
 @pytest.mark.parametrize(
     ("how", "check"),
     [
-        ("count", "one_result_an_image"),
+        ("count", "one_result_per_image"),
         ("floor", "scores_reach_no_lower_than_stated"),
         ("axes", "boxes_are_pixels_of_the_input"),
-        ("writes", "input_is_left_alone"),
+        ("writes", "input_is_unchanged"),
         ("random", "same_picture_same_result"),
         ("range", "uint8_equals_float"),
         ("batch", "batch_equals_singles"),

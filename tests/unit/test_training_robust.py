@@ -360,12 +360,12 @@ def test_what_is_left_out_of_the_data_is_said(tmp_path: Path) -> None:
 def test_data_with_nothing_to_learn_says_what_there_is(tmp_path: Path) -> None:
     ignored = Truth(boxes=[[1, 1, 9, 9]], ignore=[True])
     with pytest.raises(
-        TrainingError, match=r"got none in the 1 readable pictures.*; 1 boxes are marked to"
+        TrainingError, match=r"got none in the 1 readable pictures.*; 1 boxes are ignored"
     ):
         training_pictures(data_set(tmp_path, ignored), {0: 0})
     none = Truth(boxes=torch.zeros(0, 4))
     with pytest.raises(
-        TrainingError, match=r"got none in the 2 readable pictures.*; 0 boxes are marked to"
+        TrainingError, match=r"got none in the 2 readable pictures.*; 0 boxes are ignored"
     ):
         training_pictures(data_set(tmp_path, none, none), {0: 0})
     broken = data_set(tmp_path, ignored, broken=1)

@@ -19,8 +19,8 @@ def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
 def iou(first: Float[Tensor, "n 4"], second: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
     """Intersection over union of every pair of boxes, in [0, 1].
 
-    There is no smoothing term: two equal boxes score exactly 1 whatever their size. Where the union
-    is empty the value is 0.
+    Without a smoothing term: two equal boxes of any size have exactly 1. Where the union is empty
+    the value is 0.
     """
     shared = intersection(first, second)
     union = area(first)[:, None] + area(second)[None, :] - shared

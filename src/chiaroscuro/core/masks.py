@@ -34,7 +34,7 @@ _BLOCK = 256  # masks drawn together
 
 
 class Masks:
-    """The endless sequence of masks of one design, picture size and seed.
+    """The unlimited sequence of masks of one design, picture size and seed.
 
     Args:
         design: how masks are made.
@@ -43,7 +43,7 @@ class Masks:
         seed: any whole number from 0 to 2**64 - 1.
 
     Raises:
-        InputError: on a seed or size that is none.
+        InputError: on an invalid seed or size.
         ImageError: if the design's fill is an image of another size.
     """
 
@@ -127,7 +127,7 @@ class Masks:
         """``sum_i weights[i] * mask[indices[i]]``, float64, without rendering a mask.
 
         Args:
-            weights: one a mask.
+            weights: one per mask.
             indices: which masks; the first ``len(weights)`` when not given.
         """
         (cell_h, cell_w), (rows, columns) = self.cell, self._grid
@@ -164,10 +164,10 @@ class Masks:
 
     @cached_property
     def _spread(self) -> tuple[Tensor, Tensor]:
-        """``height lattice`` and ``width lattice``: how a point spreads over the pixels.
+        """``height lattice`` and ``width lattice``: the spread of a point over the pixels.
 
-        A kept cell is a triangle over two cells each way. As a banded matrix product it is many
-        times faster than as a float64 convolution.
+        A kept cell is a triangle over two cells each way. A banded matrix product is many times
+        faster than a float64 convolution.
         """
         matrices = []
         for size, cell, cells in zip((self.height, self.width), self.cell, self._grid, strict=True):
@@ -183,7 +183,7 @@ class Masks:
 def _draw(
     seed: int, block: int, grid: tuple[int, int], cell: tuple[int, int], keep: float, pairs: bool
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Kept cells and shifts of one block of masks. Remembered: explaining asks for them again."""
+    """Kept cells and shifts of one block of masks; cached for explanations."""
     rows, columns = grid
     grids = np.empty((_BLOCK, rows, columns), dtype=np.bool_)
     shifts = np.empty((_BLOCK, 2), dtype=np.int64)
@@ -203,7 +203,7 @@ def _weights(cell: int) -> Tensor:
 
 
 def _runs(indices: npt.NDArray[np.int64], longest: int = 1024) -> list[slice]:
-    """Slices of consecutive numbers, so that their masks can be drawn in one go."""
+    """Slices of consecutive numbers, so that their masks can be made in one go."""
     breaks = np.flatnonzero(np.diff(indices) != 1) + 1
     edges = [0, *breaks.tolist(), len(indices)]
     return [
@@ -215,7 +215,7 @@ def _runs(indices: npt.NDArray[np.int64], longest: int = 1024) -> list[slice]:
 
 
 def check_fill(fill: str | Tensor, size: tuple[int, int]) -> None:
-    """Hold a fill image to have the picture's size.
+    """Check that a fill image has the picture's size.
 
     Raises:
         ImageError: if it has another.
@@ -229,7 +229,7 @@ def check_fill(fill: str | Tensor, size: tuple[int, int]) -> None:
 def fill_image(
     fill: str | Tensor, image: Float32[Tensor, "3 height width"]
 ) -> Float32[Tensor, "3 height width"] | None:
-    """What stands where the picture is hidden; None for black.
+    """What replaces hidden pixels; None for black.
 
     The blur is Gaussian with a sigma of one sixteenth of the longer side, so that it hides a face
     at any picture size.
@@ -253,12 +253,12 @@ def fill_image(
 def gaussian_blur(
     image: Float32[Tensor, "3 height width"], sigma: float | int, radius: int | None = None
 ) -> Float32[Tensor, "3 height width"]:
-    """Gaussian blur; the border pixels are repeated outwards.
+    """Gaussian blur with replicated borders.
 
     Args:
         image: the picture.
         sigma: in pixels.
-        radius: of the kernel, ``2 radius + 1`` pixels a side; three sigma when None.
+        radius: of the kernel, ``2 radius + 1`` pixels per side; three sigma when None.
     """
     radius = max(1, math.ceil(3 * sigma) if radius is None else radius)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=image.device)

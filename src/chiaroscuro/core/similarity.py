@@ -1,12 +1,12 @@
-"""How much a proposal is the target: IoU x class agreement x objectness.
+"""Similarity of a proposal and a target: IoU x class agreement x objectness.
 
 Petsiuk et al., D-RISE, CVPR 2021, arXiv:2006.03204, section 3.2. Where target and proposals both
 have full class vectors, class agreement is their cosine and objectness is the proposal's own, or
 its score where the detector reports none. Otherwise (one-class detectors, label-only detectors,
-drawn boxes) class agreement is 1 for the same label, 0 for another, 1 for a target without label,
+plain boxes) class agreement is 1 for the same label, 0 for another, 1 for a target without label,
 and objectness is the score.
 
-A two-column vector ``[s, 1 - s]`` is one number told twice. Its cosine would reward weak boxes (a
+A two-column vector ``[s, 1 - s]`` holds a single number. Its cosine would reward weak boxes (a
 target of score 0.30 is closer to a proposal of 0.05 than to one of 0.9), so it counts as a
 one-class detector's.
 """
@@ -28,7 +28,7 @@ def similarity(
     """``IoU x class agreement x objectness`` of every target with every proposal, in [0, 1].
 
     Raises:
-        ProposalsError: if class vectors of different length meet.
+        ProposalsError: if class vectors differ in length.
     """
     device = proposals.boxes.device
     if not targets or not len(proposals):
@@ -54,7 +54,7 @@ def mask_weights(
         targets: what is explained.
         proposals: those of all masks, one after the other.
         mask_index: ``proposals``, int64: the mask that each proposal was found under.
-        n_masks: number of masks, those without proposals counted.
+        n_masks: number of masks, including those without proposals.
     """
     weights = torch.zeros(len(targets), n_masks, dtype=torch.float32, device=proposals.boxes.device)
     scores = similarity(targets, proposals)

@@ -3,13 +3,13 @@
 Two estimators are a linear combination of masks, ``sum_i u_i M_i``, that differs in how the
 coefficients ``u`` follow from the weights ``w``:
 
-- ``paper``: ``u_i = w_i``, the published sum (D-RISE, arXiv:2006.03204, section 3.1). Its map holds
-  the mask coverage too, which is noise.
+- ``paper``: ``u_i = w_i``, the published sum (D-RISE, arXiv:2006.03204, section 3.1). Its map
+  includes the mask coverage, which is noise.
 - ``centred``: ``u_i = (w_i - mean w) / (n - 1)``, the sample covariance of weight and mask. Same
   expectation up to scale and an additive constant, far less noise, and a sign: pixels that suppress
-  the target come out negative.
+  the target are negative.
 
-``surrogate``, in a module of its own, models the weight instead and needs far fewer masks.
+``surrogate``, in its own module, models the weight instead and needs far fewer masks.
 
 For the two sums, error bars come from splitting the masks into groups: the spread of the groups'
 sums is the standard error of their total (batch means), and over the target's neighbourhood it
@@ -17,7 +17,7 @@ gives the fidelity, ``sqrt(signal / (signal + noise))``, the expected correlatio
 infinitely many masks. It is multiplied by the probability that there is anything to see, from how
 rarely noise of as many degrees of freedom has a total so far above the groups' spread.
 
-No estimator judges itself from fewer than ``MIN_MASKS`` masks, or from fewer than ``MIN_ANSWERS``
+No fidelity is estimated from fewer than ``MIN_MASKS`` masks, or from fewer than ``MIN_ANSWERS``
 answers: the number of masks that the weights' variance rests on, ``(sum d^2)^2 / sum d^4`` with
 ``d`` the difference from the mean weight. It is ``k`` where ``k`` masks of many have a weight.
 """
@@ -42,7 +42,7 @@ from chiaroscuro.evidence.surrogate import OUTSIDE, Posterior, Surrogate, probab
 N_GROUPS = 12
 MIN_ANSWERS = 10
 _DOUBT = 3.0  # log odds against there being anything to see in a sum, before a pass
-_JUDGED_POINTS = 32  # each way, where a map is judged over the whole picture
+_JUDGED_POINTS = 32  # each way, where fidelity is estimated over the whole picture
 
 Coefficients = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
@@ -54,8 +54,7 @@ class Estimate:
     Attributes:
         saliency: ``height width``.
         standard_error: ``height width``, in the same units.
-        fidelity: in [0, 1]; 0 where nothing rises above the noise, NaN where there are too few
-            masks or answers to judge.
+        fidelity: in [0, 1]; 0 where nothing exceeds the noise, NaN with too few masks or answers.
         outside: whether most of the map's energy lies outside the target's neighbourhood, so that
             the fidelity is of the whole picture.
     """
@@ -122,7 +121,7 @@ def estimate(
 
 
 def _as_judged(estimate: Estimate, weights: Float32[Tensor, " n_masks"]) -> Estimate:
-    """Without a fidelity where it cannot be judged; of too few answers nothing stands out."""
+    """Remove a fidelity of too few masks or answers; with too few answers enlarge the error."""
     if len(weights) < MIN_MASKS:
         return replace(estimate, fidelity=float("nan"))
     if n_answers(weights) < MIN_ANSWERS:
@@ -132,7 +131,7 @@ def _as_judged(estimate: Estimate, weights: Float32[Tensor, " n_masks"]) -> Esti
 
 
 def n_answers(weights: Float32[Tensor, " n_masks"]) -> float:
-    """How many masks the variance of the weights rests on; 0 where all weights are the same."""
+    """Number of masks that the variance of the weights rests on; 0 if all weights are equal."""
     if not len(weights):
         return 0.0
     squares = (weights.double() - weights.double().mean()).square()
@@ -141,7 +140,7 @@ def n_answers(weights: Float32[Tensor, " n_masks"]) -> float:
 
 
 def _modelled(posterior: Posterior) -> Estimate:
-    """The surrogate's map; of its two looks at its own fidelity, the lower counts."""
+    """The surrogate's map with the lower of its two fidelities."""
     return Estimate(
         saliency=posterior.saliency,
         standard_error=posterior.standard_error,
@@ -191,7 +190,7 @@ def _sum(
 
 
 def _judged(parts: Sequence[Float64[Tensor, " points"]]) -> tuple[float, float]:
-    """Fidelity over some points from the groups' sums, and energy above the noise, a point."""
+    """Fidelity over some points from the groups' sums, and energy above the noise per point."""
     n = len(parts)
     if n < 4 or not len(parts[0]):
         return 0.0, 0.0
@@ -212,7 +211,7 @@ def _judged(parts: Sequence[Float64[Tensor, " points"]]) -> tuple[float, float]:
 
 
 def _normal(ratio: float, above: float, below: float) -> float:
-    """The standard normal number as rare as a ratio of two variances (Paulson, 1942).
+    """The standard normal value as rare as a ratio of two variances (Paulson, 1942).
 
     Args:
         ratio: of the variances, positive.

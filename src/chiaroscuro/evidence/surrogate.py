@@ -1,4 +1,4 @@
-"""A linear model of the mask weight whose prior knows the target: the same map from fewer masks.
+"""A linear model of the mask weight with a prior on the target: the same map from fewer masks.
 
 The map of infinitely many masks is the covariance of mask and weight, ``m(p) = Cov(M(p), w)``.
 Model the weight, on a scale where evidence adds up, as linear in the mask::
@@ -6,34 +6,34 @@ Model the weight, on a scale where evidence adds up, as linear in the mask::
     y = link(w) = a + sum_q b(q) M(q) + noise,        link(w) = log((w + 0.1) / (1.1 - w))
 
 Then ``m = d C b``, where ``C(p, q) = Cov(M(p), M(q))`` is known from the mask design without any
-detector pass, and ``d`` is the mean slope of ``w`` over ``y``. The detector's passes have to teach
+detector pass, and ``d`` is the mean slope of ``w`` over ``y``. The detector's passes determine
 ``b`` alone, and much is known of it beforehand: it is smooth, strongest near the target, and zero
 where hiding changes nothing. That is a Gaussian process with prior covariance ::
 
     Cov(b(p), b(q)) = s^2 e(p) e(q) exp(-|p - q|^2 / (2 l^2)),    e = envelope x visibility
 
-``envelope`` falls from 1 at the target to a floor far from it; ``visibility`` is how much hiding a
-place changes the picture, 0 where a black fill hides black paint. Length ``l``, the envelope's
+``envelope`` falls from 1 at the target to a floor far from it; ``visibility`` is by how much hiding
+a place changes the picture, 0 where a black fill hides black paint. Length ``l``, the envelope's
 centre, width and floor, ``s`` and the noise are those of highest marginal likelihood, the last two
-over all masks. It stays a prior: with enough masks the data decide, and evidence far from the
-target, or in one corner of its box, is found.
+over all masks. With enough masks the data outweigh the prior, and evidence far from the target, or
+in one corner of its box, is found.
 
-**There may be nothing to find.** A detector whose weights do not depend on what is hidden gives
-answers that some prior fits a little. So the model of best likelihood is weighed against the one in
-which ``b`` is zero and all is noise, with prior odds of ``exp(-DOUBT)`` for the sixteen priors that
-are tried. With ``P`` the probability that there is something, the map is ``P m`` and its variance
+**There may be nothing to find.** If a detector's weights do not depend on what is hidden, some
+prior still fits them a little. So the model of best likelihood is weighed against the one in which
+``b`` is zero and all is noise, with prior odds of ``exp(-DOUBT)`` for the sixteen priors that are
+tried. With ``P`` the probability that there is something, the map is ``P m`` and its variance
 ``P v + P (1 - P) m^2``, the mean and variance of the mixture.
 
-Masks that come in antithetic pairs, a mask and its complement, are used as half their difference:
-whatever is the same under both, all interactions of even order among it, drops out of the noise.
+Antithetic pairs, a mask and its complement, are used as half their difference: whatever is the same
+under both, including all interactions of even order, drops out of the noise.
 
 The posterior gives the standard error, and the fidelity: with ``S`` the sum of squares of the map
 about its mean over a region, and ``N`` the posterior variance of that, the expected correlation of
 the posterior mean with the truth is ``P sqrt(S / (S + N))``. The prior is itself chosen from the
-answers, which the posterior does not know: so from ``n`` contrasts ``N`` counts ``1 + 50 / n``
+weights, which the posterior does not include: so with ``n`` contrasts ``N`` counts ``1 + 50 / n``
 times. The region is the target's neighbourhood, or the picture where most of the map's supported
-energy lies outside of it. A second look needs no model of the noise: the maps from both halves of
-the masks correlate by ``r``, so a map of all correlates with the truth by about
+energy lies outside of it. A second estimate needs no model of the noise: the maps from both halves
+of the masks correlate by ``r``, so a map of all correlates with the truth by about
 ``sqrt(2 r / (1 + r))`` (Spearman, 1910).
 
 References: Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006,
@@ -41,7 +41,6 @@ chapters 2 and 5. The use for mask-based saliency is ours.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,24 +53,23 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.masks import Masks, fill_image
 from chiaroscuro.core.records import Target
 from chiaroscuro.core.threads import one_thread
+from chiaroscuro.evidence.regression import Learnt, from_contrasts, from_moments, log_evidence
 
 LINK_FLOOR = 0.1
 POINTS_A_CELL = 2.0  # lattice points on which b is modelled, each way
 MOST_POINTS = 48  # each way
 MIN_VISIBILITY = 0.02
-SEARCH_ROWS = 128  # contrasts from which the prior's form is chosen
+SEARCH_ROWS = 128  # contrasts from which the prior is chosen
 FEW_ROWS = 256  # contrasts up to which there are as many equations as contrasts
 DOUBT = 7.0  # log odds against there being anything to find, before a pass
-UNSURE = 50  # contrasts at which the prior, chosen from them, adds as much doubt as the noise
-OUTSIDE = 1 / 3  # share of the map's energy near the box, below which it is judged over the picture
-CHUNK = 512  # masks summed in one go; even, so that pairs stay together
-JUDGED_POINTS = 16  # each way, where fidelity is judged
-RATIOS = torch.logspace(-4, 5, 46, dtype=torch.float64)  # of prior to noise variance
+OUTSIDE = 1 / 3  # share of the map's energy near the box, below which fidelity is over the picture
+CHUNK = 512  # masks per sum; even, so that pairs stay together
+JUDGED_POINTS = 16  # each way, where fidelity is estimated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """What is believed of ``b`` before any detector pass.
+    """Prior of ``b``, before any detector pass.
 
     Attributes:
         centred: whether the envelope falls from the box's centre, in units of the box's width and
@@ -96,7 +94,7 @@ STAGES: tuple[list[dict[str, Any]], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
-    """What is known of one target's map after the passes.
+    """Posterior of one target's map.
 
     Attributes:
         saliency: ``height width``, in the units of the covariance of mask and weight.
@@ -119,7 +117,7 @@ class Posterior:
 class Surrogate:
     """The model of one picture's mask weights, for all its targets.
 
-    The masks enter through their moments on a lattice, summed a chunk at a time, so memory does not
+    The masks enter through their moments on a lattice, summed chunk by chunk, so memory does not
     grow with their number. Deterministic: one thread, fixed order.
 
     Args:
@@ -152,7 +150,7 @@ class Surrogate:
 
         Args:
             index: row of the weights.
-            target: its box is what the prior knows.
+            target: whose box the prior depends on.
         """
         height, width = self.masks.height, self.masks.width
         y = self.answers[:, index]
@@ -194,14 +192,13 @@ class Surrogate:
 
     def _learn(
         self, index: int, y: Float64[Tensor, " n"], spread: tuple[Tensor, Tensor, Tensor]
-    ) -> "_Learnt":
-        """What the answers say of the unknowns.
+    ) -> Learnt:
+        """Posterior of the unknowns.
 
-        Two forms of the same, by which is smaller: as many equations as there are contrasts, where
-        they are few, or as there are unknowns, from the moments.
+        With few contrasts as many equations as contrasts, else as unknowns, from the moments.
         """
         if len(y) <= FEW_ROWS:
-            return _from_contrasts(self._whiten(self.contrasts, spread), y)
+            return from_contrasts(self._whiten(self.contrasts, spread), y)
         shape = (-1, *self.visibility.shape)
         grams = []
         for gram in self.gram:
@@ -209,13 +206,13 @@ class Surrogate:
             grams.append(self._whiten(half.T.reshape(shape), spread))
         projections = self._whiten(self.projection[..., index], spread)
         x = self._whiten(self._search_rows(index), spread)
-        start = int(_log_evidence(x, y[self.searched[index]])[0].argmax())
-        return _from_moments(grams, projections, float(y.square().sum()), len(y), start)
+        start = int(log_evidence(x, y[self.searched[index]])[0].argmax())
+        return from_moments(grams, projections, float(y.square().sum()), len(y), start)
 
     def _judged(
         self, target: Target, spread: tuple[Tensor, Tensor, Tensor], outside: bool
     ) -> Float64[Tensor, "unknowns points"]:
-        """The map about its mean over the region where it is judged, but for its units."""
+        """The map less its mean over the region of the fidelity, up to its units."""
         height, width = self.masks.height, self.masks.width
         if outside:
             where = torch.ones(height, width, dtype=torch.bool)
@@ -228,7 +225,7 @@ class Surrogate:
     def _covered(
         self, rows: Tensor, columns: Tensor, spread: tuple[Tensor, Tensor, Tensor]
     ) -> Float64[Tensor, "unknowns points"]:
-        """The map at a grid of pixels, but for its units, as functions of the unknowns."""
+        """The map at a grid of pixels, up to its units, as functions of the unknowns."""
         covered = torch.einsum(
             "ay,bx->abyx",
             self.masks.covariance(0, rows, self.rows),
@@ -294,7 +291,7 @@ class Surrogate:
 
         def likelihood(prior: Prior) -> float:
             x = self._whiten(rows, self._spread(prior, target))
-            return float(_log_evidence(x, y)[0].max())
+            return float(log_evidence(x, y)[0].max())
 
         best = Prior()
         highest = likelihood(best)
@@ -339,7 +336,7 @@ class Surrogate:
         return envelope * (down @ unknowns.reshape(down.shape[1], right.shape[1]) @ right.T)
 
     def _visibility(self, image: Tensor) -> Float64[Tensor, "rows columns"]:
-        """How much hiding a place changes the picture there, in (0, 1]: the root of the change."""
+        """Square root of the change by hiding at every place, in (0, 1]."""
         fill = fill_image(self.masks.design.fill, image)
         change = (image if fill is None else image - fill).square().mean(dim=0).sqrt()
         shape = (len(self.rows), len(self.columns))
@@ -348,7 +345,7 @@ class Surrogate:
 
 
 def probability(gain: float, doubt: float = DOUBT) -> float:
-    """That there is something to find, from the log likelihood gained over noise alone."""
+    """Probability of something to find, from the gain in log likelihood over noise alone."""
     return 1 / (1 + math.exp(min(doubt - gain, 700.0)))
 
 
@@ -367,155 +364,8 @@ def _root(positions: Float64[Tensor, " n"], length: float) -> Float64[Tensor, "n
     return root
 
 
-def _log_evidence(
-    x: Float64[Tensor, "n unknowns"], y: Float64[Tensor, " n"]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Log marginal likelihood at every ratio of prior to noise variance.
-
-    The noise variance is the best one at each ratio (Rasmussen and Williams, equation 5.8).
-
-    Returns:
-        ``ratios``; the noise variance at each; and eigenvalues and vectors of ``x @ x.T``.
-    """
-    values, vectors = torch.linalg.eigh(x @ x.T)
-    values = values.clamp(min=0)
-    spectrum = values[:, None] * RATIOS + 1
-    noise = ((vectors.T @ y).square() @ (1 / spectrum) / len(y)).clamp(min=1e-12)
-    return -0.5 * (spectrum.log().sum(0) + len(y) * noise.log()), noise, values, vectors
-
-
-@dataclass(frozen=True, slots=True)
-class _Learnt:
-    """Posterior of one target's unknowns.
-
-    Attributes:
-        mean: of the unknowns.
-        halves: ``unknowns 2``: the same from every second contrast alone, and from the others.
-        n: how many contrasts there were.
-        noise: variance of an answer that the model leaves unexplained.
-        gain: log marginal likelihood over that of noise alone.
-        spread: variance of linear functions ``unknowns n`` of the unknowns, over ``noise``.
-    """
-
-    mean: Float64[Tensor, " unknowns"]
-    halves: Float64[Tensor, "unknowns 2"]
-    n: int
-    noise: float
-    gain: float
-    spread: Callable[[Tensor], Tensor]
-
-    def variance(self, functions: Float64[Tensor, "unknowns n"]) -> Float64[Tensor, " n"]:
-        return (self.noise * self.spread(functions)).clamp(min=0)
-
-    def judge(self, functions: Float64[Tensor, "unknowns n"]) -> tuple[float, float]:
-        """Expected correlation of the functions' posterior means with the truth.
-
-        Returns:
-            By the posterior, and by the agreement of both halves of the masks; in [0, 1].
-        """
-        signal = float((functions.T @ self.mean).square().sum())
-        noise = float(self.variance(functions).sum())
-        if signal <= 0:
-            return 0.0, 0.0
-        first, second = (functions.T @ self.halves).T
-        lengths = float(first.norm() * second.norm())
-        alike = max(0.0, float(first @ second) / lengths) if lengths > 0 else 0.0
-        noise *= 1 + UNSURE / self.n
-        return math.sqrt(signal / (signal + noise)), math.sqrt(2 * alike / (1 + alike))
-
-
-def _from_contrasts(x: Float64[Tensor, "n unknowns"], y: Float64[Tensor, " n"]) -> _Learnt:
-    """As many equations as there are contrasts."""
-    likelihood, noises, values, vectors = _log_evidence(x, y)
-    best = int(likelihood.argmax())
-    ratio = float(RATIOS[best])
-
-    def mean(x: Tensor, y: Tensor) -> Tensor:
-        system = ratio * (x @ x.T)
-        system.diagonal().add_(1)
-        solved: Tensor = ratio * (x.T @ torch.linalg.solve(system, y))
-        return solved
-
-    seen = ratio / (ratio * values + 1).sqrt()[:, None] * (vectors.T @ x)
-    return _Learnt(
-        mean=mean(x, y),
-        halves=torch.stack([mean(x[0::2], y[0::2]), mean(x[1::2], y[1::2])], dim=1),
-        n=len(y),
-        noise=float(noises[best]),
-        gain=float(likelihood[best]) - _of_noise_alone(float(y.square().sum()), len(y)),
-        spread=lambda f: ratio * f.square().sum(0) - (seen @ f).square().sum(0),
-    )
-
-
-def _from_moments(
-    grams: Sequence[Float64[Tensor, "unknowns unknowns"]],
-    projections: Float64[Tensor, "2 unknowns"],
-    square: float,
-    n: int,
-    start: int,
-) -> _Learnt:
-    """As many equations as there are unknowns.
-
-    Args:
-        grams: ``x.T @ x`` of both halves of the contrasts.
-        projections: ``x.T @ y`` of them.
-        square: sum of squares of the ``n`` answers ``y``.
-        n: how many there are.
-        start: index of the ratio from which the one of highest likelihood is climbed to.
-    """
-    gram, projection = grams[0] + grams[1], projections.sum(0)[:, None]
-    tried: dict[int, tuple[float, float, Tensor]] = {}
-
-    def likelihood(index: int) -> float:
-        if index not in tried:
-            root = _root_of_precision(gram, index)
-            explained = torch.linalg.solve_triangular(root, projection, upper=False).square().sum()
-            noise = max((square - float(explained)) / n, 1e-12)
-            volume = len(gram) * math.log(RATIOS[index]) + 2 * float(root.diagonal().log().sum())
-            tried[index] = -0.5 * (volume + n * math.log(noise)), noise, root
-        return tried[index][0]
-
-    best = start
-    for step in (4, 2, 1):
-        moved = True
-        while moved:
-            around = [i for i in (best - step, best + step) if 0 <= i < len(RATIOS)]
-            better = max(around, key=likelihood)
-            moved = likelihood(better) > likelihood(best)
-            best = better if moved else best
-    value, noise, root = tried[best]
-    halves = [
-        torch.cholesky_solve(part[:, None], _root_of_precision(half, best))
-        for half, part in zip(grams, projections, strict=True)
-    ]
-    return _Learnt(
-        mean=torch.cholesky_solve(projection, root)[:, 0],
-        halves=torch.cat(halves, dim=1),
-        n=n,
-        noise=noise,
-        gain=value - _of_noise_alone(square, n),
-        spread=lambda f: torch.linalg.solve_triangular(root, f, upper=False).square().sum(0),
-    )
-
-
-def _root_of_precision(gram: Float64[Tensor, "n n"], index: int) -> Float64[Tensor, "n n"]:
-    """Cholesky factor of the unknowns' posterior precision, times the noise."""
-    precision = gram.clone()
-    precision.diagonal().add_(1 / float(RATIOS[index]))
-    root: Tensor = torch.linalg.cholesky(precision)
-    return root
-
-
-def _of_noise_alone(square: float, n: int) -> float:
-    """Log marginal likelihood of answers that are noise, but for the same constant."""
-    return -0.5 * n * math.log(max(square / n, 1e-12))
-
-
 def _telling_rows(y: Float64[Tensor, " n"]) -> Int64[Tensor, " rows"]:
-    """The contrasts from which a prior is chosen: the first in which masks had different weights.
-
-    Where these are rare, others make up the number.
-    """
+    """The contrasts from which a prior is chosen: the first that are not zero, then others."""
     silent = y.abs() < 1e-9
     rows: Tensor = torch.sort(torch.argsort(silent.int(), stable=True)[:SEARCH_ROWS])[0]
     return rows
@@ -526,7 +376,7 @@ def energy_near(saliency: Tensor, standard_error: Tensor, target: Target) -> flo
 
     Args:
         saliency: ``height width``.
-        standard_error: of its values; what is within two of zero does not count.
+        standard_error: of its values; values within two of zero do not count.
         target: whose neighbourhood.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Maps that explain nothing, to set beside every score.
+"""Baselines: maps that explain nothing, to compare every score with.
 
-A figure is worth what it exceeds these by. None of them asks the detector anything; none has large
-areas of one value, whose pixels would be taken in reading order.
+A score is worth what it exceeds theirs by. None of them runs the detector; none has large areas of
+one value, whose pixels would be in reading order.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from chiaroscuro.core.records import Target, as_targets
 from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.evidence.observe import usable_image
 
-_CELLS = 16  # a side, of the random map: as smooth as a map from the default masks
+_CELLS = 16  # per side, of the random map: as smooth as a map from the default masks
 
 
 def baseline(
     name: str, image: Any, target: object, seed: int = 0
 ) -> Float32[Tensor, "height width"]:
-    """A map of that kind for one target.
+    """A baseline map for one target.
 
     Args:
         name: ``"box"``: the target's box, falling from its centre, negative outside; ``"centre"``:

@@ -1,4 +1,4 @@
-"""Every figure that ``evaluate`` gives, as data: what it is, which way is good, what it needs."""
+"""Every metric of ``evaluate``, as data."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,26 +11,27 @@ from chiaroscuro.core.records import Target
 from chiaroscuro.metrics import localisation
 
 Need = Literal["map", "box", "detector", "truth", "evidence", "weights"]
+Better = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One figure.
+    """One metric.
 
     Attributes:
-        name: as columns and users have it.
+        name: as in columns and commands.
         title: in a few words.
-        better: which way is good.
-        low: the least value there can be.
-        high: the greatest.
+        better: the direction that is good.
+        low: the smallest possible value.
+        high: the largest.
         needs: what it is computed from.
         source: where it comes from.
-        of_map: how it is computed where a map and a box are enough, else None.
+        of_map: its function, where a map and a box are enough; else None.
     """
 
     name: str
     title: str
-    better: Literal["higher", "lower"]
+    better: Better
     low: float | int = 0
     high: float | int = 1
     needs: tuple[Need, ...] = ("map", "box")
@@ -47,20 +48,21 @@ class Metric:
 _RISE = "Petsiuk et al. 2018, arXiv:1806.07421, section 4.2"
 _VAGO = "Pinciroli Vago et al. 2021, J. Imaging 7(7):106"
 _CURVES: tuple[Need, ...] = ("map", "box", "detector")
+_DIRECTIONS: tuple[tuple[str, Better], ...] = (("insertion", "higher"), ("deletion", "lower"))
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(
             name="insertion",
-            title="area under IoU x score as salient pixels are put in",
+            title="area under IoU x score as salient pixels are inserted",
             better="higher",
             needs=_CURVES,
             source=_RISE,
         ),
         Metric(
             name="deletion",
-            title="area under IoU x score as salient pixels are hidden",
+            title="area under IoU x score as salient pixels are deleted",
             better="lower",
             needs=_CURVES,
             source=_RISE,
@@ -75,38 +77,21 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             name="insertion_start",
-            title="IoU x score before any pixel is put in; above 0, the blur hides too little",
+            title="IoU x score before any pixel is inserted; above 0, the blur hides too little",
             better="lower",
             needs=("box", "detector"),
             source="ours",
         ),
-        Metric(
-            name="insertion_iou",
-            title="the same area under the IoU alone",
-            better="higher",
-            needs=_CURVES,
-            source=_RISE,
-        ),
-        Metric(
-            name="insertion_score",
-            title="the same area under the score alone",
-            better="higher",
-            needs=_CURVES,
-            source=_RISE,
-        ),
-        Metric(
-            name="deletion_iou",
-            title="the same area under the IoU alone",
-            better="lower",
-            needs=_CURVES,
-            source=_RISE,
-        ),
-        Metric(
-            name="deletion_score",
-            title="the same area under the score alone",
-            better="lower",
-            needs=_CURVES,
-            source=_RISE,
+        *(
+            Metric(
+                name=f"{direction}_{part}",
+                title=f"the area of {direction} under the {words} alone",
+                better=better,
+                needs=_CURVES,
+                source=_RISE,
+            )
+            for direction, better in _DIRECTIONS
+            for part, words in (("iou", "IoU"), ("score", "score"))
         ),
         Metric(
             name="pointing_game",
@@ -117,7 +102,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             name="pointing_game_15px",
-            title="whether it lies in the box or within 15 pixels",
+            title="whether the map's maximum lies in the box or within 15 pixels of it",
             better="higher",
             source="Zhang et al. 2018, arXiv:1608.00507, section 4.1",
             of_map=partial(localisation.pointing_game, tolerance_px=15.0),
@@ -150,19 +135,15 @@ METRICS: dict[str, Metric] = {
             source=_VAGO,
             of_map=localisation.irrelevant_attention,
         ),
-        Metric(
-            name="collection_insertion",
-            title="area under the set's average precision as salient pixels are put in",
-            better="higher",
-            needs=("map", "detector", "truth"),
-            source="Bengamra et al. 2023, figure 9",
-        ),
-        Metric(
-            name="collection_deletion",
-            title="area under the set's average precision as salient pixels are hidden",
-            better="lower",
-            needs=("map", "detector", "truth"),
-            source="Bengamra et al. 2023, figure 9",
+        *(
+            Metric(
+                name=f"collection_{direction}",
+                title=f"area under the set's average precision as salient pixels are {word}",
+                better=better,
+                needs=("map", "detector", "truth"),
+                source="Bengamra et al. 2023, figure 9",
+            )
+            for (direction, better), word in zip(_DIRECTIONS, ("inserted", "deleted"), strict=True)
         ),
         Metric(
             name="stability",
@@ -170,7 +151,7 @@ METRICS: dict[str, Metric] = {
             better="higher",
             low=-1,
             needs=("map", "box", "detector", "evidence"),
-            source="ours; the worry is that of Bengamra et al. 2023",
+            source="ours; the concern is that of Bengamra et al. 2023",
         ),
         Metric(
             name="randomisation",

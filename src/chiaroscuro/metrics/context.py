@@ -1,4 +1,4 @@
-"""How much of a map's evidence lies in the box, in the ring around it, and beyond."""
+"""Shares of a map's evidence in the box, in the ring around it, and beyond."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,18 +29,18 @@ class ContextShare:
 
 
 def context_share(saliency: Any, target: Any, standard_error: Any = None) -> ContextShare:
-    """Where the positive evidence lies: the number behind "looks more broadly".
+    """Where the positive evidence lies.
 
-    Far from the box a map is mostly noise, and noise over a large picture adds up. So with the
+    Far from the box a map is mostly noise, and noise over a large picture sums up. So with a
     standard error, only values more than twice as large count.
 
     Args:
         saliency: raw map, ``height width``: a tensor, a NumPy array or lists.
         target: Target, or box ``x1 y1 x2 y2``.
-        standard_error: ``height width``; every positive value counts when not given.
+        standard_error: ``height width``; without it every positive value counts.
 
     Raises:
-        UndefinedMetricError: if nothing positive is left.
+        UndefinedMetricError: if no positive value counts.
         InputError: as for ``pointing_game``.
     """
     saliency = usable_map(saliency)

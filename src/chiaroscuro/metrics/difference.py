@@ -1,4 +1,4 @@
-"""The difference of two maps of one target, where it is more than chance."""
+"""The significant difference of two maps of one target."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from torch import Tensor
 from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.metrics.maps import usable_map
 
-FALSE_POSITIVES = 0.05  # probability that anything at all is shown where two maps are alike
+FALSE_POSITIVES = 0.05  # probability that anything is shown where two maps are alike
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,8 +21,8 @@ class MapDifference:
 
     Attributes:
         values: ``height width``, shares of the highest value.
-        standard_error: of the values; 0 everywhere for methods that know none.
-        limit: standard errors that a value must exceed to be more than chance.
+        standard_error: of the values; 0 everywhere for methods without one.
+        limit: standard errors that a significant value must exceed.
     """
 
     values: Float[Tensor, "height width"]
@@ -31,14 +31,14 @@ class MapDifference:
 
     @property
     def known(self) -> bool:
-        """Whether there is a standard error to judge by."""
+        """Whether there is a standard error."""
         return bool(self.standard_error.any())
 
     @property
     def in_errors(self) -> Float[Tensor, "height width"]:
-        """The values over their standard error, 0 where they may be chance.
+        """The values over their standard error, 0 where they are not significant.
 
-        Without a standard error nothing is known to be more than chance: 0 everywhere.
+        Without a standard error nothing is significant: 0 everywhere.
         """
         known = self.standard_error > 0
         ratio = torch.where(known, self.values / self.standard_error.clamp(min=1e-30), 0)
@@ -54,13 +54,13 @@ def map_difference(
 ) -> MapDifference:
     """Compare two maps.
 
-    Looked at in so many places, chance alone carries some values past two standard errors. The
-    limit is that of random field theory (Worsley et al. 1996, for maps of the brain): a map is a
-    smooth field with as many resolution elements as its masks have cells, and where two maps differ
-    by noise alone, one picture in twenty shows anything at all.
+    Among so many pixels, chance alone carries some values past two standard errors. The limit is
+    that of random field theory (Worsley et al. 1996, for maps of the brain): a map is a smooth
+    field with as many resolution elements as its masks have cells, and where two maps differ by
+    noise alone, one picture in twenty shows anything.
 
-    The errors of both maps, and of their highest values, are taken for independent. Under the same
-    masks they are not quite, and the difference is surer than stated.
+    The errors of both maps, and of their highest values, are treated as independent. Under the same
+    masks they are not quite, and the true error is smaller than stated.
 
     Args:
         first: raw map.
@@ -88,7 +88,7 @@ def map_difference(
 
 
 def n_cells_of(settings: Mapping[str, Any]) -> int:
-    """Cells of the masks behind an explanation, from its settings; the usual number without any."""
+    """Cells of an explanation's masks, from its settings; the default number without any."""
     design = settings.get("design") or {}
     grid = design.get("grid_size", MaskDesign().grid_size)
     rows, columns = grid if isinstance(grid, (list, tuple)) else (grid, grid)
@@ -96,7 +96,7 @@ def n_cells_of(settings: Mapping[str, Any]) -> int:
 
 
 def significance_limit(n_cells: int, false_positives: float = FALSE_POSITIVES) -> float:
-    """Standard errors that noise in a smooth map exceeds anywhere with a given probability.
+    """Standard errors that noise exceeds somewhere in a smooth map with a given probability.
 
     The expected Euler characteristic of a Gaussian field of ``n_cells`` resolution elements on a
     square, both signs, solved by bisection.

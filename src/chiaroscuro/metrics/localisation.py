@@ -1,11 +1,11 @@
-"""Where a map's evidence lies, against a box: pointing game, energy, overlap, coverage.
+"""Localisation of a map's evidence in a box: pointing game, energy, overlap, coverage.
 
-These say whether a map agrees with the box, not whether it is true: a detector may rightly look
-elsewhere, and the box itself, painted as a map, gets a full score in each.
+These measure agreement with the box, not faithfulness: a detector may well rely on pixels
+elsewhere, and a map that is the box itself gets a full score in each.
 
 Maps are raw: only positive values are evidence for the target, and they are compared with the map's
-own maximum. A pixel belongs to a box when its centre does. A map without any positive value has no
-place: it is no hit in the pointing game, and the other figures are undefined for it.
+own maximum. A pixel belongs to a box when its centre does. A map without any positive value is no
+hit in the pointing game, and the other metrics are undefined for it.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from chiaroscuro.metrics.maps import usable_map
 
 
 def pointing_game(saliency: Any, box: object, *, tolerance_px: float = 0.0) -> bool:
-    """Whether the map's maximum lies in the box, or nearer to it than the tolerance.
+    """Whether the map's maximum lies in the box, or within a tolerance of it.
 
     Zhang et al., Top-down Neural Attention by Excitation Backprop, IJCV 2018, arXiv:1608.00507,
     section 4.1, where the tolerance is 15 pixels. Where several pixels share the maximum, all of
@@ -33,8 +33,8 @@ def pointing_game(saliency: Any, box: object, *, tolerance_px: float = 0.0) -> b
         tolerance_px: in pixels, from the box's edge to a pixel's centre.
 
     Raises:
-        InputError: on a map that is no map, or holds NaN.
-        TargetError: on a box that is no box.
+        InputError: on an invalid map, such as one with NaN.
+        TargetError: on an invalid box.
     """
     saliency = usable_map(saliency)
     highest = saliency.max()

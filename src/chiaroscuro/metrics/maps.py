@@ -1,4 +1,4 @@
-"""What every metric asks of a map before it looks at it."""
+"""Checks and order of the maps that metrics take."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from chiaroscuro.core.records import plain_array
 def usable_map(
     saliency: Any, size: tuple[int, int] | None = None
 ) -> Float32[Tensor, "height width"]:
-    """A saliency map from anything array-like; what is none is refused.
+    """A saliency map from anything array-like, checked.
 
     Args:
         saliency: ``height width``: a tensor, a NumPy array, lists or a PIL image of one channel.
@@ -59,7 +59,7 @@ def _array(saliency: Any) -> npt.NDArray[Any]:
 
 
 def ordered_map(saliency: Any, size: tuple[int, int]) -> Float32[Tensor, "height width"]:
-    """A saliency map, as ``usable_map`` reads it, that has a most salient pixel.
+    """A checked saliency map that has a most salient pixel.
 
     Raises:
         InputError: as for ``usable_map``.
@@ -75,10 +75,9 @@ def ordered_map(saliency: Any, size: tuple[int, int]) -> Float32[Tensor, "height
 
 
 def most_salient_first(saliency: Tensor) -> Int64[Tensor, " pixels"]:
-    """Pixels, counted in reading order, by falling value; equal ones in reading order.
+    """Pixels, numbered in reading order, by decreasing value; equal ones in reading order.
 
-    Value and place are sorted as one whole number each, which is many times faster than a stable
-    sort of the values.
+    Value and place are sorted together as one integer, many times faster than a stable sort.
     """
     values = saliency.detach().cpu().float().contiguous().numpy().ravel() + 0.0  # no minus zero
     bits = values.view(np.int32).astype(np.int64)

@@ -1,4 +1,4 @@
-"""For tests of your own: a suite for detectors, and detectors whose evidence is known."""
+"""For your own tests: a suite for detectors, and a detector with known evidence."""
 
 from chiaroscuro.testing.checks import detector_checks
 from chiaroscuro.testing.planted import PlantedDetector

@@ -1,4 +1,4 @@
-"""A suite that every detector should pass: ours, and those of plug-ins.
+"""A suite of checks for every detector, built-in or from a plug-in.
 
 Use it in a test of your own adapter::
 
@@ -25,15 +25,15 @@ Check = Callable[[], None]
 def detector_checks(
     detector: Detector, image: Tensor | None = None, *, tolerance: float = 1e-3
 ) -> list[tuple[str, Check]]:
-    """Every check as ``(name, function)``; a function raises AssertionError when it fails.
+    """Every check as ``(name, function)``; a function raises AssertionError if the check fails.
 
     Args:
         detector: what to check.
-        image: ``3 height width`` uint8, one in which the detector finds something and that is not
-            square. Without it, noise and a bright and a dark patch of 96 x 160 are tried, which
-            will do for a detector of anything, not for one of faces.
-        tolerance: how far boxes (px / side of the picture) and scores may differ between a picture
-            alone and the same picture in a batch.
+        image: ``3 height width`` uint8, not square, in which the detector finds something. Without
+            it, noise and a bright and a dark patch of 96 x 160 are tried, which suit a detector of
+            anything, not one of faces.
+        tolerance: largest difference of boxes (px / side of the picture) and scores between a
+            picture alone and the same picture in a batch.
     """
     suite = _Suite(detector, image, tolerance)
     return [
@@ -44,7 +44,7 @@ def detector_checks(
 
 
 def _pictures() -> Iterator[Tensor]:
-    """Simple pictures in which a detector of anything may find something, not square."""
+    """Simple pictures, not square, in which a detector of anything may find something."""
     generator = torch.Generator().manual_seed(0)
     yield torch.randint(0, 256, (3, 96, 160), dtype=torch.uint8, generator=generator)
     for ground, patch in ((20, 235), (235, 20)):
@@ -59,14 +59,14 @@ class _Suite:
 
     @cached_property
     def image(self) -> Tensor:
-        """The picture given, or the first simple one in which something is found."""
+        """The given picture, or the first simple one in which something is found."""
         if self._given is not None:
             return self._given
         pictures = list(_pictures())
         return next((one for one in pictures if len(self._detect(one[None])[0])), pictures[0])
 
     def check_protocol(self) -> None:
-        """``info`` is complete and both members are there."""
+        """``info`` is complete and both members exist."""
         assert isinstance(self.detector, Detector)
         info = self.detector.info
         assert isinstance(info, DetectorInfo)
@@ -76,14 +76,14 @@ class _Suite:
         torch.device(info.device)
 
     def check_something_is_found(self) -> None:
-        """Every other check passes on a detector that never finds anything."""
-        of = "the picture given" if self._given is not None else "noise and plain patches"
+        """Without this, a detector that never finds anything would pass."""
+        of = "the given picture" if self._given is not None else "noise and plain patches"
         assert len(self._detect(self.image[None])[0]), (
             f"nothing was found in {of}; give detector_checks(detector, image) a picture in which "
             "the detector finds something, or lower its min_score"
         )
 
-    def check_one_result_an_image(self) -> None:
+    def check_one_result_per_image(self) -> None:
         for n in (1, 2, 3):
             assert len(checked_detect(self.detector, self._batch(n))) == n
 
@@ -129,14 +129,14 @@ class _Suite:
         alone = [self._detect(batch[i : i + 1])[0] for i in range(3)]
         self._assert_alike(self._detect(batch), alone, self.tolerance)
 
-    def check_input_is_left_alone(self) -> None:
+    def check_input_is_unchanged(self) -> None:
         batch = self._batch(2)
         before = batch.clone()
         self._detect(batch)
         assert torch.equal(batch, before)
 
     def check_result_owns_its_memory(self) -> None:
-        """A later call must not change an earlier result."""
+        """A later call does not change an earlier result."""
         first = self._detect(self._batch(1))[0]
         boxes = first.boxes.clone()
         self._detect(1 - self._batch(1))
@@ -182,7 +182,7 @@ class _Suite:
             torch.testing.assert_close(
                 one.scores, other.scores, atol=tolerance, rtol=0, check_device=False
             )
-            # proposals of the same score have no order: each must have a partner of its own
+            # proposals of equal score have no order: match each with another one
             box_apart = (one.boxes.cpu()[:, None] - other.boxes.cpu()).abs().amax(dim=2) / side
             score_apart = (one.scores.cpu()[:, None] - other.scores.cpu()).abs()
             alike = (box_apart <= tolerance) & (score_apart <= tolerance)

@@ -1,4 +1,4 @@
-"""A detector whose evidence is known, so that a map can be checked against the truth."""
+"""A detector with known evidence, so that a map can be checked against it."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ class PlantedDetector:
         self.info = DetectorInfo(name="planted", min_score=min_score)
 
     def detect(self, images: Tensor) -> list[Proposals]:
-        """One proposal an image, none where its score is below ``min_score``."""
+        """One proposal per image, none where its score is below ``min_score``."""
         brightness = as_unit_floats(images).detach().cpu().mean(dim=1).double()
         height, width = self.evidence.shape
         if brightness.shape[1:] != (height, width):  # another size: the same scene, resized

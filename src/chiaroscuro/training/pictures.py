@@ -80,7 +80,7 @@ def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[Training
         n_ignored = sum(len(picture.truth) for picture in pictures)
         raise TrainingError(
             f"{data.source}: wanted at least one box to learn from, got none in the "
-            f"{len(pictures)} readable pictures; {n_ignored} boxes are marked to be ignored"
+            f"{len(pictures)} readable pictures; {n_ignored} boxes are ignored"
         )
     if n_without:
         LOG.warning(
