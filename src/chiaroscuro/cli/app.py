@@ -43,12 +43,13 @@ def app(
     """
     with errors_as_exit_status():
         from chiaroscuro.core.errors import MissingDependencyError
+        from chiaroscuro.core.install import install_hint
 
         try:
             from chiaroscuro.web.serve import serve
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
-                f"the workbench needs the package {error.name}; pip install 'chiaroscuro[app]'"
+                f"the workbench needs the package {error.name}; {install_hint('app')}"
             ) from error
         from chiaroscuro.web.app import WorkbenchSettings
         from chiaroscuro.web.guard import is_loopback

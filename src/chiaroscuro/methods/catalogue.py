@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from chiaroscuro.core.errors import MissingDependencyError, UnknownNameError
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.methods.differentiable import differentiable
 from chiaroscuro.methods.question import Answer, Question
-
-INSTALL = "pip install 'chiaroscuro[methods]'"
 
 Family = Literal["perturbation", "search", "gradient", "activation", "attention"]
 Need = Literal["black box", "gradients", "attention"]
@@ -78,7 +77,7 @@ class Method:
             if importlib.util.find_spec(name) is None:
                 raise MissingDependencyError(
                     f"method {self.name}: wanted the package {name}, which is not installed; "
-                    f"{INSTALL}"
+                    f"{install_hint('methods')}"
                 )
 
     def describe(self) -> dict[str, Any]:
