@@ -1,5 +1,5 @@
 # `make demo` and `make test` need Python 3.11 or newer and make, nothing else. Without make (Windows):
-# docs/how-to/install.md has the same commands.
+# docs/install.md has the same commands.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
