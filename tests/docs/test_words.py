@@ -27,7 +27,7 @@ INSTEAD = {
     r"methods that (only )?(ask|look in)\w*": "black-box methods, white-box methods",
     r"writes and speaks": "writes files and logs",
     r"keeps what was known": "weight of the original model in the average",
-    r"(unless|if) (told|asked) otherwise|(was|is|are|be) told\b": "by default; set, stated",
+    r"(unless|if) (told|asked) otherwise|(was|is|are|be) told\b(?! from)": "by default; set, stated",
     r"\b(what|who) (was|is) asked\b": "the request, the settings",
     r"that is drawn\b": "random, plotted or user-drawn",
     r"\bnames? the remedy\b|how to mend": "how to fix it",
