@@ -26,7 +26,7 @@ def reference() -> str:
 
 
 def section(name: str, command: Any) -> str:
-    """One command: what it does, how it is called, its arguments and options."""
+    """One command: its summary, call, arguments and options."""
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
     call = " ".join(["chiaroscuro", name, *(value_name(a) for a in arguments), "[OPTIONS]"])
@@ -36,7 +36,7 @@ def section(name: str, command: Any) -> str:
 
 
 def entry(head: str, parameter: Any) -> str:
-    """One argument or option, with its default where it has one."""
+    """One argument or option, with its default if it has one."""
     text = f"- {head}: {plain(parameter.help)}"
     if parameter.default is not None and parameter.default is not False:
         text += f" *Default: {parameter.default}.*"
@@ -44,7 +44,7 @@ def entry(head: str, parameter: Any) -> str:
 
 
 def spelling(option: Any) -> str:
-    """``--out OUT``, ``-o``: every spelling, and what stands for the value."""
+    """``--out OUT``, ``-o``: every spelling, and the placeholder of the value."""
     first, *others = option.opts
     if not option.is_flag:
         first += f" {value_name(option)}"
@@ -52,13 +52,13 @@ def spelling(option: Any) -> str:
 
 
 def value_name(parameter: Any) -> str:
-    """What stands for a value."""
+    """The placeholder of a value."""
     name: str = parameter.metavar or parameter.name.upper()
     return name
 
 
 def plain(text: str) -> str:
-    """Help without its console mark-up: bold words are things to type, dim ones an aside."""
+    """Help without its console markup: bold becomes code, dim becomes italics."""
     text = re.sub(r"\[bold\](.*?)\[/\]", r"`\1`", text)
     text = re.sub(r"\[dim\](.*?)\[/\]", lambda m: f"*{m[1].capitalize()}.*", text)
     return re.sub(r"<(\w+)>", r"\\<\1>", text)

@@ -1,6 +1,6 @@
-"""Draws the colours as they are seen: ``python docs/colours_picture.py``, two minutes.
+"""Makes the picture of the colours: ``python docs/colours_picture.py``, two minutes.
 
-A dark, a medium and a light painting, one face of each under its map of CenterFace, and below it
+A dark, a medium and a light painting, one face of each under its map for CenterFace, and below it
 the same as seen with deuteranopia (no cones for green), the most common kind of colour blindness,
 after the matrix of Machado, Oliveira and Fernandes 2009 (A physiologically-based model for
 simulation of color vision deficiency, severity 1).
@@ -91,7 +91,7 @@ def as_seen(pixels: np.ndarray) -> np.ndarray:
 
 
 def sheet(panels: list[list[np.ndarray]]) -> Image.Image:
-    """A column a painting: as painted, under its map, and as seen with deuteranopia."""
+    """A column per painting: as painted, under its map, and as seen with deuteranopia."""
     columns = [[Image.fromarray(one) for one in column] for column in panels]
     rows = [max(column[i].height for column in columns) for i in range(3)]
     whole = Image.new(

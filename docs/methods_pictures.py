@@ -1,7 +1,7 @@
-"""Draws the pictures of the pages on methods: ``python docs/methods_pictures.py``, ten minutes.
+"""Makes the pictures of the pages on methods: ``python docs/methods_pictures.py``, ten minutes.
 
-One target, the fortune-teller's own face, by every method that RetinaFace allows: an overlay a
-method, the whole painting and a detail, and one sheet of the details. Prints the figures of the
+One target, the fortune-teller's face, by every method that RetinaFace allows: an overlay per
+method, the whole painting and a detail, and one sheet of the details. Prints the numbers of the
 captions.
 
 The painting is CC0 (The Metropolitan Museum of Art, object 436838).
@@ -22,14 +22,14 @@ from chiaroscuro.figures import draw
 from chiaroscuro.methods import METHODS
 
 FOLDER = Path(__file__).parent / "pictures"
-PASSES = 400  # of methods that only ask
+PASSES = 400  # of black-box methods
 DETAIL = (304, 50, 544, 250)  # the fortune-teller, and the face beside her
 HEIGHT, GAP, COLUMNS, PANEL, CAPTION = 280, 6, 4, 236, 22
 GROUND, INK = "#16181c", "#f2f2f2"
 
 
 def main() -> None:
-    """Write an overlay a method, and the sheet."""
+    """Write an overlay per method, and the sheet."""
     image = sample_painting(436838).read()
     target = fortune_teller(image)
     found = {}
@@ -37,10 +37,10 @@ def main() -> None:
         saliency = result.saliency[0]
         found[name] = draw.overlay(image, saliency, result.standard_error[0])
         energy = cs.metrics.energy_pointing_game(saliency, target)
-        told = (
+        values = (
             f"lowest {saliency.min():.2g}, highest {saliency.max():.2g}, sum {saliency.sum():.2g}"
         )
-        print(f"{name}: {energy:.2f} of the positive map in the box, {told}; {result.settings}")
+        print(f"{name}: {energy:.2f} of the positive map in the box, {values}; {result.settings}")
         print(*(f"  {note}" for note in result.notes), sep="\n")
     FOLDER.mkdir(exist_ok=True)
     for name, drawn in found.items():
@@ -49,17 +49,17 @@ def main() -> None:
 
 
 def maps(image: Tensor) -> Iterator[tuple[str, cs.Explanation]]:
-    """The target's map by every method that can look into RetinaFace, or ask it."""
+    """The target's map by every method that RetinaFace allows."""
     target = fortune_teller(image)
-    asked, looked_into = (
+    black_box, white_box = (
         cs.load_detector("retinaface"),
         cs.load_detector("retinaface", form="torch"),
     )
     for name, method in METHODS.items():
         if method.needs == "black box":
-            yield name, cs.explain(image, asked, [target], method=name, n_passes=PASSES)
+            yield name, cs.explain(image, black_box, [target], method=name, n_passes=PASSES)
         elif method.needs == "gradients":
-            yield name, cs.explain(image, looked_into, [target], method=name)
+            yield name, cs.explain(image, white_box, [target], method=name)
 
 
 def fortune_teller(image: Tensor) -> Target:

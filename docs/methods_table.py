@@ -1,6 +1,6 @@
 """Writes ``methods/taxonomy.md``: ``python docs/methods_table.py``.
 
-What a method is, from the catalogue; what it does, from ``methods/table.md``, which
+Properties of methods come from the catalogue, measurements from ``methods/table.md``, which
 ``benchmarks/methods.py`` writes.
 """
 
@@ -60,7 +60,7 @@ def row(method: Method, figures: dict[tuple[str, str, str], str]) -> str:
         OF_A_CLASS.get(method.name, "a target"),
         yes_or_no(method.signed),
         yes_or_no(method.random),
-        f"{method.budget} a {'picture' if method.shared else 'target'}",
+        f"{method.n_passes} per {'picture' if method.shared else 'target'}",
         *(
             figures.get((detector, method.name, column), "-").split()[0]
             for detector, column in SHOWN
@@ -71,7 +71,7 @@ def row(method: Method, figures: dict[tuple[str, str, str], str]) -> str:
 
 
 def page_of(name: str) -> str:
-    """The file, without its ending, that tells of a method."""
+    """The file of a method's page, without its suffix."""
     return name.replace("++", "-plus-plus")
 
 
@@ -81,7 +81,7 @@ def yes_or_no(value: bool) -> str:
 
 
 def linked(source: str) -> str:
-    """A source whose arXiv number leads there."""
+    """A source with its arXiv number as a link."""
     return re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", source)
 
 

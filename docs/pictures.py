@@ -1,6 +1,6 @@
-"""Draws the pictures of these pages and of the README: ``python docs/pictures.py``.
+"""Makes the pictures of the tutorial and of the README: ``python docs/pictures.py``.
 
-Those of the tutorial have its numbers; that of the README is the demo's sheet.
+The tutorial shows the numbers of its pictures; the README shows the sheet of the demonstration.
 
 The painting is CC0 (The Metropolitan Museum of Art, object 436838).
 """

@@ -1,4 +1,4 @@
-"""Draws the screenshots of the workbench's tutorial: ``python docs/workbench_pictures.py [RUN]``.
+"""Makes the screenshots of the workbench's tutorial: ``python docs/workbench_pictures.py [RUN]``.
 
 Starts the workbench on a free port and drives Debian's chromium through it. ``RUN`` is a run folder
 of ``study``; without one there is no picture of that view. The painting is CC0 (The Met, 436838).

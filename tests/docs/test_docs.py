@@ -16,6 +16,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -301,3 +302,14 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html" / "reference" / "python.html").is_file()
+
+
+def test_architecture_shows_every_folder_in_the_order_of_its_contract() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    rows = [set(layer.split(" | ")) for layer in layers if layer != "__main__"]
+    drawing = (DOCS / "pictures" / "architecture.svg").read_text(encoding="utf-8")
+    boxes = re.findall(r'class="name" x="\d+" y="(\d+)">(\w+)<', drawing)
+    assert [{name for y, name in boxes if y == row} for row in dict(boxes)] == rows
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set().union(*rows)

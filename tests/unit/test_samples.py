@@ -85,7 +85,7 @@ def test_an_unknown_number_lists_the_known():
 
 def test_without_the_wheel_the_command_is_named(monkeypatch):
     monkeypatch.setattr(samples, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'chiaroscuro\[faces\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install .*\[faces\]"):
         met_faces()
 
 

