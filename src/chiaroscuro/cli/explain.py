@@ -223,7 +223,7 @@ def explain(
 
 def _each_once(pictures: list[str]) -> list[str]:
     """The pictures, without those that were named before in another spelling."""
-    from chiaroscuro.images.read import is_address
+    from chiaroscuro.images.sources import is_address
 
     places: dict[str, str] = {}
     for text in pictures:
@@ -325,7 +325,9 @@ def _in_pixels_of(picture: "Picture", target: "Target") -> "Target":
 def _fill(name: str, picture: "Picture") -> "str | Tensor":
     if name in FILLS:
         return name
-    from chiaroscuro.images.read import is_address, read_image, to_pil
+    from chiaroscuro.images.arrays import to_pil
+    from chiaroscuro.images.read import read_image
+    from chiaroscuro.images.sources import is_address
 
     if not is_address(name) and not Path(name).is_file():
         raise typer.BadParameter(

@@ -17,7 +17,8 @@ from chiaroscuro.data.reading import storable
 from chiaroscuro.data.samples import met_faces_annotations, met_faces_folder
 from chiaroscuro.data.unread import unread_labels
 from chiaroscuro.data.voc import is_voc, read_voc
-from chiaroscuro.images.read import PictureSize, is_address, picture_size
+from chiaroscuro.images.header import PictureSize, picture_size
+from chiaroscuro.images.sources import is_address
 
 MET_FACES = "met-faces"
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, truth_of
-from chiaroscuro.images.read import PictureSize
+from chiaroscuro.images.header import PictureSize
 
 Frame = Literal["upright", "stored"]
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from chiaroscuro.core.errors import AnnotationError
-from chiaroscuro.images.read import is_address, readable_formats
+from chiaroscuro.images.pillow import readable_formats
+from chiaroscuro.images.sources import is_address
 
 # Suffixes of formats that Pillow reads without registering them.
 _FURTHER_SUFFIXES = {

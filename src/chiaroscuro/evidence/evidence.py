@@ -35,7 +35,8 @@ from chiaroscuro.evidence import estimators
 from chiaroscuro.evidence.explanation import MIN_MASKS, Explanation
 from chiaroscuro.evidence.passes import MAX_PROPOSALS, detect_whole, observe_masks
 from chiaroscuro.evidence.surrogate import energy_near
-from chiaroscuro.images.read import image_hash, read_image
+from chiaroscuro.images.hashes import image_hash
+from chiaroscuro.images.read import read_image
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.store.bundle import AnyPath
 

@@ -24,7 +24,9 @@ from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import detect_whole
 from chiaroscuro.evidence.target_classes import with_classes
 from chiaroscuro.figures import draw
-from chiaroscuro.images.read import image_hash, read_image, shrink
+from chiaroscuro.images.hashes import image_hash
+from chiaroscuro.images.read import read_image
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.methods import explain, method_named
 from chiaroscuro.methods.explaining import masks_to_observe
 from chiaroscuro.store import bundle

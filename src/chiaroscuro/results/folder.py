@@ -11,7 +11,9 @@ from chiaroscuro.core.errors import BundleError, InputError
 from chiaroscuro.data import paths
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.images.read import PictureSize, image_hash, is_address, picture_size
+from chiaroscuro.images.hashes import image_hash
+from chiaroscuro.images.header import PictureSize, picture_size
+from chiaroscuro.images.sources import is_address
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.store.bundle import AnyPath
 

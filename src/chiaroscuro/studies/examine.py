@@ -21,7 +21,8 @@ from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.evidence.evidence import Evidence, Progress
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import detect_whole
-from chiaroscuro.images.read import read_image, shrink
+from chiaroscuro.images.read import read_image
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.results.explaining import Picture, Settings, explain_into

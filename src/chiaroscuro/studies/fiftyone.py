@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.images.read import is_address
+from chiaroscuro.images.sources import is_address
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.run import Run

@@ -22,7 +22,7 @@ from chiaroscuro.core.errors import BundleError, ImageError
 from chiaroscuro.data.datasets import DataSet, Entry
 from chiaroscuro.detectors.protocol import Detector
 from chiaroscuro.evidence.evidence import Progress
-from chiaroscuro.images.read import file_hash
+from chiaroscuro.images.hashes import file_hash
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.examine import StudySettings, examine

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chiaroscuro.core.errors import DivergedError, TrainingError
 from chiaroscuro.core.records import Proposals, Truth
 from chiaroscuro.detectors.protocol import Detector, Trainable, checked_detect
-from chiaroscuro.images.read import shrink
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision
 from chiaroscuro.training.augment import draw_crop
 from chiaroscuro.training.distributed import processes

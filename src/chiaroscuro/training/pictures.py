@@ -10,7 +10,8 @@ from torch import Tensor
 from chiaroscuro.core.errors import AnnotationError, ImageError, TrainingError
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.datasets import DataSet
-from chiaroscuro.images.read import read_image, shrink
+from chiaroscuro.images.read import read_image
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.training.notes import Tell, warn
 
 _KEPT_SIDE = 1600  # longer side of the pictures kept in memory; no crop is drawn at a larger scale

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chiaroscuro.core.errors import InputError, TrainingError
-from chiaroscuro.images.read import image_hash
+from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.training.notes import Tell
 from chiaroscuro.training.pictures import TrainingPicture
