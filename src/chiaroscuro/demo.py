@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from chiaroscuro.core.records import Proposals, Target, as_targets
-from chiaroscuro.data.datasets import MET_FACES, open_data_set
-from chiaroscuro.data.samples import SamplePainting, sample_painting
+from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.data.samples import MET_FACES, SamplePainting, sample_painting
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.evidence.evidence import Progress
 from chiaroscuro.report.comparison import Gallery, write_comparison_report

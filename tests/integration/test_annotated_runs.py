@@ -12,7 +12,8 @@ from PIL import ExifTags, Image
 import chiaroscuro as cs
 from chiaroscuro.cli.console import parse_class_map, parse_frame
 from chiaroscuro.core.errors import AnnotationError, BundleError, TrainingError
-from chiaroscuro.data.datasets import open_data_set, read_annotations
+from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.data.formats import read_annotations
 from chiaroscuro.evaluation.evaluate import EvaluationSettings, evaluate_folder
 from chiaroscuro.results.explaining import Settings
 from chiaroscuro.studies.compare import compare

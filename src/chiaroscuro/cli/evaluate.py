@@ -211,7 +211,7 @@ def _annotations(
     spec: str | None, images: Path | None, class_map: dict[str, str]
 ) -> "Annotations | None":
     from chiaroscuro.core.errors import AnnotationError
-    from chiaroscuro.data.datasets import read_annotations
+    from chiaroscuro.data.formats import read_annotations
 
     if spec is None:
         return None

