@@ -161,12 +161,7 @@ class Annotations:
         )
 
     def notes_on(self, labels: Mapping[int, int], class_names: Sequence[str]) -> list[str]:
-        """Which classes were matched under another name, and which are left out, in sentences.
-
-        Args:
-            labels: what ``labels_for`` returned.
-            class_names: the detector's.
-        """
+        """Classes that ``labels_for`` matched under another name or left out, in sentences."""
         mapped = set(map(_plain, self.class_map))
         names = {mine: self.class_names[mine] for mine in labels}
         notes = [

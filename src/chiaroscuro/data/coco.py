@@ -54,9 +54,11 @@ def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotat
         AnnotationError: if it is not a COCO data set or contradicts itself; names the entry.
     """
     images, annotations, categories = (_rows(content, name, source) for name in SECTIONS)
-    classes = _classes(categories, source)
-    label_of = {key: label for label, key in enumerate(classes)}
-    boxes = _boxes_by_image(images, source)
+    named = _by_id(categories, "categories", "name", source)
+    label_of = {key: label for label, key in enumerate(sorted(named, key=_in_order))}
+    boxes: dict[str, list[AnnotatedBox]] = {
+        key: [] for key in _by_id(images, "images", "file_name", source)
+    }
     notes: list[str] = []
     outlined: list[str] = []
     for number, row in enumerate(annotations, start=1):
@@ -91,8 +93,8 @@ def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotat
     check_pixels([box.box for rows in boxes.values() for box in rows], source)
     return Annotations(
         source=source,
-        class_names=tuple(name for _, name in classes.values()),
-        class_ids=tuple(number for number, _ in classes.values()),
+        class_names=tuple(storable(str(named[key]["name"])).strip() for key in label_of),
+        class_ids=tuple(_plain_id(named[key]["id"]) for key in label_of),
         pictures=tuple(
             _picture(entry, boxes[key], source) for entry, key in zip(images, boxes, strict=True)
         ),
@@ -130,25 +132,31 @@ def _key(value: Any) -> str | None:
     return str(value).strip()
 
 
-def _classes(categories: _Rows, source: str) -> dict[str, tuple[int | str, str]]:
-    """Id and name of every category by its id as text, in the order of ids."""
-    classes: dict[str, tuple[int | str, str]] = {}
-    for number, entry in enumerate(categories, start=1):
-        key, name = _key(entry.get("id")), entry.get("name")
-        if key is None or name is None:
+def _by_id(rows: _Rows, section: str, title: str, source: str) -> dict[str, Mapping[str, Any]]:
+    """The entries of a section by their id as text."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    for number, entry in enumerate(rows, start=1):
+        key, name = _key(entry.get("id")), entry.get(title)
+        if key is None or name is None or (title == "file_name" and not _is_name(name)):
             raise AnnotationError(
-                f"{source}, number {number} of categories: wanted an id and a name, got "
+                f"{source}, number {number} of {section}: wanted an id and a {title}, got "
                 f"{shown(entry)}"
             )
-        if key in classes:
+        if key in entries:
             raise AnnotationError(
-                f"{source}: two categories have the id {key}, {classes[key][1]} and {name}; give "
-                "each its own"
+                f"{source}: two {section} have the id {key}, {entries[key][title]} and {name}; "
+                "give each its own"
             )
-        given = entry["id"]
-        number_or_text = storable(given) if isinstance(given, str) else int(given)
-        classes[key] = (number_or_text, storable(str(name)).strip())
-    return dict(sorted(classes.items(), key=lambda item: _in_order(item[0])))
+        entries[key] = entry
+    return entries
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _plain_id(given: Any) -> int | str:
+    return storable(given) if isinstance(given, str) else int(given)
 
 
 def _in_order(key: str) -> tuple[int, int, str]:
@@ -158,21 +166,6 @@ def _in_order(key: str) -> tuple[int, int, str]:
         return 1, 0, key
 
 
-def _boxes_by_image(images: _Rows, source: str) -> dict[str, list[AnnotatedBox]]:
-    boxes: dict[str, list[AnnotatedBox]] = {}
-    for number, entry in enumerate(images, start=1):
-        key, file_name = _key(entry.get("id")), entry.get("file_name")
-        if key is None or not isinstance(file_name, str) or not file_name:
-            raise AnnotationError(
-                f"{source}, number {number} of images: wanted an id and a file_name, got "
-                f"{shown(entry)}"
-            )
-        if key in boxes:
-            raise AnnotationError(f"{source}: two images have the id {key}; give each its own")
-        boxes[key] = []
-    return boxes
-
-
 def _known(
     row: Mapping[str, Any], field: str, known: Mapping[str, Any], start: str, section: str
 ) -> str:
@@ -180,7 +173,7 @@ def _known(
     key = _key(row.get(field))
     if key is None or key not in known:
         raise AnnotationError(
-            f"{start} {shown(row.get(field))}, which is not among the {section}; correct one of them"
+            f"{start} {shown(row.get(field))}, which is not among the {section}; correct the id"
         )
     return key
 

@@ -128,8 +128,10 @@ def _with_annotations(
         )
     sizes = [_size_of(path) for path in paths]
     placed, decisions = place_all(list(zip(pictures, sizes, strict=True)), frame)
-    _check_placed(source, placed, sizes, [bool(picture.boxes) for picture in pictures])
-    names = _names([_within(folder, path) for path in paths])
+    # boxes of pictures that cannot be read are not lost: reading those pictures reports why
+    annotated = [size for picture, size in zip(pictures, sizes, strict=True) if picture.boxes]
+    _check_placed(source, placed, annotated)
+    names = _names(paths, folder)
     notes = (*annotations.notes, *decisions, *(note for one in placed for note in one.notes))
     entries = [
         Entry(
@@ -162,24 +164,15 @@ def _size_of(path: Path) -> PictureSize | None:
         return None
 
 
-def _check_placed(
-    source: str,
-    placed: Sequence[Placed],
-    sizes: Sequence[PictureSize | None],
-    annotated: Sequence[bool],
-) -> None:
+def _check_placed(source: str, placed: Sequence[Placed], sizes: Sequence[object]) -> None:
     """Refuse a data set of which every picture is refused, or every box left out."""
     refused = [one.refused for one in placed if one.refused]
     if len(refused) == len(placed):
-        pictures = (
-            "the only picture is" if len(refused) == 1 else f"all {len(refused)} pictures are"
+        raise AnnotationError(
+            f"{source}: {refused[0]} (refused: {plural(len(refused), 'picture')})"
         )
-        raise AnnotationError(f"{source}: {refused[0]} ({pictures} refused)")
     lost = [note for one in placed for note in one.notes]
-    unreadable = any(
-        size is None and has_boxes for size, has_boxes in zip(sizes, annotated, strict=True)
-    )
-    if lost and not unreadable and not any(len(one.truth) for one in placed):
+    if lost and None not in sizes and not any(len(one.truth) for one in placed):
         raise AnnotationError(
             f"{source}: wanted boxes, got {plural(len(lost), 'box', 'boxes')} that cannot be used; "
             f"{lost[0]}"
@@ -202,7 +195,7 @@ def _without_annotations(spec: str | Path) -> DataSet:
                 f"{path} has no pictures; wanted files that end in one of "
                 + ", ".join(sorted(picture_suffixes()))
             )
-    names = _names([_within(path, picture) for picture in pictures])
+    names = _names(pictures, path)
     beside = labels_beside(path)
     notes = []
     if beside is not None:
@@ -218,13 +211,6 @@ def _without_annotations(spec: str | Path) -> DataSet:
             Entry(name=name, path=picture) for name, picture in zip(names, pictures, strict=True)
         ),
     )
-
-
-def _within(folder: Path, picture: Path | str) -> Path | str:
-    """A picture relative to the folder that was searched; others unchanged."""
-    if isinstance(picture, Path) and folder in picture.parents:
-        return picture.relative_to(folder)
-    return picture
 
 
 def _listed(file: Path) -> list[Path | str]:
@@ -243,13 +229,12 @@ def _listed(file: Path) -> list[Path | str]:
     return [line if is_address(line) else file.parent / line for line in listed]
 
 
-def _names(pictures: Sequence[Path | str]) -> list[str]:
-    """Unique names for the folders of the pictures' results.
-
-    Raises:
-        AnnotationError: if a picture is listed twice.
-    """
-    sources = [str(picture) for picture in pictures]
+def _names(pictures: Sequence[Path | str], folder: Path) -> list[str]:
+    """Unique names for the folders of the pictures' results; refuses a picture listed twice."""
+    sources = [
+        str(one.relative_to(folder) if isinstance(one, Path) and folder in one.parents else one)
+        for one in pictures
+    ]
     source, times = Counter(sources).most_common(1)[0]
     if times > 1:
         raise AnnotationError(

@@ -18,13 +18,7 @@ from chiaroscuro.images.sources import is_address
 def read_annotations(spec: str | Path, images: str | Path | None = None) -> Annotations | None:
     """The annotations of a data set alone, unchanged; None for pictures without any.
 
-    Args:
-        spec: as for :func:`~chiaroscuro.data.datasets.open_data_set`.
-        images: likewise.
-
-    Raises:
-        AnnotationError: if it is no kind of data set, cannot be read, or has labels that no reader
-            understands.
+    Arguments and errors are those of :func:`~chiaroscuro.data.datasets.open_data_set`.
     """
     path = Path(spec)
     if str(spec) == MET_FACES and not path.exists():

@@ -107,12 +107,7 @@ def _same_shape(stated: tuple[int, int], size: tuple[int, int]) -> bool:
 
 
 def choose(pictures: Sized, options: Sequence[Sequence[Reading]]) -> list[Reading | None]:
-    """The explanation that holds for each picture; None where none does, or several.
-
-    Args:
-        pictures: of the whole set.
-        options: the ``readings`` of each.
-    """
+    """The explanation that holds for each picture, of its readings; None for none or several."""
     kinds = [tuple(reading.kind for reading in possible) for possible in options]
     fitting = [
         [reading for reading in possible if len(possible) == 1 or reading.fits(picture.boxes)]

@@ -16,11 +16,7 @@ Box = tuple[float, float, float, float]
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content.
-
-    Raises:
-        AnnotationError: if it does not exist or cannot be read.
-    """
+    """A file's content; raises AnnotationError."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -30,11 +26,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
-    """A file's text: UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
-
-    Raises:
-        AnnotationError: if it cannot be read, or is in another encoding.
-    """
+    """A file's text: UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
     data = read_bytes(path)
     try:
         return data.decode(json.detect_encoding(data), errors)
@@ -45,14 +37,14 @@ def read_text(path: Path, errors: str = "strict") -> str:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content; raises AnnotationError."""
+    """A JSON file's content."""
     text = read_text(path, "surrogatepass")
     with parsing(path, "readable JSON"):
         return json.loads(text)
 
 
 def read_yaml(path: Path) -> Any:
-    """A YAML file's content; raises AnnotationError."""
+    """A YAML file's content."""
     text = read_text(path)
     with parsing(path, "readable YAML"):
         return yaml.safe_load(text)
@@ -78,14 +70,7 @@ def as_float(value: Any) -> float | None:
 
 
 def stated_side(value: Any, what: str) -> int:
-    """A picture's width or height as a data set states it, in pixels.
-
-    Returns:
-        0 where none is stated: it is absent, 0, NaN or infinite.
-
-    Raises:
-        AnnotationError: if it is negative or not a number; begins with ``what``.
-    """
+    """A picture's width or height as a data set states it; 0 where it is absent or not finite."""
     number = 0.0 if value is None or value == "" else as_float(value)
     if isinstance(value, str) and value.strip():
         try:
@@ -101,11 +86,7 @@ def stated_side(value: Any, what: str) -> int:
 
 
 def check_pixels(boxes: Iterable[Box], source: str) -> None:
-    """Refuse a data set with boxes in shares of the picture where they must be in pixels.
-
-    Raises:
-        AnnotationError: if there are boxes and no coordinate is above 1.
-    """
+    """Refuse a data set with boxes in shares of the picture where they must be in pixels."""
     if max((abs(value) for box in boxes for value in box), default=math.inf) <= 1:
         raise AnnotationError(
             f"{source}: wanted boxes in pixels, got none beyond 1; these look like shares of the "

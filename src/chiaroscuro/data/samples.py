@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import MissingDependencyError, UnknownNameError
 from chiaroscuro.core.records import Truth
-from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
+from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.data.coco import parse_coco
 from chiaroscuro.images.read import read_image
 
@@ -68,7 +68,7 @@ def met_faces(tenebrist: bool | None = None) -> list[SamplePainting]:
     """
     folder = met_faces_folder()
     return [
-        _painting(picture, folder)
+        SamplePainting(path=folder / picture.file_name, truth=picture.truth, **picture.about)
         for picture in met_faces_annotations().pictures
         if tenebrist is None or picture.about["tenebrist"] == tenebrist
     ]
@@ -106,17 +106,3 @@ def met_faces_folder() -> Path:
             "pip install 'chiaroscuro[faces]'"
         )
     return Path(spec.submodule_search_locations[0]) / "data"
-
-
-def _painting(picture: AnnotatedPicture, folder: Path) -> SamplePainting:
-    about = picture.about
-    return SamplePainting(
-        id=about["id"],
-        title=about["title"],
-        painter=about["painter"],
-        date=about["date"],
-        tenebrist=about["tenebrist"],
-        url=about["url"],
-        path=folder / picture.file_name,
-        truth=picture.truth,
-    )

@@ -6,7 +6,7 @@ or ``obj.names``.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chiaroscuro.core.errors import AnnotationError
@@ -39,7 +39,8 @@ def read_yolo(source: str | Path, images: str | Path | None = None) -> Annotatio
     config = config_of(source)
     notes: list[str] = []
     pictures = _pictures(source, folder, config, images, notes)
-    labels = {path: _label_file(path, folder, images) for path in pictures}
+    folders = [] if images is None else [*label_folders(folder), folder]
+    labels = {path: _label_file(path, images, folders) for path in pictures}
     _check_labels(source, labels, notes)
     numbers = sorted(config.names)
     root = _root(folder, pictures, images)
@@ -108,23 +109,16 @@ def _of_cvat(folder: Path) -> list[Path]:
     return sorted(place for place in folder.glob("obj_*_data") if place.is_dir())
 
 
-def _label_file(picture: Path, folder: Path, images: Path | None) -> Path | None:
-    candidates = [*_label_candidates(picture)]
-    if images is not None:
-        relative = picture.relative_to(images).with_suffix(".txt")
-        candidates = [place / relative for place in (*label_folders(folder), folder)] + candidates
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _label_candidates(picture: Path) -> Iterator[Path]:
-    *parents, _ = picture.parts
-    for place in range(len(parents) - 1, -1, -1):
-        if parents[place] in _LABEL_FOLDERS:
-            labels = _LABEL_FOLDERS[parents[place]]
-            changed = (*parents[:place], labels, *picture.parts[place + 1 :])
-            yield Path(*changed).with_suffix(".txt")
+def _label_file(picture: Path, images: Path | None, folders: Sequence[Path]) -> Path | None:
+    beside = picture.with_suffix(".txt")
+    candidates = [folder / beside.relative_to(images) for folder in folders] if images else []
+    parts = beside.parts
+    for place in reversed(range(len(parts) - 1)):
+        if parts[place] in _LABEL_FOLDERS:
+            labels = _LABEL_FOLDERS[parts[place]]
+            candidates.append(Path(*parts[:place], labels, *parts[place + 1 :]))
             break
-    yield picture.with_suffix(".txt")
+    return next((path for path in (*candidates, beside) if path.is_file()), None)
 
 
 def _check_labels(source: Path, labels: Mapping[Path, Path | None], notes: list[str]) -> None:

@@ -67,18 +67,10 @@ def splits_file(folder: Path) -> Path | None:
 
 
 def config_of(source: Path) -> Config:
-    """The configuration of a data set.
-
-    Args:
-        source: its ``data.yaml``, its folder, or the folder of a split, with the names in one of
-            the two folders above.
-
-    Raises:
-        AnnotationError: if there is none, or it cannot be read.
-    """
+    """The configuration of a data set: of its file, its folder, or the folder of a split."""
     file: Path | None = source
     if not source.is_file():
-        places = (source, *source.absolute().parents[:2])
+        places = (source, *source.absolute().parents[:2])  # a split's names are above it
         file = next(filter(None, map(names_file, places)), None)
     if file is None:
         raise AnnotationError(
@@ -154,12 +146,7 @@ def _keypoints(shape: Any, file: Path) -> tuple[int, int] | None:
 
 
 def pictures_of_splits(config: Config, notes: list[str]) -> list[Path]:
-    """The pictures that ``train``, ``val`` and ``test`` of ``data.yaml`` name.
-
-    Args:
-        config: of the data set.
-        notes: gets a sentence for everything that does not exist.
-    """
+    """The pictures that the splits of ``data.yaml`` name; what does not exist becomes a note."""
     home = config.file.absolute().parent
     bases = [home]
     stated = config.content.get("path")

@@ -1,4 +1,4 @@
-"""A line of YOLO's label files: a class, and a box, a polygon or a pose in shares of the picture."""
+"""Lines of YOLO's label files: a class, and a box, polygon or pose in shares of the picture."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +12,7 @@ _SLACK = 0.01  # by which a share may leave [0, 1]: it was rounded
 
 
 def read_boxes(file: Path, config: Config) -> Iterator[AnnotatedBox]:
-    """The boxes of a label file.
-
-    Raises:
-        AnnotationError: if a line has no such box, or a class without a name; says in which line.
-    """
+    """The boxes of a label file."""
     label_of = {number: label for label, number in enumerate(sorted(config.names))}
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         words = line.split()

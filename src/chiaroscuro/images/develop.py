@@ -28,11 +28,7 @@ _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of pictures, by a profil
 
 
 def develop(picture: Image.Image, name: str, max_side: int | None) -> Image.Image:
-    """Decode, flatten, reduce, bring to sRGB and upright: in the order that costs least.
-
-    Raises:
-        ImageError: if the file is damaged, or its levels are out of range.
-    """
+    """Decode, flatten, reduce, bring to sRGB and upright: in the order that costs least."""
     size = reduced(picture.size, max_side)
     if size != picture.size:
         # JPEG is decoded at 1/2, 1/4 or 1/8; others, and what is decoded already, are unaffected.

@@ -62,11 +62,7 @@ def picture_size(source: ImageSource) -> PictureSize:
 
 
 def identify(stream: Stream, name: str, max_pixels: int) -> Image.Image:
-    """The picture in a stream, its header read and its pixels not.
-
-    Raises:
-        ImageError: if it is empty, not a picture, too large, or known to be cut off.
-    """
+    """The picture in a stream, its header read and its pixels not; raises ImageError."""
     head = stream.read(64)
     if not head:
         raise ImageError(f"{name} is empty (0 bytes); get it again")

@@ -35,11 +35,7 @@ def is_address(source: object) -> bool:
 
 @contextmanager
 def opened(source: Any) -> Iterator[tuple[Stream, str]]:
-    """A seekable stream of the source's bytes, and its name in messages.
-
-    Raises:
-        ImageError: if it cannot be opened or downloaded, or has no bytes to read.
-    """
+    """A seekable stream of the source's bytes, and its name in messages; raises ImageError."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         yield io.BytesIO(source), "the picture given as bytes"
     elif hasattr(source, "read"):

@@ -35,8 +35,7 @@ class _Page:
 def best_page(scanned: TiffImagePlugin.TiffImageFile, stream: Stream, name: str) -> Image.Image:
     """The page that is the picture; where there is a choice, a warning names it.
 
-    Raises:
-        SyntaxError: if Pillow does not read that page; its small copy does not replace it.
+    A page that Pillow does not read raises SyntaxError; its small copy does not replace it.
     """
     if not (scanned.is_animated or int(tag(scanned, "NewSubfileType") or 0) & _REDUCED):
         return scanned
