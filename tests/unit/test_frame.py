@@ -153,7 +153,7 @@ def test_the_size_of_the_header_has_two_explanations(tmp_path: Path, orientation
     tall = (4, 30, 14, 46)
     data = open_data_set(coco(tmp_path, tall, STORED))
     assert boxes(data) == [list(tall)]
-    assert "boxes are read as drawn on the upright picture" in data.notes[0]
+    assert "boxes are used as those of the upright picture" in data.notes[0]
     assert seen(path) != list(PATCH)
 
 

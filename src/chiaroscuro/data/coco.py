@@ -59,6 +59,32 @@ def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotat
     boxes: dict[str, list[AnnotatedBox]] = {
         key: [] for key in _by_id(images, "images", "file_name", source)
     }
+    notes = _add_boxes(annotations, boxes, label_of, source)
+    if annotations and not any(boxes.values()):
+        raise AnnotationError(
+            f"{source}: wanted boxes, got {plural(len(annotations), 'annotation')} without any; "
+            f"{notes[0]}"
+        )
+    check_pixels([box.box for rows in boxes.values() for box in rows], source)
+    return Annotations(
+        source=source,
+        class_names=tuple(storable(str(named[key]["name"])).strip() for key in label_of),
+        class_ids=tuple(_plain_id(named[key]["id"]) for key in label_of),
+        pictures=tuple(
+            _picture(entry, boxes[key], source) for entry, key in zip(images, boxes, strict=True)
+        ),
+        folder=folder,
+        notes=tuple(notes),
+    )
+
+
+def _add_boxes(
+    annotations: _Rows,
+    boxes: Mapping[str, list[AnnotatedBox]],
+    label_of: Mapping[str, int],
+    source: str,
+) -> list[str]:
+    """Add every annotation to the boxes of its image; returns notes."""
     notes: list[str] = []
     outlined: list[str] = []
     for number, row in enumerate(annotations, start=1):
@@ -85,22 +111,7 @@ def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotat
             f"{source}: {plural(len(outlined), 'annotation')} without a bbox, such as "
             f"{outlined[0]}: the box around the outline is used"
         )
-    if annotations and not any(boxes.values()):
-        raise AnnotationError(
-            f"{source}: wanted boxes, got {plural(len(annotations), 'annotation')} without any; "
-            f"{notes[0]}"
-        )
-    check_pixels([box.box for rows in boxes.values() for box in rows], source)
-    return Annotations(
-        source=source,
-        class_names=tuple(storable(str(named[key]["name"])).strip() for key in label_of),
-        class_ids=tuple(_plain_id(named[key]["id"]) for key in label_of),
-        pictures=tuple(
-            _picture(entry, boxes[key], source) for entry, key in zip(images, boxes, strict=True)
-        ),
-        folder=folder,
-        notes=tuple(notes),
-    )
+    return notes
 
 
 def _rows(content: Any, name: str, source: str) -> _Rows:

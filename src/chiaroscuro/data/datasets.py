@@ -98,7 +98,7 @@ def open_data_set(
             picture's path or address, or a text file with a path or address per line.
         images: the folder that file names are relative to, where it is not the usual one.
         class_map: names of the detector's classes by the data set's, where they differ.
-        frame: whether boxes are drawn on the picture as it is read (``"upright"``) or as it is
+        frame: whether boxes refer to the picture as it is read (``"upright"``) or as it is
             stored, before its EXIF orientation (``"stored"``); by default it is detected, picture
             by picture.
 

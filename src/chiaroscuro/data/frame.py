@@ -1,6 +1,6 @@
 """Which frame the boxes of a picture are in: what the size that a data set states explains.
 
-A data set states the width and height that its boxes are drawn in, or none. The picture's file has
+A data set states the width and height that its boxes refer to, or none. The picture's file has
 a size of its own, and perhaps an EXIF orientation, which ``read_image`` applies. Where the two
 sizes are equal, boxes are used unchanged. Where they differ, boxes are converted only if the stated
 size explains how. Otherwise the picture is refused.
@@ -41,7 +41,7 @@ class Reading:
     orientation: int = 1
 
     def fits(self, boxes: Sequence[AnnotatedBox]) -> bool:
-        """Whether no box reaches past the frame by more than imprecise drawing explains."""
+        """Whether no box reaches past the frame by more than imprecise annotation explains."""
         width, height = self.size
         x, y = max(2.0, width * 0.02), max(2.0, height * 0.02)
         return all(
@@ -84,14 +84,14 @@ def readings(picture: AnnotatedPicture, size: PictureSize, frame: Frame | None) 
         return [] if contradicted else [copy]
     if not _same_shape(exchanged, upright):
         return []
-    as_drawn = Reading(kind="exchanged", size=exchanged, to=upright)
+    swapped = Reading(kind="exchanged", size=exchanged, to=upright)
     if frame == "upright":
-        return [as_drawn]
+        return [swapped]
     if size.orientation >= 5:
         other = Reading(kind="stored", size=stated, to=stored, orientation=size.orientation)
     else:
         other = Reading(kind="turned", size=stated, to=upright)
-    return [as_drawn, other]
+    return [swapped, other]
 
 
 def _same_shape(stated: tuple[int, int], size: tuple[int, int]) -> bool:

@@ -11,7 +11,7 @@ from chiaroscuro.images.header import PictureSize
 
 _DECISIONS = {
     "copy": "boxes are scaled",
-    "exchanged": "boxes are read as drawn on the upright picture",
+    "exchanged": "boxes are used as those of the upright picture",
     "stored": "boxes are turned by the picture's EXIF orientation",
 }
 
