@@ -16,7 +16,7 @@ import chiaroscuro as cs
 from chiaroscuro import metrics
 from chiaroscuro.core.records import as_targets
 from chiaroscuro.data.samples import met_faces
-from chiaroscuro.images.read import shrink
+from chiaroscuro.images.resize import shrink
 from methods import MAX_SIDE, PASSES, PROTOCOLS, scored
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from chiaroscuro.core.plan import StudySettings
 from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Proposals, Target, as_targets
-from chiaroscuro.data.datasets import MET_FACES, open_data_set
-from chiaroscuro.data.samples import SamplePainting, sample_painting
+from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.data.samples import MET_FACES, SamplePainting, sample_painting
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.gallery import GalleryEntry, write_gallery

@@ -13,7 +13,8 @@ import chiaroscuro as cs
 from chiaroscuro.cli.console import parse_class_map, parse_frame
 from chiaroscuro.core.errors import AnnotationError, BundleError, TrainingError
 from chiaroscuro.core.plan import EvaluationSettings, Plan, Reading, StudySettings
-from chiaroscuro.data.datasets import open_data_set, read_annotations
+from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.data.formats import read_annotations
 from chiaroscuro.evaluation.evaluate import evaluate_folder
 from chiaroscuro.studies.compare import compare
 from chiaroscuro.studies.run import Run, labels_of, notes_on, study

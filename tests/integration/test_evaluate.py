@@ -252,7 +252,7 @@ def test_pictures_without_targets_or_marks_are_told(results: Path) -> None:
         (("evaluate", "out", "--protocol", "pointing"), "unknown protocol", 2),
         (("evaluate", "out", "-a", "absent.json"), "absent.json does not exist", 1),
         (("evaluate", "out", "-d", "bright:nothing"), "explain bright:find, not bright:nothing", 1),
-        (("evaluate", "out", "-a", "bright.py"), "no readable JSON", 1),
+        (("evaluate", "out", "-a", "bright.py"), "not readable JSON", 1),
         (
             ("evaluate", "out", "-a", "marks.json", "-p", "rise"),
             "differ from picture to picture",

@@ -10,7 +10,7 @@ from torch import Tensor
 import chiaroscuro as cs
 from chiaroscuro.core.errors import DetectorOutputError, MissingDependencyError
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.images.read import shrink
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.testing import detector_checks
 
 FACE = [61.0, 41.0, 110.0, 97.0]

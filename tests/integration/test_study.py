@@ -203,7 +203,7 @@ def test_a_broken_picture_is_told_and_the_rest_goes_on(folder: Path) -> None:
     result = run(*STUDY, expect=1)
     assert "one: " in result.stderr
     assert "1 pictures, 100 passes" in result.stdout
-    assert "no picture" in Path("run/report.html").read_text() or "cannot" in result.stderr
+    assert "not a picture" in result.stderr
     paint(Path("one.png"), a=230, d=60)
     again = run(*STUDY, expect=1)  # its content has changed, so it is another data set
     assert "changed" in again.stderr

@@ -84,11 +84,11 @@ def test_a_class_map_says_what_names_do_not() -> None:
         annotations(["visage"], [0], {"visage": "head"}).labels_for(["face"])
 
 
-def test_what_becomes_of_classes_is_told() -> None:
+def test_notes_state_what_becomes_of_classes() -> None:
     some = annotations(["face", "hand", "hat"], [0, 1, 1, 2])
     (note,) = some.notes_on(some.labels_for(["face"]), ["face"])
     assert note.startswith(
-        "3 boxes of classes that the detector does not have are left out: hand (2), hat (1)"
+        "left out: 3 boxes of classes that the detector does not have: hand (2), hat (1)"
     )
     one = annotations(["root", "visage"], [1])
     assert one.notes_on({1: 0}, ["face"]) == [

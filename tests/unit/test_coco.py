@@ -73,7 +73,7 @@ def test_a_box_that_is_missing_is_that_of_the_outline() -> None:
     assert only_box(segmentation={"size": [20, 30], "counts": runs}) == [6, 4, 17, 9]
     data = parse_coco(content({"id": 4, "segmentation": [[5, 4, 9, 4, 7, 8]]}), "x")
     assert data.notes == (
-        "x: 1 annotations without a bbox get that of their outline, such as annotation 4",
+        "x: 1 annotation without a bbox, such as annotation 4: the box around the outline is used",
     )
 
 
@@ -98,8 +98,10 @@ def test_a_box_that_is_missing_is_that_of_the_outline() -> None:
 def test_annotations_without_box_or_outline_are_named_and_left_out(outline: object) -> None:
     data = parse_coco(content({"id": 4, "segmentation": outline}, {"bbox": [1, 1, 2, 2]}), "x")
     assert len(data.pictures[0].truth) == 1
-    assert data.notes == ("x, annotation 4: it has no bbox and no outline, and is left out",)
-    with pytest.raises(AnnotationError, match="none of its 1 annotations has a box; x, annotation"):
+    assert data.notes == ("x, annotation 4: no bbox and no outline; it is left out",)
+    with pytest.raises(
+        AnnotationError, match="wanted boxes, got 1 annotation without any; x, annotation"
+    ):
         parse_coco(content({"id": 4, "segmentation": outline}), "x")
 
 
@@ -123,7 +125,7 @@ def test_ids_may_be_text_here_and_numbers_there(given: Any, other: Any) -> None:
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        ([], "x is no COCO data set: wanted an object with images, .* got a list"),
+        ([], "x is not a COCO data set: wanted an object with images, .* got a list"),
         ({"images": []}, "wanted a list called annotations in it; it has images"),
         ({"shapes": [], "imagePath": ""}, "it has shapes, imagePath"),
         ({**content(), "annotations": [3]}, "number 1 of annotations, got 3"),
@@ -196,12 +198,12 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"{", "is no readable JSON"),
-        (b"", "is no readable JSON"),
-        (b"[" * 100_000, "is no readable JSON"),
-        (b'{"images": ' + b"9" * 5000 + b"}", "is no readable JSON"),
+        (b"{", "is not readable JSON"),
+        (b"", "is not readable JSON"),
+        (b"[" * 100_000, "is not readable JSON"),
+        (b'{"images": ' + b"9" * 5000 + b"}", "is not readable JSON"),
         ('{"a": "é"}'.encode("latin-1"), "neither UTF-8 nor UTF-16"),
-        (b'{"images": 1e999}', "is no COCO data set"),
+        (b'{"images": 1e999}', "is not a COCO data set"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, data: bytes, says: str) -> None:

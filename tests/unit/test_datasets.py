@@ -8,7 +8,8 @@ from PIL import Image
 
 from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.coco import read_coco
-from chiaroscuro.data.datasets import open_data_set, read_annotations
+from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.data.formats import read_annotations
 
 IMAGE = {"id": 9, "file_name": "a/b.jpg", "width": 30, "height": 20}
 
@@ -27,30 +28,31 @@ def picture(path: Path, size: tuple[int, int] = (30, 20)) -> Path:
     return path
 
 
-def test_pictures_that_are_not_there_are_told(tmp_path: Path) -> None:
-    marks = tmp_path / "annotations.json"
+def test_pictures_that_are_not_there_are_listed(tmp_path: Path) -> None:
+    file = tmp_path / "annotations.json"
     second = {**IMAGE, "id": 1, "file_name": "c/b.jpg"}
-    marks.write_text(json.dumps(content(images=[IMAGE, second])))
+    file.write_text(json.dumps(content(images=[IMAGE, second])))
     with pytest.raises(
-        AnnotationError, match=r"none of its 2 pictures .* such as a/b\.jpg; --images"
+        AnnotationError,
+        match=r"not found in .*: 2 pictures, such as a/b\.jpg; set their folder with --images",
     ):
-        open_data_set(marks)
+        open_data_set(file)
     picture(tmp_path / "elsewhere" / "a" / "b.jpg")
-    data = open_data_set(marks, images=tmp_path / "elsewhere")
+    data = open_data_set(file, images=tmp_path / "elsewhere")
     assert [entry.name for entry in data.entries] == ["b"]
     assert data.missing == ("c/b.jpg",)
     picture(tmp_path / "elsewhere" / "c" / "b.jpg")
-    names = [entry.name for entry in open_data_set(marks, images=tmp_path / "elsewhere").entries]
+    names = [entry.name for entry in open_data_set(file, images=tmp_path / "elsewhere").entries]
     assert names == ["a__b.jpg", "c__b.jpg"]
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "secret.jpg")
-    marks = tmp_path / "set" / "marks.json"
-    marks.parent.mkdir()
-    marks.write_text(json.dumps(content(images=[{**IMAGE, "file_name": "../secret.jpg"}])))
+    file = tmp_path / "set" / "file.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(content(images=[{**IMAGE, "file_name": "../secret.jpg"}])))
     with pytest.raises(AnnotationError, match="leads out of its folder"):
-        open_data_set(marks)
+        open_data_set(file)
 
 
 def test_a_folder_of_pictures_has_no_annotations(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_a_folder_of_pictures_has_no_annotations(tmp_path: Path) -> None:
     assert data.annotations is None
     assert data.entries[0].truth is None
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AnnotationError, match="holds no pictures"):
+    with pytest.raises(AnnotationError, match="has no pictures"):
         open_data_set(tmp_path / "empty")
     with pytest.raises(AnnotationError, match="wanted met-faces, a COCO"):
         open_data_set(tmp_path / "absent")
@@ -115,7 +117,7 @@ def test_other_files_beside_pictures_are_no_labels(tmp_path: Path, name: str, te
 
 
 def test_pictures_that_cannot_be_read_stay_in_the_set(tmp_path: Path) -> None:
-    """Whoever reads them says why they cannot be."""
+    """Reading them reports why."""
     picture(tmp_path / "a" / "b.jpg")
     (tmp_path / "broken.jpg").write_text("no picture")
     broken = {**IMAGE, "id": 1, "file_name": "broken.jpg"}
@@ -146,24 +148,24 @@ def test_the_sample_set_by_name() -> None:
 @pytest.mark.parametrize("written", ["a\\é.png", ".\\a\\é.png", "./a/e\u0301.png", "a/é.PNG"])
 def test_file_names_of_other_systems_are_found(tmp_path: Path, written: str) -> None:
     picture(tmp_path / "a" / "é.png")
-    marks = tmp_path / "marks.json"
-    marks.write_text(
+    file = tmp_path / "file.json"
+    file.write_text(
         json.dumps(content({"bbox": [1, 1, 9, 9]}, images=[{**IMAGE, "file_name": written}]))
     )
-    (entry,) = open_data_set(marks).entries
+    (entry,) = open_data_set(file).entries
     assert entry.path == tmp_path / "a" / "é.png"
     assert entry.name == "é"
     if not written.endswith("PNG"):
-        assert list(read_coco(marks).named()) == ["é.png"]
+        assert list(read_coco(file).named()) == ["é.png"]
 
 
 def test_two_names_of_one_file_are_one_picture_twice(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "b.jpg")
-    marks = tmp_path / "marks.json"
+    file = tmp_path / "file.json"
     twice = [IMAGE, {**IMAGE, "id": 1, "file_name": "a\\b.jpg"}]
-    marks.write_text(json.dumps(content(images=twice)))
+    file.write_text(json.dumps(content(images=twice)))
     with pytest.raises(AnnotationError, match=r"the picture a/b\.jpg 2 times"):
-        open_data_set(marks)
+        open_data_set(file)
 
 
 def test_a_list_of_pictures(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_list_of_pictures(tmp_path: Path) -> None:
         open_data_set(listed)
 
 
-def test_a_folder_that_cannot_be_read_is_told(
+def test_a_folder_that_cannot_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture(tmp_path / "a.png")
@@ -194,7 +196,7 @@ def test_a_folder_that_cannot_be_read_is_told(
         open_data_set(tmp_path)
 
 
-def test_pictures_given_without_the_labels_beside_them_are_studied_with_a_note(
+def test_pictures_given_without_the_labels_beside_them_are_opened_with_a_note(
     tmp_path: Path,
 ) -> None:
     picture(tmp_path / "train" / "images" / "a.png")

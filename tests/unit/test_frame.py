@@ -12,8 +12,9 @@ from PIL import ExifTags, Image, PngImagePlugin
 from chiaroscuro.core.errors import AnnotationError, ImageError
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture
 from chiaroscuro.data.datasets import DataSet, open_data_set
-from chiaroscuro.data.frame import Placed, place_all
-from chiaroscuro.images.read import PictureSize, picture_size, read_image
+from chiaroscuro.data.placing import Placed, place_all
+from chiaroscuro.images.header import PictureSize, picture_size
+from chiaroscuro.images.read import read_image
 
 STORED = (48, 32)  # width and height
 PATCH = (4, 6, 19, 16)  # a bright one in the stored picture, x1 y1 x2 y2
@@ -68,7 +69,7 @@ def boxes(data: DataSet, place: int = 0) -> list[list[float]]:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
-def test_the_header_tells_the_upright_size(tmp_path: Path, suffix: str, orientation: int) -> None:
+def test_the_header_gives_the_upright_size(tmp_path: Path, suffix: str, orientation: int) -> None:
     path = stored_picture(tmp_path / f"a.{suffix}", orientation)
     size = picture_size(path)
     assert size.orientation == orientation
@@ -77,7 +78,7 @@ def test_the_header_tells_the_upright_size(tmp_path: Path, suffix: str, orientat
 
 
 def test_orientation_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
-    """Legal, and found by whoever decodes the picture."""
+    """Legal, and found when the picture is decoded."""
     path = stored_picture(tmp_path / "a.png", 6)
     data = path.read_bytes()
     start = data.index(b"eXIf") - 4
@@ -104,7 +105,7 @@ def test_a_large_png_is_not_decoded_for_its_size(
 def test_an_orientation_that_is_none_counts_for_nothing(tmp_path: Path) -> None:
     assert picture_size(stored_picture(tmp_path / "a.jpg", 9)) == PictureSize(*STORED)
     (tmp_path / "b.jpg").write_text("no picture")
-    with pytest.raises(ImageError, match="no picture"):
+    with pytest.raises(ImageError, match="not a picture"):
         picture_size(tmp_path / "b.jpg")
 
 
@@ -136,7 +137,7 @@ def test_boxes_of_the_upright_picture_are_used_as_they_are(
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_the_size_of_the_header_has_two_explanations(tmp_path: Path, orientation: int) -> None:
-    """Boxes that fit one frame only tell which; others are refused with both sizes."""
+    """Boxes that fit one frame only decide it; others are refused with both sizes."""
     path = stored_picture(tmp_path / "a.png", orientation)
     with pytest.raises(
         AnnotationError, match=r"48 x 32 pixels.* has 32 x 48 \(stored as 48 x 32.*--frame upright"
@@ -152,17 +153,17 @@ def test_the_size_of_the_header_has_two_explanations(tmp_path: Path, orientation
     tall = (4, 30, 14, 46)
     data = open_data_set(coco(tmp_path, tall, STORED))
     assert boxes(data) == [list(tall)]
-    assert "boxes are taken as drawn on the picture as it is read" in data.notes[0]
+    assert "boxes are used as those of the upright picture" in data.notes[0]
     assert seen(path) != list(PATCH)
 
 
-def test_what_one_picture_tells_holds_for_the_set(tmp_path: Path) -> None:
+def test_what_one_picture_decides_holds_for_the_set(tmp_path: Path) -> None:
     stored_picture(tmp_path / "a.png", 6)
     stored_picture(tmp_path / "b.png", 6)
     tall = {"file_name": "b.png", "bbox": [4, 30, 10, 16]}
     data = open_data_set(coco(tmp_path, PATCH, STORED, tall))
     assert boxes(data) == [list(PATCH)]
-    assert "(and in 1 more pictures)" in data.notes[0]
+    assert "(also in 1 other picture)" in data.notes[0]
     stored_picture(tmp_path / "c.png", 8)
     wide = {"file_name": "c.png", "bbox": [30, 4, 16, 10]}
     data = open_data_set(coco(tmp_path, PATCH, STORED, tall, wide))
@@ -237,9 +238,9 @@ def test_a_refused_picture_does_not_block_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("box", "says"),
     [
-        ((50, 4, 60, 9), "lies outside the picture, which is 48 x 32, and is left out"),
+        ((50, 4, 60, 9), "lies outside the picture of 48 x 32 pixels; it is left out"),
         ((-9, 4, 0, 9), "lies outside the picture"),
-        ((4, 4, 4, 9), "has no area and is left out"),
+        ((4, 4, 4, 9), "has no area; it is left out"),
         ((9, 4, 4, 9), "has no area"),
         ((4, 4, 1e400, 9), "has no area"),
         ((4, 4, 1e39, 9), "has no area"),
@@ -261,7 +262,9 @@ def test_boxes_that_are_left_out_are_named(
 
 def test_a_set_of_which_every_box_is_left_out_is_an_error(tmp_path: Path) -> None:
     stored_picture(tmp_path / "a.png")
-    with pytest.raises(AnnotationError, match=r"none of its 1 boxes can be used; a\.png"):
+    with pytest.raises(
+        AnnotationError, match=r"wanted boxes, got 1 box that cannot be used; a\.png"
+    ):
         open_data_set(coco(tmp_path, (50, 4, 60, 9), STORED))
 
 

@@ -19,8 +19,11 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
 
 from chiaroscuro.core.errors import ImageError, InputError
-from chiaroscuro.images import read as images
-from chiaroscuro.images.read import image_hash, read_image, shrink, to_pil
+from chiaroscuro.images import sources
+from chiaroscuro.images.arrays import to_pil
+from chiaroscuro.images.hashes import image_hash
+from chiaroscuro.images.read import read_image
+from chiaroscuro.images.resize import shrink
 
 RNG = np.random.default_rng(3)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)  # 5 high, 7 wide
@@ -460,7 +463,7 @@ def test_an_orientation_that_does_not_exist_is_none(orientation):
     assert (rows(read_image(data)) == PIXELS).all()
 
 
-def test_unreadable_exif_is_told_and_the_picture_shown_as_stored():
+def test_unreadable_exif_gives_a_warning_and_the_picture_as_stored():
     data = encode(Image.fromarray(PIXELS), exif=b"Exif\0\0no TIFF header here")
     with pytest.warns(RuntimeWarning, match="EXIF data .* cannot be read"):
         image = read_image(data)
@@ -586,7 +589,7 @@ def test_srgb_is_left_bit_for_bit(profile):
     "profile",
     [b"no profile", rgb_profile()[:200], rgb_profile()[:128] + bytes(400), grey_profile(2)],
 )
-def test_an_unusable_profile_is_told_and_left_out(profile):
+def test_an_unusable_profile_is_ignored_with_a_warning(profile):
     with pytest.warns(RuntimeWarning, match="colour profile in .* cannot be used"):
         image = read_image(encode(Image.fromarray(PIXELS), icc_profile=profile))
     assert image.equal(TENSOR)
@@ -614,15 +617,15 @@ def test_another_package_has_patched_pillow(monkeypatch):
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"hello", "no picture of a known format"),
-        (b"x1,y1,x2,y2\n1,2,3,4\n" * 50, "save it anew as JPEG or PNG"),
+        (b"hello", "not a picture in a known format"),
+        (b"x1,y1,x2,y2\n1,2,3,4\n" * 50, "save it again as JPEG or PNG"),
         (b"\n <!DOCTYPE html><html><body>", "a web page"),
         (b"\xef\xbb\xbf<html lang='fr'>", "a web page"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
         (b"%PDF-1.7\n", "a PDF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 7 5\n", "PostScript"),
-        (b"\0" * 1000, "no picture"),
-        (PNG[:8], "no picture|damaged"),
+        (b"\0" * 1000, "not a picture"),
+        (PNG[:8], "not a picture|damaged"),
         (PNG[:-40], "damaged, cut off"),
     ],
 )
@@ -870,9 +873,9 @@ def test_a_jpeg_decoded_small_looks_like_one_reduced_afterwards():
 
 @pytest.mark.parametrize("max_side", [0, -3])
 def test_max_side_below_one_is_refused(max_side):
-    with pytest.raises(InputError, match="max_side: wanted at least 1"):
+    with pytest.raises(InputError, match="max_side: wanted a whole number of at least 1"):
         read_image(PNG, max_side=max_side)
-    with pytest.raises(InputError, match="max_side: wanted at least 1"):
+    with pytest.raises(InputError, match="max_side: wanted a whole number of at least 1"):
         shrink(TENSOR, max_side)
 
 
@@ -995,16 +998,16 @@ def test_addresses_without_a_picture(server, page, message):
 
 
 def test_a_silent_server_is_left(server, monkeypatch):
-    monkeypatch.setattr(images, "DOWNLOAD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(sources, "DOWNLOAD_TIMEOUT_S", 0.1)
     with pytest.raises(ImageError, match="timed out; check the address"):
         read_image(server + "/hangs")
 
 
 def test_a_download_has_a_limit(server, monkeypatch):
     page = server + "/there"
-    monkeypatch.setattr(images, "DOWNLOAD_LIMIT_BYTES", len(PNG))
+    monkeypatch.setattr(sources, "DOWNLOAD_LIMIT_BYTES", len(PNG))
     assert read_image(page).equal(TENSOR)
-    monkeypatch.setattr(images, "DOWNLOAD_LIMIT_BYTES", len(PNG) - 1)
+    monkeypatch.setattr(sources, "DOWNLOAD_LIMIT_BYTES", len(PNG) - 1)
     with pytest.raises(ImageError, match=f"more than {len(PNG) - 1} bytes"):
         read_image(page)
 

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chiaroscuro.core.errors import AnnotationError
-from chiaroscuro.data.paths import (
-    as_source,
-    file_name,
-    find_pictures,
-    folder_name,
-    folder_names,
-    picture_suffixes,
-    resolve,
-)
+from chiaroscuro.data.paths import as_source, file_name, folder_name, folder_names, picture_suffixes
+from chiaroscuro.data.pictures import find_pictures, resolve
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
 
@@ -41,7 +34,7 @@ def test_all_suffixes_that_are_read_are_found(tmp_path: Path) -> None:
     assert {".heic", ".heif"} <= picture_suffixes() or "HEIF" not in Image.OPEN
 
 
-def test_what_systems_put_beside_pictures_is_passed_over(tmp_path: Path) -> None:
+def test_what_systems_put_beside_pictures_is_skipped(tmp_path: Path) -> None:
     put(
         tmp_path, "a.jpg", "._a.jpg", "__MACOSX/a.jpg", "__MACOSX/._a.jpg", ".DS_Store", "Thumbs.db"
     )

@@ -89,7 +89,7 @@ def test_without_the_wheel_the_command_is_named(monkeypatch):
         met_faces()
 
 
-def test_a_wheel_without_the_picture_is_told_on_reading(monkeypatch, tmp_path):
+def test_a_wheel_without_the_picture_is_an_error_on_reading(monkeypatch, tmp_path):
     monkeypatch.setattr(samples, "met_faces_folder", lambda: tmp_path)
     with pytest.raises(ImageError, match="there is no file"):
         met_faces()[0].read()

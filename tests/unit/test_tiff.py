@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from chiaroscuro.core.errors import ImageError
-from chiaroscuro.images import read as images
-from chiaroscuro.images.read import read_image, readable_formats
+from chiaroscuro.images import pillow
+from chiaroscuro.images.pillow import readable_formats
+from chiaroscuro.images.read import read_image
 
 LEVELS = np.arange(0, 252, 12, dtype=np.uint8).reshape(3, 7)  # 3 high, 7 wide
 REDUCED, MASK = 1, 4
@@ -81,13 +82,13 @@ def test_white_may_be_zero_with_few_bits(bits, white_is_zero):
     assert (read_image(data)[0].numpy() == values * (255 // white)).all()
 
 
-def test_white_may_be_zero_in_big_endian_floats_and_the_other_byte_order_is_told():
+def test_white_may_be_zero_in_big_endian_floats_and_the_other_byte_order_is_refused():
     values = (1 - LEVELS / 255).astype(">f4")
     assert (
         read_image(tiff(page(values, True, sample_format=3), order=">"))[0].numpy() == LEVELS
     ).all()
     sixteen = (65535 - LEVELS.astype(int) * 257).astype(">u2")
-    with pytest.raises(ImageError, match="save it anew as JPEG or PNG"):
+    with pytest.raises(ImageError, match="save it again as JPEG or PNG"):
         read_image(tiff(page(sixteen, True), order=">"))
 
 
@@ -117,7 +118,7 @@ def enlarged(factor):
         ([page(LEVELS), page(enlarged(2)), page(enlarged(4))], 2, "page 3 is read"),
         ([page(LEVELS, kind=REDUCED), page(enlarged(2)[:, :9])], 1, "page 2 is read"),
         ([page(LEVELS, kind=REDUCED), page(enlarged(2), kind=MASK)], 0, "no larger page"),
-        ([page(LEVELS, kind=REDUCED)], 0, "has 1 page; page 1 is read, the first; it says"),
+        ([page(LEVELS, kind=REDUCED)], 0, "has 1 page; page 1 is read, the first; it is flagged"),
         ([page(LEVELS), page(enlarged(2)[:, :9])], 0, "page 1 is read, the first"),
         (
             [page(enlarged(4)), page(enlarged(2), kind=REDUCED), page(LEVELS, kind=REDUCED)],
@@ -165,22 +166,22 @@ def test_a_cut_chain_of_pages_leaves_the_first_or_is_refused():
         assert (image[0].numpy() == expected).all()
 
 
-def test_one_page_is_read_without_a_word():
+def test_one_page_is_read_without_a_warning():
     assert (read_image(tiff(page(LEVELS)))[0].numpy() == LEVELS).all()
 
 
 def test_heif_is_read_where_its_plug_in_is_installed(monkeypatch):
-    images._add_heif.cache_clear()
+    pillow._add_heif.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     assert "HEIF" not in readable_formats()
 
     def register():
         Image.register_open("HEIF", lambda *_: None, lambda _: False)
 
-    images._add_heif.cache_clear()
+    pillow._add_heif.cache_clear()
     fake = SimpleNamespace(register_heif_opener=register)
     monkeypatch.setitem(sys.modules, "pillow_heif", fake)
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
     monkeypatch.setattr(Image, "ID", list(Image.ID))
     assert "HEIF" in readable_formats()
-    images._add_heif.cache_clear()
+    pillow._add_heif.cache_clear()

@@ -51,7 +51,7 @@ def test_pixels_are_counted_from_one(tmp_path: Path) -> None:
     assert entry.truth.labels.tolist() == [1, 0]
     assert entry.truth.ignore.tolist() == [False, True]
     write(tmp_path / "Annotations" / "b.xml", "<annotation><size>")
-    with pytest.raises(AnnotationError, match=r"b\.xml is no Pascal VOC annotation"):
+    with pytest.raises(AnnotationError, match=r"b\.xml is not a Pascal VOC annotation"):
         read_voc(tmp_path)
     with pytest.raises(AnnotationError, match=r"no \.xml files"):
         read_voc(tmp_path / "JPEGImages")
@@ -132,13 +132,16 @@ def test_declared_encodings(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        (b'<?xml version="1.0" encoding="utf-8"?>' + voc("\xe9").encode("latin-1"), "a.xml is no"),
-        (b'<?xml version="1.0" encoding="klingon"?>' + voc().encode(), "a.xml is no Pascal VOC"),
-        (b'<?xml version="1.0" encoding="rot13"?>' + voc().encode(), "a.xml is no Pascal VOC"),
+        (
+            b'<?xml version="1.0" encoding="utf-8"?>' + voc("\xe9").encode("latin-1"),
+            "a.xml is not a Pascal VOC",
+        ),
+        (b'<?xml version="1.0" encoding="klingon"?>' + voc().encode(), "a.xml is not a Pascal VOC"),
+        (b'<?xml version="1.0" encoding="rot13"?>' + voc().encode(), "a.xml is not a Pascal VOC"),
         (b"<annotations/>", "wanted <annotation> as its root, got <annotations>"),
         (voc(objects=FACE.replace(">3<", ">three<")).encode(), "a.xml, object 1: wanted numbers"),
-        (b"<a>" * 100_000, "a.xml is no Pascal VOC"),
-        (b"", "a.xml is no Pascal VOC"),
+        (b"<a>" * 100_000, "a.xml is not a Pascal VOC"),
+        (b"", "a.xml is not a Pascal VOC"),
     ],
 )
 def test_what_is_no_voc_says_so(tmp_path: Path, broken: bytes, says: str) -> None:
@@ -150,10 +153,10 @@ def test_what_is_no_voc_says_so(tmp_path: Path, broken: bytes, says: str) -> Non
 @pytest.mark.parametrize(
     ("lacking", "says"),
     [
-        ("<object><name>hand</name></object>", r"object 2 \(hand\) has no bndbox and is left out"),
-        (FACE.replace("<xmin>3</xmin>", ""), r"object 2 \(face\) has no bndbox"),
-        (FACE.replace("<xmin>3</xmin>", "<xmin/>"), r"object 2 \(face\) has no bndbox"),
-        (FACE.replace("face", " "), "object 2 has no name"),
+        ("<object><name>hand</name></object>", r"object 2 \(hand\): no bndbox; it is left out"),
+        (FACE.replace("<xmin>3</xmin>", ""), r"object 2 \(face\): no bndbox"),
+        (FACE.replace("<xmin>3</xmin>", "<xmin/>"), r"object 2 \(face\): no bndbox"),
+        (FACE.replace("face", " "), "object 2: no name"),
     ],
 )
 def test_objects_without_a_box_or_name_are_named(tmp_path: Path, lacking: str, says: str) -> None:

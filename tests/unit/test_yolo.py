@@ -77,7 +77,7 @@ def test_every_kind_of_line_gives_its_envelope(tmp_path: Path, line: str) -> Non
     [
         ("0 0.5 0.5", "wanted class x y width height.* got 2"),
         ("0", "got 0"),
-        ("0 0.3 0.4 0.2 0.4 0.9", "got 5; a fifth value, such as a score, must go"),
+        ("0 0.3 0.4 0.2 0.4 0.9", "got 5; remove the fifth value, such as a score"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "got 7"),
         ("0 0.3 0.4 0.2 wide", "wanted numbers after the class"),
         ("face 0.3 0.4 0.2 0.4", r"class face is none of those that data\.yaml names \(0 to 1\)"),
@@ -108,7 +108,7 @@ def test_lines_without_area_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_poses_are_told_from_polygons_by_kpt_shape(tmp_path: Path) -> None:
+def test_kpt_shape_distinguishes_poses_from_polygons(tmp_path: Path) -> None:
     pose = "0 0.3 0.4 0.2 0.4 0.25 0.3 2 0.35 0.3 1"
     shaped = "names: [face]\nkpt_shape: [2, 3]\n"
     assert rows(open_data_set(make(tmp_path, f"{pose}\n{LINE}", shaped))) == [BOX, BOX]
@@ -166,12 +166,12 @@ def test_names_are_indexed_by_their_number(
         ("names: {a: face}", "wanted names as a list or as number: name"),
         ("names: [[face]]", "wanted names as a list"),
         ("names: {-1: face}", "wanted names as a list"),
-        ("names: [face]\nnc: 2", "nc says 2 classes and names has 1"),
-        ("names: [face, hand]\nnc: 1", "nc says 1 classes and names has 2"),
+        ("names: [face]\nnc: 2", "nc is 2, but names has 1 class;"),
+        ("names: [face, hand]\nnc: 1", "nc is 1, but names has 2 classes"),
         ("names: [face]\nnc: many", "wanted a number of classes as nc"),
-        ("names: [face", "is no readable YAML"),
-        ("names: !!python/object:os.system x", "is no readable YAML"),
-        ("[" * 5000, "is no readable YAML"),
+        ("names: [face", "is not readable YAML"),
+        ("names: !!python/object:os.system x", "is not readable YAML"),
+        ("[" * 5000, "is not readable YAML"),
     ],
 )
 def test_names_that_cannot_be_read(tmp_path: Path, yaml: str, says: str) -> None:
@@ -287,7 +287,7 @@ def test_splits_elsewhere_and_of_one_name(tmp_path: Path) -> None:
         data = open_data_set(tmp_path / "config" / "data.yaml")
         assert rows(data) == [BOX, BOX]
         assert len({entry.name for entry in data.entries}) == 2
-        assert "test is to be in gone, which is not there" in data.notes[0]
+        assert "test is gone, which does not exist" in data.notes[0]
 
 
 def test_a_split_alone(tmp_path: Path) -> None:
@@ -301,7 +301,9 @@ def test_a_split_alone(tmp_path: Path) -> None:
 def test_pictures_elsewhere(tmp_path: Path) -> None:
     write(tmp_path / "set" / "obj_train_data" / "x" / "a.txt", LINE)
     write(tmp_path / "set" / "obj.names", "face\n")
-    with pytest.raises(AnnotationError, match="none of its pictures is there; --images DIR"):
+    with pytest.raises(
+        AnnotationError, match="its pictures are not found; set their folder with --images"
+    ):
         open_data_set(tmp_path / "set")
     picture(tmp_path / "pictures" / "x" / "a.png")
     assert rows(open_data_set(tmp_path / "set", tmp_path / "pictures")) == [BOX]
@@ -311,10 +313,10 @@ def test_labels_and_pictures_that_do_not_pair(tmp_path: Path) -> None:
     make(tmp_path, LINE)
     write(tmp_path / "labels" / "b.txt", LINE)
     (note,) = open_data_set(tmp_path).notes
-    assert "1 label files have no picture, such as" in note
+    assert "left out: 1 label file without a picture, such as" in note
     assert "b.txt" in note
     (tmp_path / "labels" / "a.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"none of its 1 pictures has a label file; .*b\.txt"):
+    with pytest.raises(AnnotationError, match=r"1 picture without a label file, found .*b\.txt"):
         open_data_set(tmp_path)
     (tmp_path / "labels" / "b.txt").unlink()
     with pytest.raises(AnnotationError, match="no label file was found"):

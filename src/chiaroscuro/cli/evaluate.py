@@ -148,7 +148,7 @@ def _methods(text: str | None) -> tuple[str, ...]:
 
 def _annotations(spec: str | None, options: DataOptions) -> "Annotations | None":
     from chiaroscuro.core.errors import AnnotationError
-    from chiaroscuro.data.datasets import read_annotations
+    from chiaroscuro.data.formats import read_annotations
 
     if spec is None:
         return None

@@ -174,7 +174,7 @@ def _explained(
 
 def _each_once(pictures: list[str]) -> list[str]:
     """The pictures, without those that were named before in another spelling."""
-    from chiaroscuro.images.read import is_address
+    from chiaroscuro.images.sources import is_address
 
     places: dict[str, str] = {}
     for text in pictures:
@@ -268,7 +268,9 @@ def _with_fill(plan: Plan, name: str, picture: "Picture") -> Plan:
     """The plan with its fill, which may be a picture of its own."""
     fill: Any = name
     if name not in FILLS:
-        from chiaroscuro.images.read import is_address, read_image, to_pil
+        from chiaroscuro.images.arrays import to_pil
+        from chiaroscuro.images.read import read_image
+        from chiaroscuro.images.sources import is_address
 
         if not is_address(name) and not Path(name).is_file():
             raise typer.BadParameter(

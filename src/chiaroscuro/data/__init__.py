@@ -1,1 +1,1 @@
-"""Pictures in, and the sample paintings."""
+"""Data sets: pictures, their annotations in several formats, and the sample paintings."""

@@ -1,4 +1,4 @@
-"""Annotated boxes of a data set, whatever format they were read from."""
+"""Annotated boxes of a data set, whatever its format, and its classes as a detector's."""
 
 import math
 import unicodedata
@@ -12,7 +12,9 @@ import numpy as np
 
 from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.core.records import Truth
-from chiaroscuro.data import paths
+from chiaroscuro.core.text import plural
+from chiaroscuro.data.paths import file_name
+from chiaroscuro.data.reading import Box, first_few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +25,11 @@ class AnnotatedBox:
         box: x1 y1 x2 y2, in the frame that its picture states.
         label: index into the data set's ``class_names``.
         where: its place in the data set, for messages, such as ``"annotation 3"``.
-        ignore: whether it is not to be scored.
+        ignore: whether it is left out of scores.
         crowd: whether it is a region of many objects, COCO's ``iscrowd``.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     label: int
     where: str
     ignore: bool = False
@@ -50,8 +52,8 @@ class AnnotatedPicture:
         width: of the picture in pixels as the data set states it; 0 where it does not.
         height: likewise.
         boxes: what is annotated, in the frame that ``width`` and ``height`` span.
-        unit: whether boxes are in shares of the picture's width and height instead, as YOLO's are.
-        about: what else the data set says of the picture.
+        unit: whether boxes are in shares of the picture's width and height instead, as in YOLO.
+        about: what else the data set states about the picture.
     """
 
     file_name: str
@@ -66,7 +68,7 @@ class AnnotatedPicture:
         """The boxes that have an area, as the data set has them.
 
         Those in the pixels of the picture as it is read come from
-        :func:`~chiaroscuro.data.frame.place_all`.
+        :func:`~chiaroscuro.data.placing.place_all`.
         """
         return truth_of([box for box in self.boxes if box.usable])
 
@@ -88,12 +90,11 @@ class Annotations:
     Attributes:
         source: the file or folder they came from.
         class_names: by label.
-        class_ids: by label, what the data set itself calls its classes: numbers, or text.
+        class_ids: by label, the data set's own ids of its classes: numbers, or text.
         pictures: in the data set's order.
-        folder: what file names are relative to, where nobody says otherwise.
-        notes: what was left out or had to be decided, in sentences.
-        class_map: classes of the detector by the name that the data set has for them, where the
-            two have different names.
+        folder: what file names are relative to by default.
+        notes: what was left out or decided, in sentences.
+        class_map: the detector's class by the data set's name for it, where the names differ.
     """
 
     source: str
@@ -112,11 +113,11 @@ class Annotations:
         """
         named: dict[str, AnnotatedPicture] = {}
         for picture in self.pictures:
-            name = paths.file_name(picture.file_name.replace("\\", "/"))
+            name = file_name(picture.file_name.replace("\\", "/"))
             if name in named:
                 raise AnnotationError(
                     f"{self.source}: two pictures are called {name}, {named[name].file_name} and "
-                    f"{picture.file_name}"
+                    f"{picture.file_name}; give each its own name"
                 )
             named[name] = picture
         return named
@@ -128,83 +129,76 @@ class Annotations:
     def labels_for(self, class_names: Sequence[str]) -> dict[int, int]:
         """The detector's label of every class here that the detector has.
 
-        Classes go by ``class_map``, then by name: case, accents' encoding and spaces around it make
-        no difference. Where no name fits, and one class is in use beside no more than one that is
-        not, such as a root category, and the detector has one, they are the same whatever they are
-        called.
+        Classes are matched by ``class_map``, then by name; case, the encoding of accents and spaces
+        around a name make no difference. Where no name matches, the only class in use is taken for
+        the detector's only class, if the data set has at most one more, such as a root category.
 
         Raises:
             AnnotationError: if boxes are annotated and none is of a class that the detector has, or
                 ``class_map`` names a class that either of them does not have.
         """
         theirs = _first_places(class_names)
-        mapped = self._mapped(class_names, theirs)
+        known = {**theirs, **self._mapped(class_names, theirs)}
         labels = {
-            label: mapped.get(_plain(name), theirs.get(_plain(name)))
+            label: known[_plain(name)]
             for label, name in enumerate(self.class_names)
+            if _plain(name) in known
         }
-        known = {mine: label for mine, label in labels.items() if label is not None}
         used = sorted(self.count_boxes())
-        if not used or any(label in known for label in used):
-            if not known and len(self.class_names) == len(class_names) == 1:
-                return {0: 0}
-            return known
-        alone = len(used) == len(class_names) == 1 and len(self.class_names) <= 2
-        if alone and not known:
-            return {used[0]: 0}
+        if labels and (not used or not labels.keys().isdisjoint(used)):
+            return labels
+        if not labels and len(class_names) == 1 and len(self.class_names) <= 2:
+            candidates = used or range(len(self.class_names))
+            if len(candidates) == 1:
+                return {candidates[0]: 0}
+        if not used:
+            return labels
         in_use = [self.class_names[label] for label in used]
         raise AnnotationError(
-            f"{self.source}: its classes ({_some(in_use)}) are none of the detector's "
-            f"({_some(class_names)}); where they mean the same, say so with "
+            f"{self.source}: its classes ({first_few(in_use)}) are none of the detector's "
+            f"({first_few(class_names)}); where they mean the same, add "
             f"--class-map {_quoted(in_use[0])}={_quoted(class_names[0] if class_names else 'face')}"
         )
 
     def notes_on(self, labels: Mapping[int, int], class_names: Sequence[str]) -> list[str]:
-        """What becomes of the classes under ``labels_for``, in sentences.
-
-        Args:
-            labels: what ``labels_for`` gave.
-            class_names: the detector's.
-        """
-        notes = []
-        for mine, theirs in labels.items():
-            name, other = self.class_names[mine], class_names[theirs]
-            if _plain(name) != _plain(other) and _plain(name) not in map(_plain, self.class_map):
-                notes.append(
-                    f"the class {name} of {self.source} is taken for the detector's {other}"
-                )
+        """Classes that ``labels_for`` matched under another name or left out, in sentences."""
+        mapped = set(map(_plain, self.class_map))
+        names = {mine: self.class_names[mine] for mine in labels}
+        notes = [
+            f"the class {names[mine]} of {self.source} is taken for the detector's "
+            f"{class_names[theirs]}"
+            for mine, theirs in labels.items()
+            if _plain(names[mine]) not in {_plain(class_names[theirs]), *mapped}
+        ]
         counts = self.count_boxes()
         left_out = {label: n for label, n in counts.items() if label not in labels}
         if left_out:
-            names = ", ".join(f"{self.class_names[label]} ({n})" for label, n in left_out.items())
+            listed = ", ".join(f"{self.class_names[label]} ({n})" for label, n in left_out.items())
             notes.append(
-                f"{sum(left_out.values())} boxes of classes that the detector does not have are "
-                f"left out: {names}; --class-map NAME=NAME says which of its classes they are"
+                f"left out: {plural(sum(left_out.values()), 'box', 'boxes')} of classes that the "
+                f"detector does not have: {listed}; --class-map NAME=NAME matches them"
             )
         return notes
 
     def _mapped(self, class_names: Sequence[str], theirs: Mapping[str, int]) -> dict[str, int]:
         ours = _first_places(self.class_names)
-        mapped: dict[str, int] = {}
         for mine, name in self.class_map.items():
-            if _plain(mine) not in ours:
-                raise AnnotationError(
-                    f"--class-map {mine}={name}: {self.source} has no class {mine!r}; it has "
-                    f"{_some(self.class_names)}"
-                )
-            if _plain(name) not in theirs:
-                raise AnnotationError(
-                    f"--class-map {mine}={name}: the detector has no class {name!r}; it has "
-                    f"{_some(class_names)}"
-                )
-            mapped[_plain(mine)] = theirs[_plain(name)]
-        return mapped
+            for owner, wanted, places, names in (
+                (self.source, mine, ours, self.class_names),
+                ("the detector", name, theirs, class_names),
+            ):
+                if _plain(wanted) not in places:
+                    raise AnnotationError(
+                        f"--class-map {mine}={name}: {owner} has no class {wanted!r}; it has "
+                        f"{first_few(names)}"
+                    )
+        return {_plain(mine): theirs[_plain(name)] for mine, name in self.class_map.items()}
 
 
 def _first_places(names: Iterable[str]) -> dict[str, int]:
     places: dict[str, int] = {}
     for place, name in enumerate(names):
-        if name.strip():  # a class without a name is nobody's
+        if name.strip():  # a class without a name matches none
             places.setdefault(_plain(name), place)
     return places
 
@@ -215,7 +209,3 @@ def _plain(name: str) -> str:
 
 def _quoted(name: str) -> str:
     return f"'{name}'" if " " in name else name
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,6 +1,5 @@
 """COCO's JSON: images, annotations and categories."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,13 +7,16 @@ from typing import Any
 
 from pycocotools import mask
 
+from chiaroscuro.core.checks import shown
 from chiaroscuro.core.errors import AnnotationError
+from chiaroscuro.core.text import plural
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
 from chiaroscuro.data.reading import (
+    Box,
     as_float,
     check_pixels,
     corners,
-    read_bytes,
+    read_json,
     stated_side,
     storable,
 )
@@ -22,113 +24,118 @@ from chiaroscuro.data.reading import (
 SECTIONS = ("images", "annotations", "categories")
 _DEEPEST = 20  # levels of what is kept of an image
 _LARGEST_MASK = 2**31 - 1  # pixels of an RLE
+_Rows = Sequence[Mapping[str, Any]]
 
 
 def read_coco(path: str | Path) -> Annotations:
     """Read a COCO JSON file of boxes, in UTF-8, UTF-16 or UTF-32.
 
     Raises:
-        AnnotationError: if the file is no COCO JSON, or it contradicts itself.
+        AnnotationError: if the file is not COCO JSON, or contradicts itself.
     """
     path = Path(path)
-    data = read_bytes(path)
-    try:
-        content: Any = json.loads(data)
-    except UnicodeDecodeError as error:
-        raise AnnotationError(
-            f"{path} is neither UTF-8 nor UTF-16 ({error}); save it as UTF-8"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path} is no readable JSON: {error}") from error
-    return parse_coco(content, str(path), path.parent)
+    return parse_coco(read_json(path), str(path), path.parent)
 
 
 def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotations:
-    """Read what a COCO JSON file holds.
+    """Read the content of a COCO JSON file.
 
-    Ids may be numbers or text, also the one here and the other there. A ``bbox`` that is missing or
-    empty is taken from the polygon or RLE; an annotation without either is left out with a note.
-    ``ignore`` and ``iscrowd`` become boxes to ignore, the latter as COCO's crowds.
+    Ids may be numbers or text, also one in one section and the other in another. A ``bbox`` that is
+    missing or empty is replaced by the box around the polygon or RLE; an annotation without either
+    is left out with a note. ``ignore`` and ``iscrowd`` become boxes to ignore, the latter as COCO's
+    crowds.
 
     Args:
         content: the parsed JSON.
-        source: what to call it in messages.
+        source: its name in messages.
         folder: what its file names are relative to.
 
     Raises:
-        AnnotationError: if it is no COCO data set or contradicts itself; says in which entry.
+        AnnotationError: if it is not a COCO data set or contradicts itself; names the entry.
     """
-    images, annotations, categories = _sections(content, source)
-    classes = _classes(categories, source)
-    label_of = {key: label for label, key in enumerate(classes)}
-    boxes = _boxes_by_image(images, source)
-    notes: list[str] = []
-    enveloped: list[str] = []
-    for number, row in enumerate(annotations, start=1):
-        where = _where(row, number)
-        image, label = _places(row, where, boxes, label_of, source)
-        box = _bbox(row, f"{source}, {where}")
-        if box is None:
-            box = _envelope(row.get("segmentation"))
-            if box is None:
-                notes.append(f"{source}, {where}: it has no bbox and no outline, and is left out")
-                continue
-            enveloped.append(where)
-        crowd = _flag(row, "iscrowd", f"{source}, {where}")
-        ignore = _flag(row, "ignore", f"{source}, {where}") or crowd
-        boxes[image].append(
-            AnnotatedBox(box=box, label=label, where=where, ignore=ignore, crowd=crowd)
-        )
-    if enveloped:
-        notes.append(
-            f"{source}: {len(enveloped)} annotations without a bbox get that of their outline, "
-            f"such as {enveloped[0]}"
-        )
+    images, annotations, categories = (_rows(content, name, source) for name in SECTIONS)
+    named = _by_id(categories, "categories", "name", source)
+    label_of = {key: label for label, key in enumerate(sorted(named, key=_in_order))}
+    boxes: dict[str, list[AnnotatedBox]] = {
+        key: [] for key in _by_id(images, "images", "file_name", source)
+    }
+    notes = _add_boxes(annotations, boxes, label_of, source)
     if annotations and not any(boxes.values()):
         raise AnnotationError(
-            f"{source}: none of its {len(annotations)} annotations has a box; {notes[0]}"
+            f"{source}: wanted boxes, got {plural(len(annotations), 'annotation')} without any; "
+            f"{notes[0]}"
         )
     check_pixels([box.box for rows in boxes.values() for box in rows], source)
-    pictures = tuple(
-        _picture(entry, boxes[key], source) for entry, key in zip(images, boxes, strict=True)
-    )
     return Annotations(
         source=source,
-        class_names=tuple(name for _, name in classes.values()),
-        class_ids=tuple(number for number, _ in classes.values()),
-        pictures=pictures,
+        class_names=tuple(storable(str(named[key]["name"])).strip() for key in label_of),
+        class_ids=tuple(_plain_id(named[key]["id"]) for key in label_of),
+        pictures=tuple(
+            _picture(entry, boxes[key], source) for entry, key in zip(images, boxes, strict=True)
+        ),
         folder=folder,
         notes=tuple(notes),
     )
 
 
-def _sections(content: Any, source: str) -> list[Sequence[Mapping[str, Any]]]:
-    if not isinstance(content, Mapping):
-        raise AnnotationError(
-            f"{source} is no COCO data set: wanted an object with {', '.join(SECTIONS)}, got "
-            f"{'a list' if isinstance(content, list) else repr(content)[:40]}"
+def _add_boxes(
+    annotations: _Rows,
+    boxes: Mapping[str, list[AnnotatedBox]],
+    label_of: Mapping[str, int],
+    source: str,
+) -> list[str]:
+    """Add every annotation to the boxes of its image; returns notes."""
+    notes: list[str] = []
+    outlined: list[str] = []
+    for number, row in enumerate(annotations, start=1):
+        key = _key(row.get("id"))
+        name = f"annotation {key}" if key else f"annotation number {number}"
+        where = f"{source}, {name}"
+        image = _known(row, "image_id", boxes, f"{where} belongs to image", "images")
+        category = _known(row, "category_id", label_of, f"{where} has category", "categories")
+        box = _bbox(row, where)
+        if box is None:
+            box = _envelope(row.get("segmentation"))
+            if box is None:
+                notes.append(f"{where}: no bbox and no outline; it is left out")
+                continue
+            outlined.append(name)
+        crowd = _flag(row, "iscrowd", where)
+        ignore = _flag(row, "ignore", where) or crowd
+        label = label_of[category]
+        boxes[image].append(
+            AnnotatedBox(box=box, label=label, where=name, ignore=ignore, crowd=crowd)
         )
-    found: list[Sequence[Mapping[str, Any]]] = []
-    for name in SECTIONS:
-        rows = content.get(name)
-        if not isinstance(rows, list):
-            has = ", ".join(map(str, list(content)[:8])) or "nothing"
-            has = f"that is {_shown(rows)}" if name in content else f"it has {has}"
+    if outlined:
+        notes.append(
+            f"{source}: {plural(len(outlined), 'annotation')} without a bbox, such as "
+            f"{outlined[0]}: the box around the outline is used"
+        )
+    return notes
+
+
+def _rows(content: Any, name: str, source: str) -> _Rows:
+    """A section: a list of objects."""
+    start = f"{source} is not a COCO data set: wanted"
+    if not isinstance(content, Mapping):
+        got = "a list" if isinstance(content, list) else shown(content)
+        raise AnnotationError(f"{start} an object with {', '.join(SECTIONS)}, got {got}")
+    rows = content.get(name)
+    if not isinstance(rows, list):
+        got = f"has {', '.join(map(str, list(content)[:8])) or 'nothing'}"
+        if name in content:
+            got = f"is {shown(rows)}"
+        raise AnnotationError(f"{start} a list called {name} in it; it {got}")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
             raise AnnotationError(
-                f"{source} is no COCO data set: wanted a list called {name} in it; {has}"
+                f"{start} an object as number {number} of {name}, got {shown(row)}"
             )
-        for number, row in enumerate(rows, start=1):
-            if not isinstance(row, Mapping):
-                raise AnnotationError(
-                    f"{source} is no COCO data set: wanted an object as number {number} of "
-                    f"{name}, got {repr(row)[:40]}"
-                )
-        found.append(rows)
-    return found
+    return rows
 
 
 def _key(value: Any) -> str | None:
-    """An id as text, the same for 1, 1.0 and "1"; None for what is no id."""
+    """An id as text, the same for 1, 1.0 and "1"; None for what is not an id."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -136,27 +143,31 @@ def _key(value: Any) -> str | None:
     return str(value).strip()
 
 
-def _classes(
-    categories: Sequence[Mapping[str, Any]], source: str
-) -> dict[str, tuple[int | str, str]]:
-    """Id and name of every category by its id as text, in the order of ids."""
-    classes: dict[str, tuple[int | str, str]] = {}
-    for number, entry in enumerate(categories, start=1):
-        key, name = _key(entry.get("id")), entry.get("name")
-        if key is None or name is None:
+def _by_id(rows: _Rows, section: str, title: str, source: str) -> dict[str, Mapping[str, Any]]:
+    """The entries of a section by their id as text."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    for number, entry in enumerate(rows, start=1):
+        key, name = _key(entry.get("id")), entry.get(title)
+        if key is None or name is None or (title == "file_name" and not _is_name(name)):
             raise AnnotationError(
-                f"{source}, number {number} of categories: wanted an id and a name, got "
-                f"{_shown(entry)}"
+                f"{source}, number {number} of {section}: wanted an id and a {title}, got "
+                f"{shown(entry)}"
             )
-        if key in classes:
+        if key in entries:
             raise AnnotationError(
-                f"{source}: two categories have the id {key}, {classes[key][1]} and {name}; give "
-                "each its own"
+                f"{source}: two {section} have the id {key}, {entries[key][title]} and {name}; "
+                "give each its own"
             )
-        given = entry["id"]
-        number_or_text = storable(given) if isinstance(given, str) else int(given)
-        classes[key] = (number_or_text, storable(str(name)).strip())
-    return dict(sorted(classes.items(), key=lambda item: _in_order(item[0])))
+        entries[key] = entry
+    return entries
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _plain_id(given: Any) -> int | str:
+    return storable(given) if isinstance(given, str) else int(given)
 
 
 def _in_order(key: str) -> tuple[int, int, str]:
@@ -166,65 +177,38 @@ def _in_order(key: str) -> tuple[int, int, str]:
         return 1, 0, key
 
 
-def _boxes_by_image(
-    images: Sequence[Mapping[str, Any]], source: str
-) -> dict[str, list[AnnotatedBox]]:
-    boxes: dict[str, list[AnnotatedBox]] = {}
-    for number, entry in enumerate(images, start=1):
-        key = _key(entry.get("id"))
-        file_name = entry.get("file_name")
-        if key is None or not isinstance(file_name, str) or not file_name:
-            raise AnnotationError(
-                f"{source}, number {number} of images: wanted an id and a file_name, got "
-                f"{_shown(entry)}"
-            )
-        if key in boxes:
-            raise AnnotationError(f"{source}: two images have the id {key}; give each its own")
-        boxes[key] = []
-    return boxes
-
-
-def _where(row: Mapping[str, Any], number: int) -> str:
-    key = _key(row.get("id"))
-    return f"annotation {key}" if key else f"annotation number {number}"
-
-
-def _places(
-    row: Mapping[str, Any],
-    where: str,
-    images: Mapping[str, Any],
-    labels: Mapping[str, int],
-    source: str,
-) -> tuple[str, int]:
-    """The image and the label of an annotation."""
-    image, category = _key(row.get("image_id")), _key(row.get("category_id"))
-    if image is None or image not in images:
+def _known(
+    row: Mapping[str, Any], field: str, known: Mapping[str, Any], start: str, section: str
+) -> str:
+    """The id that an annotation refers to."""
+    key = _key(row.get(field))
+    if key is None or key not in known:
         raise AnnotationError(
-            f"{source}: {where} belongs to image {_shown(row.get('image_id'))}, which is not among "
-            "the images"
+            f"{start} {shown(row.get(field))}, which is not among the {section}; correct the id"
         )
-    if category is None or category not in labels:
-        raise AnnotationError(
-            f"{source}: {where} has category {_shown(row.get('category_id'))}, which is not among "
-            "the categories"
-        )
-    return image, labels[category]
+    return key
 
 
-def _bbox(row: Mapping[str, Any], where: str) -> tuple[float, float, float, float] | None:
+def _bbox(row: Mapping[str, Any], where: str) -> Box | None:
     """Corners of the bbox; None where it is missing, empty or, beside an outline, without area."""
     given = row.get("bbox")
     if given is None or given == []:
         return None
-    values = [as_float(value) for value in given] if isinstance(given, list) else []
-    if len(values) != 4 or None in values:
+    values = _numbers(given)
+    if values is None or len(values) != 4:
         raise AnnotationError(
-            f"{where}: wanted a bbox of four numbers, x y width height, got {_shown(given)}"
+            f"{where}: wanted a bbox of four numbers, x y width height, got {shown(given)}"
         )
-    x, y, width, height = (value for value in values if value is not None)
+    x, y, width, height = values
     if (width == 0 or height == 0) and _envelope(row.get("segmentation")) is not None:
         return None
     return x, y, x + width, y + height
+
+
+def _numbers(given: Any) -> list[float] | None:
+    values = [as_float(value) for value in given] if isinstance(given, list) else [None]
+    numbers = [value for value in values if value is not None]
+    return numbers if len(numbers) == len(values) else None
 
 
 def _flag(row: Mapping[str, Any], name: str, where: str) -> bool:
@@ -233,27 +217,26 @@ def _flag(row: Mapping[str, Any], name: str, where: str) -> bool:
         return False
     if value in (1, "1"):
         return True
-    raise AnnotationError(f"{where}: wanted 0 or 1 as {name}, got {_shown(value)}")
+    raise AnnotationError(f"{where}: wanted 0 or 1 as {name}, got {shown(value)}")
 
 
-def _envelope(outline: Any) -> tuple[float, float, float, float] | None:
+def _envelope(outline: Any) -> Box | None:
     """The box around polygons or an RLE; None where there is no outline that can be read."""
     if isinstance(outline, Mapping):
         return _rle_envelope(outline)
     if not isinstance(outline, list) or not outline:
         return None
     rings = outline if all(isinstance(ring, list) for ring in outline) else [outline]
-    values: list[float] = []
-    for ring in rings:
-        points = [as_float(value) for value in ring]
-        if len(points) < 6 or len(points) % 2 or None in points:
+    points: list[float] = []
+    for ring in map(_numbers, rings):
+        if ring is None or len(ring) < 6 or len(ring) % 2:
             return None
-        values += [value for value in points if value is not None]
-    return corners(values)
+        points += ring
+    return corners(points)
 
 
-def _rle_envelope(outline: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    """The box around an RLE, checked before pycocotools' C code sees it."""
+def _rle_envelope(outline: Mapping[str, Any]) -> Box | None:
+    """The box around an RLE, checked before pycocotools' C code reads it."""
     size, counts = outline.get("size"), outline.get("counts")
     if not isinstance(size, list) or len(size) != 2:
         return None
@@ -281,18 +264,17 @@ def _rle_envelope(outline: Mapping[str, Any]) -> tuple[float, float, float, floa
 def _picture(
     entry: Mapping[str, Any], boxes: Sequence[AnnotatedBox], source: str
 ) -> AnnotatedPicture:
-    file_name = str(entry["file_name"])
-    about = {
-        storable(k): _kept(v) for k, v in entry.items() if k not in ("file_name", "width", "height")
-    }
+    file_name, about = entry["file_name"], _kept(entry)
+    width, height = (
+        stated_side(entry.get(side), f"{source}, {side} of {file_name}")
+        for side in ("width", "height")
+    )
+    for name in ("file_name", "width", "height"):
+        about.pop(name, None)
     if about.get("title") is not None:
         about["title"] = str(about["title"])
     return AnnotatedPicture(
-        file_name=file_name,
-        width=stated_side(entry.get("width"), f"{source}, width of {file_name}"),
-        height=stated_side(entry.get("height"), f"{source}, height of {file_name}"),
-        boxes=tuple(boxes),
-        about=about,
+        file_name=file_name, width=width, height=height, boxes=tuple(boxes), about=about
     )
 
 
@@ -304,15 +286,8 @@ def _kept(value: Any, depth: int = 0) -> Any:
         return value if math.isfinite(value) else None
     if not isinstance(value, (list, Mapping)):
         return value
-    if depth == _DEEPEST:
+    if depth > _DEEPEST:
         return "..."
     if isinstance(value, list):
         return [_kept(one, depth + 1) for one in value]
     return {storable(key): _kept(one, depth + 1) for key, one in value.items()}
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = dict(list(value.items())[:4])
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."

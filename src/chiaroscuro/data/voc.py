@@ -1,17 +1,16 @@
-"""Pascal VOC's XML files, one for every picture."""
+"""Pascal VOC's XML files, one per picture."""
 
 import codecs
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
-from chiaroscuro.data.paths import find_pictures
-from chiaroscuro.data.reading import check_pixels, read_bytes, stated_side
+from chiaroscuro.data.pictures import find_pictures
+from chiaroscuro.data.reading import Box, check_pixels, parsing, read_bytes, stated_side
 
 ROOT = "annotation"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -21,7 +20,7 @@ _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)
 @dataclass(frozen=True, slots=True)
 class _Object:
     name: str
-    box: tuple[float, float, float, float]
+    box: Box
     where: str
     ignore: bool
 
@@ -40,7 +39,7 @@ def read_voc(folder: str | Path, images: str | Path | None = None) -> Annotation
     """Read a folder of Pascal VOC's XML files, in ``Annotations/`` or anywhere in the folder.
 
     Pixels are counted from 1 there, and the last one belongs to the box: ``xmin ymin xmax ymax``
-    becomes ``xmin - 1, ymin - 1, xmax, ymax``. Pictures are found by ``filename``, with or without
+    becomes ``xmin - 1, ymin - 1, xmax, ymax``. A picture is found by ``filename``, with or without
     its suffix, else by the name of the XML file; beside it, in a folder of the same place, or
     anywhere in the data set.
 
@@ -52,14 +51,11 @@ def read_voc(folder: str | Path, images: str | Path | None = None) -> Annotation
         AnnotationError: if there are no such files, or one cannot be read.
     """
     folder = Path(folder)
-    root = folder
-    if images is not None:
-        root = Path(images)
-    elif (folder / "JPEGImages").is_dir():
-        root = folder / "JPEGImages"
+    root = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
+    root = root if images is None else Path(images)
     files = [_parsed(path) for path in annotation_files(folder)]
     if not files:
-        raise AnnotationError(f"{folder} holds no Pascal VOC annotations: no .xml files")
+        raise AnnotationError(f"{folder} has no Pascal VOC annotations: no .xml files")
     found = _Pictures(root)
     names = sorted({one.name for file in files for one in file.objects})
     label_of = {name: label for label, name in enumerate(names)}
@@ -67,26 +63,32 @@ def read_voc(folder: str | Path, images: str | Path | None = None) -> Annotation
     notes = [note for file in files for note in file.notes]
     if notes and not names:
         raise AnnotationError(f"{folder}: no object has a box; {notes[0]}")
+    pictures = [
+        AnnotatedPicture(
+            file_name=found.name_of(file, folder),
+            width=file.width,
+            height=file.height,
+            boxes=tuple(
+                AnnotatedBox(
+                    box=one.box, label=label_of[one.name], where=one.where, ignore=one.ignore
+                )
+                for one in file.objects
+            ),
+        )
+        for file in files
+    ]
     return Annotations(
         source=str(folder),
         class_names=tuple(names),
         class_ids=tuple(range(len(names))),
-        pictures=tuple(
-            AnnotatedPicture(
-                file_name=found.name_of(file, folder),
-                width=file.width,
-                height=file.height,
-                boxes=_boxes(file.objects, label_of),
-            )
-            for file in files
-        ),
+        pictures=tuple(pictures),
         folder=root,
         notes=tuple(notes),
     )
 
 
 def annotation_files(folder: Path) -> list[Path]:
-    """The XML files of a data set: all of ``Annotations/`` where there is one, else all within."""
+    """The XML files of a data set: those in ``Annotations/`` where it exists, else all within."""
     inner = folder / "Annotations"
     return sorted(
         path
@@ -98,7 +100,7 @@ def annotation_files(folder: Path) -> list[Path]:
 
 
 def is_voc(folder: Path) -> bool:
-    """Whether a folder is laid out as Pascal VOC's, or holds an XML file of its kind."""
+    """Whether a folder has Pascal VOC's layout, or an XML file of its kind."""
     return (folder / "Annotations").is_dir() or any(map(_is_annotation, annotation_files(folder)))
 
 
@@ -109,18 +111,10 @@ def _is_annotation(path: Path) -> bool:
         return False
 
 
-def _boxes(objects: Sequence[_Object], label_of: Mapping[str, int]) -> tuple[AnnotatedBox, ...]:
-    return tuple(
-        AnnotatedBox(box=one.box, label=label_of[one.name], where=one.where, ignore=one.ignore)
-        for one in objects
-    )
-
-
 class _Pictures:
     """The pictures of a folder, by file name and by stem."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         self._named: defaultdict[str, list[Path]] = defaultdict(list)
         self._stemmed: defaultdict[str, list[Path]] = defaultdict(list)
         for path in find_pictures(root) if root.is_dir() else ():
@@ -129,9 +123,9 @@ class _Pictures:
             self._stemmed[path.stem].append(relative)
 
     def name_of(self, file: _File, folder: Path) -> str:
-        """The picture of an XML file, relative to the root; as it is stated where none is there."""
+        """The picture of an XML file, relative to the root; as stated where it does not exist."""
         stated = Path(file.file_name.replace("\\", "/"))
-        if file.file_name and self._within(stated):
+        if len(stated.parts) > 1 and stated in self._named.get(stated.name, ()):
             return stated.as_posix()
         own = file.path.parent.relative_to(folder).parts
         for places, name in (
@@ -149,29 +143,24 @@ class _Pictures:
                     return fitting[0].as_posix()
         return file.file_name or file.path.with_suffix("").name
 
-    def _within(self, stated: Path) -> bool:
-        return len(stated.parts) > 1 and stated in self._named.get(stated.name, ())
-
 
 def _parsed(path: Path) -> _File:
     root = _root(path)
     if root.tag != ROOT:
         raise AnnotationError(
-            f"{path} is no Pascal VOC annotation: wanted <{ROOT}> as its root, got <{root.tag}>"
+            f"{path} is not a Pascal VOC annotation: wanted <{ROOT}> as its root, got <{root.tag}>"
         )
     objects, notes = [], []
     for number, node in enumerate(root.iter("object"), start=1):
-        where = f"object {number} of {path.name}"
+        where = f"{path}, object {number}"
         name = (node.findtext("name") or "").strip()
-        box = _corners(node, f"{path}, object {number}")
+        box = _corners(node, where)
         if box is None or not name:
             lacks = "no bndbox" if box is None else "no name"
-            notes.append(
-                f"{path}, object {number}{f' ({name})' * bool(name)} has {lacks} and is left out"
-            )
+            notes.append(f"{where}{f' ({name})' * bool(name)}: {lacks}; it is left out")
             continue
         ignore = (node.findtext("difficult") or "").strip().lower() in ("1", "true", "yes")
-        objects.append(_Object(name, box, where, ignore))
+        objects.append(_Object(name, box, f"object {number} of {path.name}", ignore))
     return _File(
         path=path,
         file_name=(root.findtext("filename") or "").strip(),
@@ -185,22 +174,20 @@ def _parsed(path: Path) -> _File:
 def _root(path: Path) -> ElementTree.Element:
     """The root of an XML file in the encoding that it declares."""
     data = read_bytes(path)
-    try:
+    with parsing(path, "a Pascal VOC annotation"):
         try:
             # no external entities are fetched, and expat limits the growth of internal ones
             return ElementTree.fromstring(data)  # noqa: S314
-        except (ValueError, LookupError):  # an encoding of several bytes, which expat leaves out
+        except (ValueError, LookupError):  # an encoding of several bytes, which expat cannot read
             declared = _DECLARED.match(data)
             if declared is None:
                 raise
             codec = codecs.lookup(declared[1].decode())
             return ElementTree.fromstring(data[declared.end() :].decode(codec.name))  # noqa: S314
-    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
-        raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}") from error
 
 
-def _corners(node: ElementTree.Element, where: str) -> tuple[float, float, float, float] | None:
-    """The box of an object; None where it has none, or a side of it is missing."""
+def _corners(node: ElementTree.Element, where: str) -> Box | None:
+    """The box of an object; None where it has none, or one of its sides is missing."""
     texts = [node.findtext(f"bndbox/{side}") for side in _SIDES]
     if not all(text and text.strip() for text in texts):
         return None

@@ -11,7 +11,8 @@ from chiaroscuro.core.errors import InputError, UndefinedMetricError
 from chiaroscuro.core.progress import Steps
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.annotations import Annotations
-from chiaroscuro.data.frame import Frame, place_all
+from chiaroscuro.data.frame import Frame
+from chiaroscuro.data.placing import place_all
 from chiaroscuro.data.reading import storable
 from chiaroscuro.detectors import Detector
 from chiaroscuro.evaluation.records import AnnotationSource, MeasuredSet, Row

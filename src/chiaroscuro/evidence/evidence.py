@@ -31,7 +31,7 @@ from chiaroscuro.detectors.protocol import Detector, as_unit_floats
 from chiaroscuro.evidence import estimators, remarks
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import MAX_PROPOSALS
-from chiaroscuro.images.read import image_hash
+from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.store import arrays, bundle
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.store.schema import AGAIN, Kept, MapSettings

@@ -26,7 +26,8 @@ from chiaroscuro.evidence.evidence import EVIDENCE, Evidence
 from chiaroscuro.evidence.explanation import MIN_MASKS
 from chiaroscuro.evidence.passes import observe_masks
 from chiaroscuro.evidence.targets import find, kept
-from chiaroscuro.images.read import image_hash, read_image
+from chiaroscuro.images.hashes import image_hash
+from chiaroscuro.images.read import read_image
 
 
 def observe(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.errors import InputError, MissingDependencyError
+from chiaroscuro.core.install import install_hint
 from chiaroscuro.methods.differentiable import differentiable
 from chiaroscuro.methods.question import Answer, Question
 

@@ -10,7 +10,8 @@ from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.images.read import image_hash, is_address
+from chiaroscuro.images.hashes import image_hash
+from chiaroscuro.images.sources import is_address
 from chiaroscuro.results.picture import Picture
 
 NEEDED = "estimator", "n_masks", "seed", "design", "image_sha256"
@@ -65,7 +66,8 @@ def redo_script(
     reduced, asked = picture.scale != 1, detector or str(settings.get("detector", ""))
     lines = [
         "import chiaroscuro as cs",
-        f"from chiaroscuro.images.read import image_hash{', shrink' if reduced else ''}",
+        "from chiaroscuro.images.hashes import image_hash",
+        *["from chiaroscuro.images.resize import shrink"] * reduced,
         "",
         f"image = cs.read_image({_arguments(file_name(picture), **_limit(picture))})",
     ]

@@ -17,7 +17,7 @@ from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.observe import no_evidence
 from chiaroscuro.evidence.targets import choose, find
 from chiaroscuro.figures import draw
-from chiaroscuro.images.read import image_hash
+from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.methods.explaining import explain_from, observe_for
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.results.picture import Picture

@@ -16,7 +16,9 @@ from chiaroscuro.core.records import Proposals, Target, Truth
 from chiaroscuro.data import paths
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.images.read import PictureSize, image_hash, is_address, picture_size
+from chiaroscuro.images.hashes import image_hash
+from chiaroscuro.images.header import PictureSize, picture_size
+from chiaroscuro.images.sources import is_address
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.store.schema import AGAIN, Manifest, StudiedPicture, StudiedTarget

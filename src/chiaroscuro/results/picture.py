@@ -7,7 +7,8 @@ from torch import Tensor
 
 from chiaroscuro.core.plan import Reading
 from chiaroscuro.data.paths import folder_name
-from chiaroscuro.images.read import read_image, shrink
+from chiaroscuro.images.read import read_image
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.store.schema import PictureRecord
 
 

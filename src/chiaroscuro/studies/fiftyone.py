@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from chiaroscuro.images.read import is_address
+from chiaroscuro.images.sources import is_address
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath

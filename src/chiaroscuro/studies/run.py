@@ -26,7 +26,7 @@ from chiaroscuro.core.progress import Report, Steps
 from chiaroscuro.core.text import plural
 from chiaroscuro.data.datasets import DataSet, Entry
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.images.read import file_hash
+from chiaroscuro.images.hashes import file_hash
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath

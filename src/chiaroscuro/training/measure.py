@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.protocol import Detector, checked_detect
-from chiaroscuro.images.read import shrink
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.metrics.average_precision import AveragePrecision, average_precision
 from chiaroscuro.training.pictures import TrainingPicture
 

@@ -11,7 +11,8 @@ from chiaroscuro.core.errors import AnnotationError, ImageError, TrainingError
 from chiaroscuro.core.log import LOG
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.datasets import DataSet
-from chiaroscuro.images.read import read_image, shrink
+from chiaroscuro.images.read import read_image
+from chiaroscuro.images.resize import shrink
 
 _KEPT_SIDE = 1600  # longer side of the pictures kept in memory; no crop is drawn at a larger scale
 _SPARE = 0.5  # pixels by which a box may extend past its picture without a note: it was rounded

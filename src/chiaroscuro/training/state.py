@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chiaroscuro.core import log
 from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import InputError, TrainingError
-from chiaroscuro.core import log
-from chiaroscuro.images.read import image_hash
+from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.settings import TrainingSettings, changed

@@ -25,7 +25,8 @@ from chiaroscuro.data.samples import SamplePainting, met_faces, sample_painting
 from chiaroscuro.detectors.registry import describe_sources
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.figures import colours, draw
-from chiaroscuro.images.read import read_image, shrink
+from chiaroscuro.images.read import read_image
+from chiaroscuro.images.resize import shrink
 from chiaroscuro.metrics.difference import MapDifference
 from chiaroscuro.report import cards
 from chiaroscuro.results.picture import Picture
