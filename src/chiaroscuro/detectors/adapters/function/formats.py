@@ -1,53 +1,44 @@
-"""Are boxes ``x1 y1 x2 y2`` in pixels of the picture? Judged by what a detector reports.
+"""Whether a function's boxes are ``x1 y1 x2 y2`` in pixels of the picture.
 
 A box in another format often looks like a box: ``x y width height`` in the picture's upper left
-passes every check of its shape, and the map that follows is of the wrong place. Two things give the
-format away: rows that are no boxes in this picture, and the same picture mirrored, in which a box
-in pixels is mirrored too.
+passes every check of its shape, and the map would explain the wrong place. Two things reveal the
+format: rows that cannot be boxes in this picture, and the same picture mirrored, in which a box in
+pixels is mirrored too.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from chiaroscuro.core import boxes as geometry
+from chiaroscuro.detectors.commons.box_formats import corners, inverted
 
-_SMALLEST = 16  # pixels a side below which a picture says nothing of its boxes
-_GOOD_SHARE = 0.2  # of the scores, on boxes that cannot be right, from which all are suspected
-_MARGIN = 0.05  # of a side, by which a box of the right format may reach past the picture
-_FAR = 0.25  # of a side, from which a box whose centre is as far outside cannot be right
+_SMALLEST = 16  # pixels per side; a smaller picture reveals no format
+_WRONG_SHARE = 0.2  # of the scores on impossible boxes, from which the format is suspected
+_MARGIN = 0.05  # of a side: a box of the right format may reach that far past the picture
+_FAR = 0.25  # of a side: a box whose centre lies farther outside is impossible
 _SAME = 0.6  # IoU from which a mirrored box is where it should be
 _BETTER = 0.3  # IoU by which another format must fit better
-_MOVED = 0.02  # of the width, by which a box must move to tell anything
+_MOVED = 0.02  # of the width: a box that moved less reveals nothing
 
 
-def _from_corner(rows: Tensor) -> Tensor:
-    return torch.cat([rows[:, :2], rows[:, :2] + rows[:, 2:]], dim=1)
-
-
-def _from_centre(rows: Tensor) -> Tensor:
-    return torch.cat([rows[:, :2] - rows[:, 2:] / 2, rows[:, :2] + rows[:, 2:] / 2], dim=1)
-
-
-_OTHER_FORMATS: dict[str, Callable[[Tensor], Tensor]] = {
-    "x y width height": _from_corner,
-    "centre x, centre y, width, height": _from_centre,
-    "y1 x1 y2 x2": lambda rows: rows[:, [1, 0, 3, 2]],
+_OTHER_FORMATS = {
+    "x y width height": "xywh",
+    "centre x, centre y, width, height": "cxcywh",
+    "y1 x1 y2 x2": "yxyx",
 }
 
 
 def suspicion(boxes: Tensor, scores: Tensor, height: int, width: int) -> str | None:
-    """What the boxes of one picture look like, if they cannot be ``x1 y1 x2 y2`` in its pixels.
+    """The likely format of one picture's boxes, if they cannot be ``x1 y1 x2 y2`` in its pixels.
 
     Args:
-        boxes: ``n 4``, as reported; rows that are not finite are passed over.
-        scores: ``n``; rows of score 0 or less are padding and are passed over.
+        boxes: ``n 4``, as reported; rows that are not finite are skipped.
+        scores: ``n``; rows of score 0 or less are padding and are skipped.
         height: of the picture in pixels.
         width: of the picture in pixels.
 
     Returns:
-        A clause that names the likely format; None where nothing speaks against the boxes.
+        A clause that names the likely format; None where the boxes are plausible.
     """
     boxes, scores = _judged(boxes, scores)
     if not len(boxes) or min(height, width) < _SMALLEST:
@@ -57,21 +48,21 @@ def suspicion(boxes: Tensor, scores: Tensor, height: int, width: int) -> str | N
             f"looks normalised, from 0 to 1; multiply x by {width}, the picture's width, and y by "
             f"{height}, its height"
         )
-    inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
+    upside_down = inverted(boxes)
     outside = _far_outside(boxes, height, width)
-    wrong = inverted | outside
-    if float(scores[wrong].sum()) < _GOOD_SHARE * float(scores.sum()):
+    wrong = upside_down | outside
+    if float(scores[wrong].sum()) < _WRONG_SHARE * float(scores.sum()):
         return None
     fitting = [
         name
-        for name, corners in _OTHER_FORMATS.items()
-        if bool(_inside(corners(boxes), height, width).all())
+        for name, box_format in _OTHER_FORMATS.items()
+        if bool(_inside(corners(boxes, box_format), height, width).all())
     ]
     if fitting:
         return f"looks like {' or '.join(fitting)}; convert to x1 y1 x2 y2"
-    if bool(inverted.any()):
+    if bool(upside_down.any()):
         return (
-            f"looks like x y width height, or another order, since {int(inverted.sum())} of "
+            f"looks like x y width height, or another order, since {int(upside_down.sum())} of "
             f"{len(boxes)} boxes have x2 < x1 or y2 < y1; convert to x1 y1 x2 y2"
         )
     return (
@@ -82,20 +73,20 @@ def suspicion(boxes: Tensor, scores: Tensor, height: int, width: int) -> str | N
 
 
 def undecided(boxes: Tensor, scores: Tensor, height: int, width: int) -> bool:
-    """Whether the boxes of one picture could as well be a corner or a centre with a size."""
+    """Whether one picture's boxes could also be a corner or a centre with a size."""
     boxes, _ = _judged(boxes, scores)
     if min(height, width) < _SMALLEST:
         return False
     return any(
-        bool(_inside(corners(boxes), height, width).all())
-        for corners in (_from_corner, _from_centre)
+        bool(_inside(corners(boxes, box_format), height, width).all())
+        for box_format in ("xywh", "cxcywh")
     )
 
 
 def suspicion_mirrored(
     boxes: Tensor, scores: Tensor, mirrored: Tensor, mirrored_scores: Tensor, size: tuple[int, int]
 ) -> str | None:
-    """What boxes look like, if those of the mirrored picture are mirrored in another format only.
+    """The likely format, if boxes of the mirrored picture are mirrored only in that format.
 
     Args:
         boxes: ``n 4``, as reported for the picture.
@@ -105,7 +96,7 @@ def suspicion_mirrored(
         size: height and width of the picture.
 
     Returns:
-        As ``suspicion``; None also where nothing can be told, as of a box that did not move.
+        As ``suspicion``; None also where a box did not move, which reveals nothing.
     """
     height, width = size
     boxes, scores = _judged(boxes, scores)
@@ -118,14 +109,15 @@ def suspicion_mirrored(
     needed = max(_SAME, _agreement(_flipped(best, width), mirrored) + _BETTER)
     fitting = [
         name
-        for name, corners in _OTHER_FORMATS.items()
-        if _agreement(_flipped(corners(best), width), corners(mirrored)) >= needed
-        and bool(_inside(corners(best), height, width).all())
+        for name, box_format in _OTHER_FORMATS.items()
+        if _agreement(_flipped(corners(best, box_format), width), corners(mirrored, box_format))
+        >= needed
+        and bool(_inside(corners(best, box_format), height, width).all())
     ]
     if not fitting:
         return None
     return (
-        f"looks like {' or '.join(fitting)}, by what was reported for the mirrored picture; "
+        f"looks like {' or '.join(fitting)}, by the boxes of the mirrored picture; "
         "convert to x1 y1 x2 y2"
     )
 
@@ -161,8 +153,8 @@ def _flipped(boxes: Tensor, width: int) -> Tensor:
 
 
 def _agreement(box: Tensor, others: Tensor) -> float:
-    """Highest IoU of a box with others; inverted ones have no area, and agree with none."""
-    upright = others[(others[:, 2:] >= others[:, :2]).all(dim=1)]
-    if not len(upright) or not bool((box[:, 2:] >= box[:, :2]).all()):
+    """Highest IoU of a box with others; an inverted one agrees with none."""
+    upright = others[~inverted(others)]
+    if not len(upright) or bool(inverted(box).any()):
         return 0.0
     return float(geometry.iou(box, upright).max())

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError, UnknownNameError
-from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
     File,
     Layout,
     Output,
@@ -15,7 +15,7 @@ from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
     Scene,
     item,
 )
-from chiaroscuro.detectors.rows import Rows
+from chiaroscuro.detectors.commons.rows import Rows
 
 ROLES = ("boxes", "scores", "labels", "objectness", "count")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
     Feeding,
     File,
     Layout,
@@ -19,7 +19,7 @@ from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
     item,
     only,
 )
-from chiaroscuro.detectors.rows import Rows
+from chiaroscuro.detectors.commons.rows import Rows
 
 _ULTRAFACE = ((8, 3), (16, 2), (32, 2), (64, 3))  # stride, anchors a cell
 _THREE = (8, 16, 32)
@@ -96,8 +96,8 @@ def _decode_scrfd(outputs: dict[str, Tensor], scene: Scene) -> Rows:
     boxes, scores = [], []
     for stride in _strides(outputs):
         sides = item(outputs[f"boxes {stride}"], 2)
-        per_cell = max(len(sides) // cells(scene.frame.size, [stride])[0], 1)
-        middle = centres(scene.frame.size, [stride], per_cell)[:, :2]
+        per_cell = max(len(sides) // cells(scene.size, [stride])[0], 1)
+        middle = centres(scene.size, [stride], per_cell)[:, :2]
         sides = sides * stride
         boxes.append(torch.cat([middle - sides[:, :2], middle + sides[:, 2:]], dim=1))
         scores.append(scene.activated(item(outputs[f"scores {stride} 0"], 2)))
@@ -109,7 +109,7 @@ def _decode_yunet(outputs: dict[str, Tensor], scene: Scene) -> Rows:
     boxes, scores = [], []
     for stride in _strides(outputs):
         raw = item(outputs[f"boxes {stride}"], 2)
-        middle = centres(scene.frame.size, [stride])[:, :2] + raw[:, :2] * stride
+        middle = centres(scene.size, [stride])[:, :2] + raw[:, :2] * stride
         boxes.append(torch.cat([middle, raw[:, 2:].exp() * stride], dim=1))
         both = [item(outputs[f"scores {stride} {i}"], 2).clamp(0, 1) for i in (0, 1)]
         scores.append((both[0] * both[1]).sqrt())

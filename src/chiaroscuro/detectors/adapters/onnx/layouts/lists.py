@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
     Feeding,
     File,
     Layout,
@@ -18,7 +18,7 @@ from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
     item,
     only,
 )
-from chiaroscuro.detectors.rows import Rows
+from chiaroscuro.detectors.commons.rows import Rows
 
 _COUNT = re.compile(r"(^|_)num(_|$)|num_?(dets|detections|predictions)|valid")
 
@@ -204,7 +204,7 @@ _SELECTED = Layout(
     decode=_decode_selected,
     columns=lambda roles: roles["scores"].shape[-2] or None,
     one_by_one=True,
-    ask_format=True,
+    needs_format=True,
 )
 
 LISTS = {
@@ -263,7 +263,7 @@ LISTS = {
         knows=lambda file, roles: "image_shape" in file.inputs,
         reading=Reading(box_format="yxyx"),
         feeding=Feeding(padding_colour=128),
-        ask_format=False,
+        needs_format=False,
     ),
     "yolonas": _VECTORS,
 }

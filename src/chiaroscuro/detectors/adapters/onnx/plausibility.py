@@ -1,44 +1,46 @@
-"""Whether boxes can be meant as they were read: wrong ones are refused, with the likely cause."""
+"""Whether boxes are plausible as they were read: a wrong layout is refused, with the cause."""
 
 import torch
 from torch import Tensor
 
+from chiaroscuro.core import boxes as geometry
 from chiaroscuro.core.errors import DetectorOutputError
-from chiaroscuro.detectors.frames import Frame
+from chiaroscuro.detectors.commons.box_formats import corners, inverted
+from chiaroscuro.detectors.commons.placement import Placement
 from chiaroscuro.detectors.protocol import DetectorInfo
-from chiaroscuro.detectors.rows import Rows
+from chiaroscuro.detectors.commons.rows import Rows
 
-_STRONG = 0.5  # of the best score: weaker boxes of a sound network may lie anywhere
-_PIXEL = 2.0  # a side no longer than this is no object, in pixels of the network's input
+_STRONG = 0.5  # of the best score: weaker boxes may lie anywhere
+_PIXEL = 2.0  # in pixels of the network's input: a shorter side is of no object
 _SEVERAL = 5  # equal boxes: fewer may be one object
-_MANY = 20  # boxes, over which their format shows
+_MANY = 20  # boxes, from which their format is visible
 _INVERTED = (
     "inverted (x2 < x1 or y2 < y1): they look like x y width height, centre and size, or y x y x",
     "box_format='xywh', 'cxcywh' or 'yxyx'",
 )
 
 
-def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
-    """Check the strongest boxes of a picture; those of a sound network pass, whatever it found.
+def refuse_implausible(rows: Rows, placement: Placement, info: DetectorInfo) -> None:
+    """Check the strongest boxes of a picture; those of a layout that was read right pass.
 
     Args:
         rows: in pixels of the network's input.
-        frame: how the picture lay in it.
+        placement: of the picture in it.
         info: name and lowest score of the detector.
 
     Raises:
-        DetectorOutputError: if the boxes cannot be meant as they were read.
+        DetectorOutputError: if the boxes are not plausible; it names the likely cause.
     """
     boxes, scores = _reported(rows, info.min_score)
     if not len(boxes):
         return
     strongest = boxes[scores >= _STRONG * scores[0]]
-    fault = _fault_of_strongest(strongest, frame) or _fault_of_all(boxes, frame)
+    fault = _fault_of_strongest(strongest, placement) or _fault_of_all(boxes, placement)
     if fault is None:
         return
     what, remedy = fault
     shown = ", ".join(f"{float(side):z.4g}" for side in boxes[0])
-    height, width = frame.size
+    height, width = placement.size
     raise DetectorOutputError(
         f"detector {info.name}: wanted boxes x1 y1 x2 y2 in pixels of its input, {width} wide and "
         f"{height} high, got boxes {what}; the strongest: {shown}. Give "
@@ -46,33 +48,33 @@ def refuse_implausible(rows: Rows, frame: Frame, info: DetectorInfo) -> None:
     )
 
 
-def _fault_of_strongest(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
-    """What is wrong with the boxes that count, and what would put it right."""
-    inverted = (boxes[:, 2:] < boxes[:, :2]).any(dim=1)
-    upright = boxes[~inverted]
-    if bool((boxes.abs() <= 1.5).all()) and min(frame.size) > 4:
+def _fault_of_strongest(boxes: Tensor, placement: Placement) -> tuple[str, str] | None:
+    """What is wrong with the strongest boxes, and the remedy."""
+    upside_down = inverted(boxes)
+    upright = boxes[~upside_down]
+    if bool((boxes.abs() <= 1.5).all()) and min(placement.size) > 4:
         return "in [0, 1]", "normalised=True (or grid_offsets=True, for offsets of a grid)"
-    if _most(inverted):
+    if _most(upside_down):
         return _INVERTED
     if _most((upright[:, 2:] - upright[:, :2] <= _PIXEL).all(dim=1)):
         what = "of about one pixel: they look like offsets of a grid, or fractions of the picture"
         return what, "grid_offsets=True or normalised=True"
-    if _most(_share_inside(upright, frame) < 0.5):
-        return _why_outside(upright, frame)
+    if _most(_share_inside(upright, placement) < 0.5):
+        return _why_outside(upright, placement)
     if len(boxes) >= _SEVERAL and bool(((boxes - boxes[0]).abs() < 1e-3).all()):
         what = f"all the same, {len(boxes)} times: another output may hold the boxes"
         return what, "outputs={'boxes': 'NAME', ...}"
     return None
 
 
-def _fault_of_all(boxes: Tensor, frame: Frame) -> tuple[str, str] | None:
-    """What many boxes, weak ones too, have in common if their format is another."""
+def _fault_of_all(boxes: Tensor, placement: Placement) -> tuple[str, str] | None:
+    """What is wrong with many boxes, weak ones among them, and the remedy."""
     if len(boxes) < _MANY:
         return None
-    if float((boxes[:, 2:] < boxes[:, :2]).any(dim=1).float().mean()) > 0.2:
+    if float(inverted(boxes).float().mean()) > 0.2:
         return _INVERTED
     centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    height, width = frame.size
+    height, width = placement.size
     spread = (centre.amax(dim=0) - centre.amin(dim=0)) / boxes.new_tensor([width, height])
     near = (size >= boxes[:, :2]).all(dim=1).float().mean()
     if float(near) > 0.95 and bool((spread > 0.4).all()):  # not all of one large object
@@ -87,7 +89,7 @@ def refuse_labels(rows: Rows, info: DetectorInfo, first_label: int) -> None:
     Args:
         rows: with labels that count from 0.
         info: class names and lowest score of the detector.
-        first_label: what the file calls its first class.
+        first_label: number of the first class in the file.
 
     Raises:
         DetectorOutputError: if one has none.
@@ -117,27 +119,18 @@ def _most(flags: Tensor) -> bool:
     return bool(len(flags)) and float(flags.float().mean()) > 0.5
 
 
-def _share_inside(boxes: Tensor, frame: Frame) -> Tensor:
-    """How much of each box lies on the picture."""
-    inner = _edges(frame, boxes)
-    cut = torch.cat(
-        [torch.maximum(boxes[:, :2], inner[:2]), torch.minimum(boxes[:, 2:], inner[2:])], dim=1
-    )
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-    inside: Tensor = (cut[:, 2:] - cut[:, :2]).clamp(min=0).prod(dim=1) / area.clamp(min=1e-6)
-    return inside
+def _share_inside(boxes: Tensor, placement: Placement) -> Tensor:
+    """Share of each box that lies on the picture."""
+    (top, left), (height, width) = placement.corner, placement.inner
+    picture = boxes.new_tensor([[left, top, left + width, top + height]])
+    return geometry.share_inside(boxes, picture)[:, 0]
 
 
-def _edges(frame: Frame, like: Tensor) -> Tensor:
-    (top, left), (height, width) = frame.corner, frame.inner
-    return like.new_tensor([left, top, left + width, top + height])
-
-
-def _why_outside(boxes: Tensor, frame: Frame) -> tuple[str, str]:
-    """What boxes that lie off the picture look like, and what would put them right."""
-    if float(boxes.abs().median()) > 4 * max(frame.size):
+def _why_outside(boxes: Tensor, placement: Placement) -> tuple[str, str]:
+    """The likely cause of boxes that lie off the picture, and the remedy."""
+    if float(boxes.abs().median()) > 4 * max(placement.size):
         what = "far off the picture: pixels may have been enlarged again"
         return what, "normalised=False or grid_offsets=False"
-    if not _most(_share_inside(boxes[:, [1, 0, 3, 2]], frame) < 0.5):
+    if not _most(_share_inside(corners(boxes, "yxyx"), placement) < 0.5):
         return "off the picture, as if x and y were swapped", "box_format='yxyx'"
     return "off the picture, or mostly so", "box_format= (xyxy, yxyx, xywh or cxcywh)"

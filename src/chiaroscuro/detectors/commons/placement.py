@@ -9,20 +9,20 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-_GREY = (114 / 255,) * 3  # that YOLO networks are trained with
+_GREY = (114 / 255,) * 3  # YOLO networks are trained with bars of this colour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """How a picture lies in a network's input: resized to ``inner``, its corner at ``corner``.
+class Placement:
+    """Where a picture lies in a network's input: resized to ``inner``, its corner at ``corner``.
 
     Attributes:
         picture: height, width of the picture in pixels.
         size: height, width of the network's input.
-        inner: height, width of the resized picture within it.
-        corner: top, left of the resized picture within it.
-        antialias: whether a smaller picture is made by averaging, as PIL does, or by plain
-            bilinear interpolation, as OpenCV does; whichever the network was trained with.
+        inner: height, width of the resized picture in the input.
+        corner: top, left of the resized picture in the input.
+        antialias: whether pictures are reduced by averaging, as in PIL, or by plain bilinear
+            interpolation, as in OpenCV; the network's training decides.
         colour: of the bars, red green blue in [0, 1].
     """
 
@@ -42,21 +42,19 @@ class Frame:
         *,
         centred: bool = True,
         colour: tuple[float, float, float] = _GREY,
-    ) -> "Frame":
-        """Resized as a whole, bars at the sides, as YOLO networks expect.
+    ) -> "Placement":
+        """Resized with its aspect ratio kept, and bars at the sides, as YOLO networks expect.
 
         Args:
             picture: height, width.
             size: height, width of the input; a side of 0 is free: as long as needed.
             multiple: a free side is rounded up to a multiple of this.
-            centred: whether bars are on both sides, or to the right and below only.
+            centred: whether bars are on both sides, or only to the right and below.
             colour: of the bars, red green blue in [0, 1].
         """
         ratio = min((s / p for s, p in zip(size, picture, strict=True) if s), default=1.0)
         inner = pair(max(1, round(side * ratio)) for side in picture)
-        filled = pair(
-            s or math.ceil(i / multiple) * multiple for s, i in zip(size, inner, strict=True)
-        )
+        filled = _free_sides(size, inner, multiple)
         corner = pair(max(0, round((s - i) / 2 - 0.1)) for s, i in zip(filled, inner, strict=True))
         return cls(
             picture=picture,
@@ -68,13 +66,16 @@ class Frame:
 
     @classmethod
     def stretch(
-        cls, picture: tuple[int, int], size: tuple[int, int], multiple: int = 32
-    ) -> "Frame":
+        cls,
+        picture: tuple[int, int],
+        size: tuple[int, int],
+        multiple: int = 32,
+        *,
+        antialias: bool = True,
+    ) -> "Placement":
         """Resized to fill the input; a free side is the picture's own, to the next multiple."""
-        filled = pair(
-            s or math.ceil(p / multiple) * multiple for s, p in zip(size, picture, strict=True)
-        )
-        return cls(picture=picture, size=filled, inner=filled, antialias=True)
+        filled = _free_sides(size, picture, multiple)
+        return cls(picture=picture, size=filled, inner=filled, antialias=antialias)
 
     def fill(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 h w"]:
         """The network's input, still in [0, 1]."""
@@ -98,10 +99,21 @@ class Frame:
         return (boxes - offset) * boxes.new_tensor([x, y, x, y])
 
 
+def scaled_up(boxes: Float[Tensor, "*n 4"], size: tuple[int, int]) -> Float[Tensor, "*n 4"]:
+    """Boxes in fractions of an area as boxes in its pixels.
+
+    Args:
+        boxes: ``*n 4``, in [0, 1].
+        size: height and width of the area.
+    """
+    height, width = size
+    return boxes * boxes.new_tensor([width, height, width, height])
+
+
 def over_picture(
     cells: Float[Tensor, "n h w"], cell: tuple[float, float], picture: tuple[int, int]
 ) -> Float[Tensor, "n height width"]:
-    """Maps of a network's cells over the picture, bilinearly; level beyond the outer centres.
+    """Maps of a network's cells over the picture, bilinear; constant beyond the outer centres.
 
     Args:
         cells: values, from the picture's top left corner.
@@ -115,13 +127,20 @@ def over_picture(
     return down @ cells @ right.T
 
 
-def _weights(n_cells: int, cell: float, pixels: int) -> Float[Tensor, "pixels n_cells"]:
-    """Weight of every cell at every pixel centre, along one axis."""
-    place = ((torch.arange(pixels) + 0.5) / cell - 0.5).clamp(0, n_cells - 1)
-    return (1 - (place[:, None] - torch.arange(n_cells)).abs()).clamp(min=0)
-
-
 def pair(values: Any) -> tuple[int, int]:
     """Two whole numbers."""
     first, second = values
     return int(first), int(second)
+
+
+def _free_sides(size: tuple[int, int], needed: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """The size, with sides of 0 replaced by what is needed, rounded up to a multiple."""
+    return pair(
+        s or math.ceil(n / multiple) * multiple for s, n in zip(size, needed, strict=True)
+    )
+
+
+def _weights(n_cells: int, cell: float, pixels: int) -> Float[Tensor, "pixels n_cells"]:
+    """Weight of every cell at every pixel centre, along one axis."""
+    place = ((torch.arange(pixels) + 0.5) / cell - 0.5).clamp(0, n_cells - 1)
+    return (1 - (place[:, None] - torch.arange(n_cells)).abs()).clamp(min=0)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from chiaroscuro.detectors.adapters.onnx_layouts.faces import is_ultraface
-from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
+from chiaroscuro.detectors.adapters.onnx.layouts.faces import is_ultraface
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
     Feeding,
     File,
     Layout,
@@ -17,7 +17,7 @@ from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
     is_grid,
     only,
 )
-from chiaroscuro.detectors.rows import Rows
+from chiaroscuro.detectors.commons.rows import Rows
 
 # Their image processors leave pixels in [0, 1]; those of the others normalise by ImageNet.
 _UNIT_FAMILY = re.compile(r"rt-?detr|d-?fine|deim(?!-?v2)")

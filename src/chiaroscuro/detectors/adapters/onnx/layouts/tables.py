@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
     Feeding,
     File,
     Layout,
@@ -20,7 +20,7 @@ from chiaroscuro.detectors.adapters.onnx_layouts.layout import (
     looks_raw,
     only,
 )
-from chiaroscuro.detectors.rows import Rows
+from chiaroscuro.detectors.commons.rows import Rows
 
 _MOST_FOUND = 300  # rows after NMS; before it there are more
 _COCO_COLUMNS = 84  # a box and 80 classes, or a box, objectness and 79
