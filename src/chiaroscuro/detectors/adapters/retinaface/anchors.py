@@ -6,19 +6,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiaroscuro.detectors.commons.box_formats import corners
+
 ANCHOR_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 """Sides in pixels of the anchors at every cell, by stride."""
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve training too, whoever asked first
+@torch.inference_mode(False)  # the cached tensor must serve training too
 def make_anchors(
     height: int, width: int, device: torch.device | None = None
 ) -> Float[Tensor, "anchors 4"]:
     """Anchors of a picture, in the order of the network's outputs.
 
-    By stride, then by cell in rows, then by size. A picture that ends inside a cell has that cell.
+    By stride, then by cell in rows, then by size. A picture that ends inside a cell includes that cell.
 
     Returns:
         ``anchors 4``: centre x, centre y, width, height in pixels. Shared between callers: do not
@@ -37,20 +39,20 @@ def make_anchors(
 def decode_boxes(
     regression: Float[Tensor, "*n 4"], anchors: Float[Tensor, "*n 4"]
 ) -> Float[Tensor, "*n 4"]:
-    """Boxes ``x1 y1 x2 y2`` in pixels from what the network says relative to its anchors.
+    """Boxes ``x1 y1 x2 y2`` in pixels from the regression relative to the anchors.
 
     ``centre = anchor centre + 0.1 * offset * anchor size``;
     ``size = anchor size * exp(0.2 * log ratio)``.
     """
     centre = anchors[..., :2] + CENTRE_VARIANCE * regression[..., :2] * anchors[..., 2:]
-    half = anchors[..., 2:] * torch.exp(SIZE_VARIANCE * regression[..., 2:]) / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
+    size = anchors[..., 2:] * torch.exp(SIZE_VARIANCE * regression[..., 2:])
+    return corners(torch.cat([centre, size], dim=-1), "cxcywh")
 
 
 def encode_boxes(
     faces: Float[Tensor, "*n 4"], anchors: Float[Tensor, "*n 4"]
 ) -> Float[Tensor, "*n 4"]:
-    """What the network should say of boxes ``x1 y1 x2 y2``: the inverse of ``decode_boxes``."""
+    """The regression for boxes ``x1 y1 x2 y2``: the inverse of ``decode_boxes``."""
     centre, size = (faces[..., :2] + faces[..., 2:]) / 2, faces[..., 2:] - faces[..., :2]
     offset = (centre - anchors[..., :2]) / (CENTRE_VARIANCE * anchors[..., 2:])
     ratio = (size.clamp(min=1e-3) / anchors[..., 2:]).log() / SIZE_VARIANCE

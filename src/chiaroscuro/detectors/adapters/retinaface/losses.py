@@ -1,4 +1,4 @@
-"""What RetinaFace learns from a crop: anchors matched to faces, and the loss of each.
+"""The losses of RetinaFace: anchors matched to faces, and the loss of each.
 
 RetinaFace (Deng et al. 2020, arXiv:1905.00641, section 3.1), with the matching and hard negatives
 of SSD (Liu et al. 2016, arXiv:1512.02325, section 2.2). Without landmarks: our data has none.
@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Truth
-from chiaroscuro.detectors.adapters.retinaface_anchors import encode_boxes, make_anchors
-from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork
+from chiaroscuro.detectors.adapters.retinaface.anchors import encode_boxes, make_anchors
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork
+from chiaroscuro.detectors.commons.box_formats import corners
 
 MATCH_IOU = 0.35
 IGNORED_SHARE = 0.5  # of an anchor inside a box to ignore, from which it is no negative
-NEGATIVES = 3  # hardest, for every positive
+NEGATIVES = 3  # the hardest, per positive
 BOX_WEIGHT = 2.0
 FACE, BACKGROUND, LEFT_OUT = 1, 0, -1
 
@@ -31,18 +32,18 @@ def losses(
     Args:
         network: in training.
         images: RGB in [0, 1].
-        truth: the marks of every crop, in its pixels.
+        truth: the annotations of every crop, in its pixels.
 
     Returns:
-        ``"class"``: cross entropy of the matched anchors and the hardest negatives, three for each;
-        ``"box"``: smooth L1 of the offsets of the matched anchors. Both by the number of matches.
+        ``"class"``: cross entropy of the matched anchors and of three hard negatives per match;
+        ``"box"``: smooth L1 of the offsets of the matched anchors. Both are divided by the number of matches.
     """
     output = network(images)
     anchors = make_anchors(images.shape[2], images.shape[3], images.device)
     class_loss = box_loss = images.new_zeros(())
     n_matched = 0
-    for i, marked in enumerate(truth):
-        wanted, index = assign(anchors, marked)
+    for i, annotations in enumerate(truth):
+        wanted, index = assign(anchors, annotations)
         positive = wanted == FACE
         entropy = F.cross_entropy(output.logits[i], wanted.clamp(min=0), reduction="none")
         n_positive = int(positive.sum())
@@ -52,7 +53,7 @@ def losses(
         hardest = negative.topk(n_negative).indices
         class_loss = class_loss + entropy[positive].sum() + entropy[hardest].sum()
         if n_positive:
-            faces = marked.boxes.to(anchors)[index[positive]]
+            faces = annotations.boxes.to(anchors)[index[positive]]
             offsets = encode_boxes(faces, anchors[positive])
             box_loss = box_loss + F.smooth_l1_loss(
                 output.regression[i][positive], offsets, reduction="sum"
@@ -64,26 +65,23 @@ def losses(
 def assign(
     anchors: Float[Tensor, "anchors 4"], truth: Truth
 ) -> tuple[Int64[Tensor, " anchors"], Int64[Tensor, " anchors"]]:
-    """What every anchor should say.
+    """The target of every anchor.
 
-    An anchor has the face that it overlaps most, from an IoU of 0.35; every face has at least the
-    anchor that overlaps it most. Anchors in boxes to ignore are left out.
+    An anchor is matched to the face that it overlaps most, from an IoU of 0.35; every face has at
+    least the anchor that overlaps it most. Anchors in boxes to ignore are left out.
 
     Returns:
-        ``FACE``, ``BACKGROUND`` or ``LEFT_OUT``; and which mark, where it is a face.
+        ``FACE``, ``BACKGROUND`` or ``LEFT_OUT``; and the number of the annotation, where it is a face.
     """
-    corners = torch.cat(
-        [anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], dim=1
-    )
     wanted = torch.full((len(anchors),), BACKGROUND, dtype=torch.int64, device=anchors.device)
     index = torch.zeros_like(wanted)
-    marks = truth.boxes.to(anchors)
+    regions, annotated = corners(anchors, "cxcywh"), truth.boxes.to(anchors)
     ignore = truth.ignore.to(anchors.device)
     if bool(ignore.any()):
-        wanted[_share_inside(corners, marks[ignore]) >= IGNORED_SHARE] = LEFT_OUT
+        wanted[boxes.share_inside(regions, annotated[ignore]).amax(dim=1) >= IGNORED_SHARE] = LEFT_OUT
     faces = (~ignore).nonzero()[:, 0]
     if len(faces):
-        overlap = boxes.iou(corners, marks[faces])
+        overlap = boxes.iou(regions, annotated[faces])
         best, which = overlap.max(dim=1)
         wanted[best >= MATCH_IOU] = FACE
         nearest = overlap.argmax(dim=0)
@@ -91,13 +89,3 @@ def assign(
         wanted[nearest] = FACE
         index = faces[which]
     return wanted, index
-
-
-def _share_inside(
-    corners: Float[Tensor, "anchors 4"], regions: Float[Tensor, "regions 4"]
-) -> Float[Tensor, " anchors"]:
-    """Largest share of each anchor that one of the regions covers."""
-    low = torch.maximum(corners[:, None, :2], regions[None, :, :2])
-    high = torch.minimum(corners[:, None, 2:], regions[None, :, 2:])
-    extent = (high - low).clamp(min=0)
-    return (extent[..., 0] * extent[..., 1]).amax(dim=1) / boxes.area(corners).clamp(min=1e-6)

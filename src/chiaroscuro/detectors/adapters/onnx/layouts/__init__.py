@@ -1,7 +1,7 @@
 """What the outputs of an ONNX file mean.
 
-Recognised where names and shapes leave no doubt, named by the user where they do. One layout is one
-small record; the modules gather them by idea.
+A layout is recognised where names and shapes are unambiguous, else the user names it. One layout is
+one small record; each module holds the layouts of one idea.
 """
 
 from chiaroscuro.detectors.adapters.onnx.layouts.faces import FACES

@@ -1,27 +1,19 @@
-"""Layouts of small face detectors: UltraFace, SCRFD, YuNet. Landmarks are left aside."""
+"""Layouts of small face detectors: UltraFace, SCRFD, YuNet. Landmarks are not read."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
-    Feeding,
-    File,
-    Layout,
-    Output,
-    Reading,
-    Roles,
-    Scene,
-    cells,
-    centres,
-    corners,
-    item,
-    only,
-)
+from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
+from chiaroscuro.detectors.adapters.onnx.layouts.grid import cells, centres
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
+from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
+from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
+from chiaroscuro.detectors.commons.box_formats import corners
 from chiaroscuro.detectors.commons.rows import Rows
 
-_ULTRAFACE = ((8, 3), (16, 2), (32, 2), (64, 3))  # stride, anchors a cell
+_ULTRAFACE = ((8, 3), (16, 2), (32, 2), (64, 3))  # stride, anchors per cell
 _THREE = (8, 16, 32)
 _FACE = 1  # column of the face; the background comes first
 _CLASS_NAMES = ("face",)
@@ -29,7 +21,7 @@ _POINTS = 10  # x and y of five landmarks
 
 
 def is_ultraface(file: File, rows: int) -> bool:
-    """Whether a name says so, or an output has a row for each of UltraFace's anchors."""
+    """Whether a name contains it, or an output has a row for each of UltraFace's anchors."""
     if any(word in file.words for word in ("ultraface", "ultra-light", "version-rfb")):
         return True
     strides, anchors = zip(*_ULTRAFACE, strict=True)
@@ -54,7 +46,7 @@ def _decode_ultraface(outputs: dict[str, Tensor], scene: Scene) -> Rows:
 def _pyramid(
     n_scores: int, *pyramids: tuple[tuple[int, ...], int]
 ) -> Callable[[File], Roles | None]:
-    """Outputs of a head over strides, with so many anchors a cell.
+    """Outputs of a head over strides, with so many anchors per cell.
 
     A stride has ``n_scores`` outputs of one column, one of four, and maybe one of ten.
     """
@@ -117,7 +109,7 @@ def _decode_yunet(outputs: dict[str, Tensor], scene: Scene) -> Rows:
 
 
 def _known(file: File, roles: Roles) -> bool:
-    return True  # so many outputs of these sizes leave no doubt
+    return True  # so many outputs of these sizes are unambiguous
 
 
 FACES = {

@@ -1,4 +1,4 @@
-"""Layouts of several outputs: boxes, and beside them scores and labels, row by row."""
+"""Layouts of several outputs: boxes, scores and labels, row by row."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,25 +6,18 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
-    Feeding,
-    File,
-    Layout,
-    Output,
-    Reading,
-    Roles,
-    Scene,
-    is_grid,
-    item,
-    only,
-)
+from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
+from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
+from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
+from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
 from chiaroscuro.detectors.commons.rows import Rows
 
 _COUNT = re.compile(r"(^|_)num(_|$)|num_?(dets|detections|predictions)|valid")
 
 
 def _decode(outputs: dict[str, Tensor], scene: Scene) -> Rows:
-    """Boxes, scores and labels; of padded lists, the rows that a count says are there."""
+    """Boxes, scores and labels; of padded lists, only as many rows as the count."""
     boxes, scores, labels = (
         item(outputs[role], n) for role, n in (("boxes", 2), ("scores", 1), ("labels", 1))
     )
@@ -45,16 +38,16 @@ def _decode_vectors(outputs: dict[str, Tensor], scene: Scene) -> Rows:
 
 
 def _decode_selected(outputs: dict[str, Tensor], scene: Scene) -> Rows:
-    """What the operator NonMaxSuppression picked: picture, class and box number of each."""
+    """Boxes that the operator NonMaxSuppression selected, by picture, class and box number."""
     boxes, scores = item(outputs["boxes"], 2), item(outputs["scores"], 2)
     chosen = item(outputs["selected"], 2).long()
-    chosen = chosen[(chosen >= 0).all(dim=1)]  # some exports fill up with -1
+    chosen = chosen[(chosen >= 0).all(dim=1)]  # some exports pad with -1
     labels, numbers = chosen[:, 1], chosen[:, 2]
     return scene.listed(boxes[numbers], scores[labels, numbers], labels.float())
 
 
 def _by_names(outputs: Sequence[Output], **wanted: str) -> Roles | None:
-    """Outputs by the names that the roles go by; None if one is missing."""
+    """Outputs by name; None if one is missing."""
     named = {o.key: o for o in outputs}
     if not set(wanted.values()) <= set(named):
         return None
@@ -62,7 +55,7 @@ def _by_names(outputs: Sequence[Output], **wanted: str) -> Roles | None:
 
 
 def _by_shapes(outputs: Sequence[Output]) -> Roles | None:
-    """Boxes of four columns, with one list of whole numbers and one of floats beside them."""
+    """Boxes of four columns, with one list of whole numbers and one of floats."""
     boxes = only(outputs, lambda o: o.is_float and len(o.shape) in (2, 3) and o.shape[-1] == 4)
     if boxes is None:
         return None
@@ -89,7 +82,7 @@ def _roles_ssd(file: File) -> Roles | None:
 
 
 def _roles_efficient(file: File) -> Roles | None:
-    """By name, else by shape: an integer count is what sets this layout apart."""
+    """By name, else by shape: only this layout has an integer count."""
     count = only(file.outputs, lambda o: bool(_COUNT.search(o.key))) or only(
         file.outputs, lambda o: not o.is_float and o.shape[1:] in ((), (1,)) and len(o.shape) < 3
     )
@@ -140,7 +133,7 @@ def _roles_selected(file: File) -> Roles | None:
 
 
 def _roles_vectors(file: File) -> Roles | None:
-    """Boxes and a score for every class, with a row, or a column, a cell."""
+    """Boxes and a score for every class, with a row or a column per cell."""
     tables = [o for o in file.outputs if o.is_float and len(o.shape) == 3]
     boxes = only(tables, lambda o: "box" in o.key and o.shape[2] == 4) or only(
         tables, lambda o: o.shape[2] == 4
@@ -161,15 +154,15 @@ def _always(file: File, roles: Roles) -> bool:
 
 
 def _none_of(*others: Callable[[File], Roles | None]) -> Callable[[File, Roles], bool]:
-    """Sure where none of the more particular layouts is."""
+    """Certain where none of the more specific layouts fits."""
     return lambda file, roles: not any(other(file) for other in others)
 
 
 def _knows_boxes(for_sizes: bool) -> Callable[[File, Roles], bool]:
-    particular = _none_of(_roles_tensorflow, _roles_ssd, _roles_efficient, _roles_detectron)
+    specific = _none_of(_roles_tensorflow, _roles_ssd, _roles_efficient, _roles_detectron)
 
     def knows(file: File, roles: Roles) -> bool:
-        return particular(file, roles) and ("orig_target_sizes" in file.inputs) == for_sizes
+        return specific(file, roles) and ("orig_target_sizes" in file.inputs) == for_sizes
 
     return knows
 
@@ -188,7 +181,7 @@ _BOXES = Layout(
     feeding=Feeding(letterbox=False, multiple=1),
 )
 _VECTORS = Layout(
-    summary="boxes n x 4 x1 y1 x2 y2, scores n x classes, a row a cell, before NMS (YOLO-NAS)",
+    summary="boxes n x 4 x1 y1 x2 y2, scores n x classes, a row per cell, before NMS (YOLO-NAS)",
     roles=_roles_vectors,
     knows=lambda file, roles: is_grid(roles["boxes"].shape[1], file) and not _roles_selected(file),
     decode=_decode_vectors,

@@ -7,19 +7,14 @@ from dataclasses import replace
 from torch import Tensor
 
 from chiaroscuro.detectors.adapters.onnx.layouts.faces import is_ultraface
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
-    Feeding,
-    File,
-    Layout,
-    Reading,
-    Roles,
-    Scene,
-    is_grid,
-    only,
-)
+from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Roles, only
+from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
+from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
+from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene
 from chiaroscuro.detectors.commons.rows import Rows
 
-# Their image processors leave pixels in [0, 1]; those of the others normalise by ImageNet.
+# Their image processors scale pixels to [0, 1]; the others normalise by ImageNet.
 _UNIT_FAMILY = re.compile(r"rt-?detr|d-?fine|deim(?!-?v2)")
 _SIGMOID_FAMILY = re.compile(
     r"lw-?detr|rf-?detr|deformable|conditional|dab-?detr|\bdino\b|\bdeta\b|deim-?v2"
@@ -72,7 +67,7 @@ def _knows(name: str) -> Callable[[File, Roles], bool]:
 
 
 _SIGMOID = Layout(
-    summary="logits, each class by itself (sigmoid), boxes cx cy w h in [0, 1]; pixels in [0, 1] "
+    summary="logits, each class for itself (sigmoid), boxes cx cy w h in [0, 1]; pixels in [0, 1] "
     "(RT-DETR, D-FINE, DEIM)",
     roles=_roles,
     knows=_knows("rtdetr"),

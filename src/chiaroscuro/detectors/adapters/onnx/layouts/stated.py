@@ -1,4 +1,4 @@
-"""Outputs whose part the user says: ``outputs={"boxes": ..., "scores": ..., "labels": ...}``."""
+"""Outputs whose part the user gives: ``outputs={"boxes": ..., "scores": ..., "labels": ...}``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,15 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError, UnknownNameError
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
-    File,
-    Layout,
-    Output,
-    Reading,
-    Roles,
-    Scene,
-    item,
-)
+from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Layout
+from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
+from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
 from chiaroscuro.detectors.commons.rows import Rows
 
 ROLES = ("boxes", "scores", "labels", "objectness", "count")
@@ -24,7 +19,7 @@ def read_roles(outputs: Any) -> dict[str, str]:
     """Names of outputs by role; from ``"boxes:NAME,scores:NAME"`` too.
 
     Raises:
-        InputError: if it cannot be read so.
+        InputError: if it is neither.
     """
     if isinstance(outputs, str):
         parts = [part.partition(":") for part in outputs.split(",") if part.strip()]
@@ -80,7 +75,7 @@ def stated_layout(stated: Mapping[str, str]) -> Layout:
         return scores[-2] if _is_across(boxes, scores) else scores[-1]
 
     return Layout(
-        summary="as said by outputs=",
+        summary="as given by outputs=",
         roles=roles,
         knows=lambda file, found: False,
         decode=_decode,
@@ -91,7 +86,7 @@ def stated_layout(stated: Mapping[str, str]) -> Layout:
 
 
 def _is_across(boxes: Sequence[int], scores: Sequence[int]) -> bool:
-    """Whether scores have a column a box, instead of a row."""
+    """Whether scores have a column per box, instead of a row."""
     return boxes[-2] not in (0, scores[-2]) and scores[-1] == boxes[-2]
 
 
@@ -123,6 +118,6 @@ def _decode(outputs: dict[str, Tensor], scene: Scene) -> Rows:
     objectness = outputs.get("objectness")
     if objectness is not None:
         objectness = scene.activated(objectness.reshape(-1))[:n]
-    # a single column is the score itself, whatever stands before other classes
+    # a single column is the score itself, also where other files have a background
     vectors = scene.activated(scores) if scores.shape[1] == 1 else scene.classes(scores)
     return Rows.of_vectors(scene.boxes(boxes)[:n], vectors[:n], objectness)

@@ -1,4 +1,4 @@
-"""Layouts of one table: a row, or a column, holds a box, its scores, its label."""
+"""Layouts of one table: a row or a column holds a box, its scores, its label."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,31 +7,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
-    Feeding,
-    File,
-    Layout,
-    Output,
-    Reading,
-    Roles,
-    Scene,
-    is_grid,
-    item,
-    looks_raw,
-    only,
-)
+from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
+from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid, looks_raw
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Decode, Feeding, Layout
+from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
+from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
 from chiaroscuro.detectors.commons.rows import Rows
 
 _MOST_FOUND = 300  # rows after NMS; before it there are more
 _COCO_COLUMNS = 84  # a box and 80 classes, or a box, objectness and 79
-
-
-def _decode_yolov8(outputs: dict[str, Tensor], scene: Scene) -> Rows:
-    return _box_and_classes(outputs["table"].T, scene)
-
-
-def _decode_transposed(outputs: dict[str, Tensor], scene: Scene) -> Rows:
-    return _box_and_classes(outputs["table"], scene)
 
 
 def _box_and_classes(table: Tensor, scene: Scene) -> Rows:
@@ -52,40 +36,25 @@ def _decode_yolox(outputs: dict[str, Tensor], scene: Scene) -> Rows:
     return _decode_yolov5(outputs, scene)
 
 
-def _listed(boxes: slice, score: int, label: int) -> Callable[[dict[str, Tensor], Scene], Rows]:
-    """A decoder of rows that hold a box, a score and a label in these columns."""
-
-    def decode(outputs: dict[str, Tensor], scene: Scene) -> Rows:
-        table = item(outputs["table"], 2)
-        return scene.listed(table[:, boxes], table[:, score], table[:, label])
-
-    return decode
-
-
-def the_table(file: File) -> Output | None:
-    """The only output of floats with rows and columns."""
-    return only(file.outputs, lambda o: o.is_float and len(o.shape) in (2, 3))
-
-
 def _roles(fits: Callable[..., bool]) -> Callable[[File], Roles | None]:
-    """One table, whose sides (batch, rows, columns; or rows, columns) fit."""
+    """The only output with rows and columns, if its sides (batch, rows, columns) fit."""
 
     def roles(file: File) -> Roles | None:
-        table = the_table(file)
+        table = only(file.outputs, lambda o: o.is_float and len(o.shape) in (2, 3))
         return {"table": table} if table and fits(*table.shape) else None
 
     return roles
 
 
 def _knows(name: str) -> Callable[[File, Roles], bool]:
-    return lambda file, roles: name in likely(file, roles["table"])
+    return lambda file, roles: name in _likely(file, roles["table"])
 
 
-def likely(file: File, table: Output) -> list[str]:
-    """Layouts that the sides of a table speak for."""
+def _likely(file: File, table: Output) -> list[str]:
+    """Layouts that the sides of a table indicate."""
     rows, columns = table.shape[-2:]
     n_classes, least = file.n_classes, file.n_classes or 1
-    if is_paddle(file, table):
+    if _is_paddle(file, table):
         return ["paddle-unit" if "plus" in file.words or "detr" in file.words else "paddle"]
     if len(table.shape) == 2:
         return {6: ["nms6"], 7: [_with_seven(table.key)]}.get(columns, [])
@@ -107,7 +76,7 @@ def likely(file: File, table: Output) -> list[str]:
 def _likely_rows(file: File, rows: int, columns: int) -> list[str]:
     """Layouts of a table of more rows than columns that no grid explains."""
     least = file.n_classes or 1
-    # with anchors or without: shapes of an unknown input say neither
+    # shapes of an unknown input do not show whether there are anchors
     before_nms = ["yolov5"] if 0 in file.size or "yolov" in file.words else ["yolov5", "yolox"]
     if columns == 6:  # x1 y1 x2 y2 score label, or cx cy w h objectness and a single class
         if rows <= _MOST_FOUND or least > 1:
@@ -121,14 +90,14 @@ def _likely_rows(file: File, rows: int, columns: int) -> list[str]:
 
 
 def _with_seven(key: str) -> str:
-    """Of the layouts with seven columns, the one that the output's name speaks for."""
+    """Of the layouts with seven columns, the one that the output's name indicates."""
     if "batchno" in key:
         return "pinto7"
     return "flat7" if "flat" in key else "yolov7"
 
 
 def _likely_on_grid(file: File, table: Output) -> list[str]:
-    """Layouts of a table with one row a cell: without anchors."""
+    """Layouts of a table with one row per cell: without anchors."""
     columns, n_classes = table.shape[2], file.n_classes
     if columns == 5 or (n_classes and columns == 4 + n_classes):
         return ["transposed"]
@@ -140,109 +109,153 @@ def _likely_on_grid(file: File, table: Output) -> list[str]:
 
 
 def _objectness_is_one(values: Any) -> bool:
-    """Whether column 4 says nothing, as in exports of YOLOv6."""
+    """Whether column 4 is 1 throughout, as in exports of YOLOv6."""
     return values is not None and bool((np.asarray(values)[..., 4] == 1).all())
 
 
-def is_paddle(file: File, table: Output) -> bool:
-    """Whether PaddleDetection wrote the file, told by its inputs or its outputs."""
+def _is_paddle(file: File, table: Output) -> bool:
+    """Whether PaddleDetection wrote the file, by its inputs or its outputs."""
     inputs = {"im_shape", "scale_factor"} & file.inputs
     return bool(table.shape[-1] == 6 and (inputs or "multiclass_nms" in table.key))
 
 
-def _columns(axis: int, before: int) -> Callable[[Roles], int | None]:
-    return lambda roles: max(roles["table"].shape[axis] - before, 0) or None
+def _before_nms(
+    name: str, summary: str, decode: Decode, first: int, *, axis: int = 2, **options: Any
+) -> Layout:
+    """A table with a row per box: centre and size, maybe objectness, classes.
+
+    Args:
+        name: of the layout.
+        summary: of the layout.
+        decode: of the layout.
+        first: number of the first column of classes.
+        axis: of the columns: 1 where every box is a column instead of a row.
+        options: further attributes of the layout.
+    """
+    options = {"reading": _CENTRED, "before_nms": True, **options}
+    return Layout(
+        summary=summary,
+        roles=_roles(lambda *sides: len(sides) == 3 and sides[axis] > first),
+        knows=_knows(name),
+        decode=decode,
+        columns=lambda roles: max(roles["table"].shape[axis] - first, 0) or None,
+        **options,
+    )
+
+
+def _after_nms(
+    name: str,
+    summary: str,
+    n_columns: int,
+    boxes: slice,
+    *,
+    score: int,
+    label: int,
+    feeding: Feeding = Feeding(),
+    one_by_one: bool = True,
+) -> Layout:
+    """A table with a row per detection: box, score and label in these columns, maybe picture."""
+
+    def decode(outputs: dict[str, Tensor], scene: Scene) -> Rows:
+        table = item(outputs["table"], 2)
+        return scene.listed(table[:, boxes], table[:, score], table[:, label])
+
+    return Layout(
+        summary=summary,
+        roles=_roles(lambda *sides: sides[-1] == n_columns),
+        knows=_knows(name),
+        decode=decode,
+        feeding=feeding,
+        one_by_one=one_by_one,
+    )
 
 
 _CENTRED = Reading(box_format="cxcywh")
-_PADDLE = Layout(
-    summary="n x 6: label score x1 y1 x2 y2, after NMS (PaddleDetection)",
-    roles=_roles(lambda *sides: sides[-1] == 6),
-    knows=_knows("paddle"),
-    decode=_listed(slice(2, 6), score=1, label=0),
+_PADDLE = _after_nms(
+    "paddle",
+    "n x 6: label score x1 y1 x2 y2, after NMS (PaddleDetection)",
+    6,
+    slice(2, 6),
+    score=1,
+    label=0,
     feeding=Feeding(normalise="imagenet", letterbox=False),
-    one_by_one=True,
 )
 
 TABLES = {
-    "nms6": Layout(
-        summary="n x 6: x1 y1 x2 y2 score label, after NMS (YOLOv10, end-to-end exports)",
-        roles=_roles(lambda *sides: sides[-1] == 6),
-        knows=_knows("nms6"),
-        decode=_listed(slice(0, 4), score=4, label=5),
+    "nms6": _after_nms(
+        "nms6",
+        "n x 6: x1 y1 x2 y2 score label, after NMS (YOLOv10, end-to-end exports)",
+        6,
+        slice(0, 4),
+        score=4,
+        label=5,
+        one_by_one=False,
     ),
-    "yolov5": Layout(
-        summary="n x (5 + classes): cx cy w h objectness classes, before NMS (also YOLOv6, YOLOv7)",
-        roles=_roles(lambda *sides: len(sides) == 3 and sides[2] >= 6),
-        knows=_knows("yolov5"),
-        decode=_decode_yolov5,
-        reading=_CENTRED,
-        before_nms=True,
-        columns=_columns(2, 5),
+    "yolov5": _before_nms(
+        "yolov5",
+        "n x (5 + classes): cx cy w h objectness classes, before NMS (also YOLOv6, YOLOv7)",
+        _decode_yolov5,
+        5,
     ),
-    "yolox": Layout(
-        summary="n x (5 + classes), a row a cell: cx cy w h objectness classes, raw or decoded, "
-        "before NMS (YOLOX)",
-        roles=_roles(lambda *sides: len(sides) == 3 and sides[2] >= 6),
-        knows=_knows("yolox"),
-        decode=_decode_yolox,
+    "yolox": _before_nms(
+        "yolox",
+        "n x (5 + classes), a row per cell: cx cy w h objectness classes, raw or decoded, before "
+        "NMS (YOLOX)",
+        _decode_yolox,
+        5,
         reading=replace(_CENTRED, grid_offsets=None),
         feeding=Feeding(normalise="255", channel_order="bgr", padding="top-left"),
-        before_nms=True,
-        columns=_columns(2, 5),
     ),
-    "yolov8": Layout(
-        summary="(4 + classes) x n: cx cy w h classes, before NMS (also YOLO11)",
-        roles=_roles(lambda *sides: len(sides) == 3 and sides[1] >= 5),
-        knows=_knows("yolov8"),
-        decode=_decode_yolov8,
-        reading=_CENTRED,
-        before_nms=True,
-        columns=_columns(1, 4),
+    "yolov8": _before_nms(
+        "yolov8",
+        "(4 + classes) x n: cx cy w h classes, before NMS (also YOLO11)",
+        lambda outputs, scene: _box_and_classes(outputs["table"].T, scene),
+        4,
+        axis=1,
     ),
-    "transposed": Layout(
-        summary="n x (4 + classes): cx cy w h classes, before NMS (YOLOv8 with rows for columns)",
-        roles=_roles(lambda *sides: len(sides) == 3 and sides[2] >= 5),
-        knows=_knows("transposed"),
-        decode=_decode_transposed,
-        reading=_CENTRED,
-        before_nms=True,
-        columns=_columns(2, 4),
+    "transposed": _before_nms(
+        "transposed",
+        "n x (4 + classes): cx cy w h classes, before NMS (YOLOv8 with rows for columns)",
+        lambda outputs, scene: _box_and_classes(outputs["table"], scene),
+        4,
     ),
-    "rtdetr-table": Layout(
-        summary="n x (4 + classes): cx cy w h in [0, 1], classes (RT-DETR of Ultralytics)",
-        roles=_roles(lambda *sides: len(sides) == 3 and sides[2] >= 5),
-        knows=_knows("rtdetr-table"),
-        decode=_decode_transposed,
+    "rtdetr-table": _before_nms(
+        "rtdetr-table",
+        "n x (4 + classes): cx cy w h in [0, 1], classes (RT-DETR of Ultralytics)",
+        lambda outputs, scene: _box_and_classes(outputs["table"], scene),
+        4,
+        before_nms=False,
         reading=replace(_CENTRED, normalised=True),
         feeding=Feeding(letterbox=False),
-        columns=_columns(2, 4),
     ),
-    "yolov7": Layout(
-        summary="n x 7: picture x1 y1 x2 y2 label score, after NMS (YOLOv7 end-to-end)",
-        roles=_roles(lambda *sides: sides[-1] == 7),
-        knows=_knows("yolov7"),
-        decode=_listed(slice(1, 5), score=6, label=5),
-        one_by_one=True,
+    "yolov7": _after_nms(
+        "yolov7",
+        "n x 7: picture x1 y1 x2 y2 label score, after NMS (YOLOv7 end-to-end)",
+        7,
+        slice(1, 5),
+        score=6,
+        label=5,
     ),
-    "flat7": Layout(
-        summary="n x 7: picture x1 y1 x2 y2 score label, after NMS (YOLO-NAS, flat)",
-        roles=_roles(lambda *sides: sides[-1] == 7),
-        knows=_knows("flat7"),
-        decode=_listed(slice(1, 5), score=5, label=6),
-        one_by_one=True,
+    "flat7": _after_nms(
+        "flat7",
+        "n x 7: picture x1 y1 x2 y2 score label, after NMS (YOLO-NAS, flat)",
+        7,
+        slice(1, 5),
+        score=5,
+        label=6,
     ),
-    "pinto7": Layout(
-        summary="n x 7: picture label score x1 y1 x2 y2, after NMS (PINTO model zoo)",
-        roles=_roles(lambda *sides: sides[-1] == 7),
-        knows=_knows("pinto7"),
-        decode=_listed(slice(3, 7), score=2, label=1),
-        one_by_one=True,
+    "pinto7": _after_nms(
+        "pinto7",
+        "n x 7: picture label score x1 y1 x2 y2, after NMS (PINTO model zoo)",
+        7,
+        slice(3, 7),
+        score=2,
+        label=1,
     ),
     "paddle": _PADDLE,
     "paddle-unit": replace(
         _PADDLE,
-        summary="as paddle, of networks fed with pixels in [0, 1] (PP-YOLOE+, RT-DETR)",
+        summary="as paddle, for networks that take pixels in [0, 1] (PP-YOLOE+, RT-DETR)",
         knows=_knows("paddle-unit"),
         feeding=Feeding(letterbox=False),
     ),
