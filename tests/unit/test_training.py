@@ -13,19 +13,19 @@ import chiaroscuro as cs
 from chiaroscuro.core.errors import CheckpointError, DivergedError, InputError, TrainingError
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
-from chiaroscuro.detectors.adapters.retinaface_anchors import (
+from chiaroscuro.detectors.adapters.retinaface.anchors import (
     decode_boxes,
     encode_boxes,
     make_anchors,
 )
-from chiaroscuro.detectors.adapters.retinaface_losses import (
+from chiaroscuro.detectors.adapters.retinaface.losses import (
     BACKGROUND,
     FACE,
     LEFT_OUT,
     assign,
     losses,
 )
-from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork, RetinaFaceOutput
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, RetinaFaceOutput
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.training.augment import Augmentation, draw_crop, tenebrism
 from chiaroscuro.training.folds import cross_validate

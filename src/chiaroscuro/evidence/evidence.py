@@ -30,7 +30,7 @@ from chiaroscuro.core.masks import DESIGN, MaskDesign, Masks
 from chiaroscuro.core.records import Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.core.similarity import mask_weights
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.detectors.protocol import as_unit_floats
+from chiaroscuro.detectors.protocol import as_unit_floats, unsuppressed
 from chiaroscuro.evidence import estimators
 from chiaroscuro.evidence.explanation import MIN_MASKS, Explanation
 from chiaroscuro.evidence.passes import MAX_PROPOSALS, detect_whole, observe_masks
@@ -507,7 +507,7 @@ def observe(
     judged = tuple(
         t.inside(*picture.shape[1:]) for t in as_targets(() if targets is None else targets)
     )
-    detector = observed_form(detector)
+    detector = unsuppressed(detector)
     record = _Record(picture, detector, masks.seed, design, judged)
     if resume is not None:
         record.resume(resume)
@@ -564,14 +564,8 @@ def no_evidence(
     image: Tensor, detector: Detector, seed: int = 0, design: MaskDesign | None = None
 ) -> Evidence:
     """Evidence of no mask at all: the picture, and what would be observed."""
-    detector = observed_form(detector)
+    detector = unsuppressed(detector)
     return _Record(image, detector, seed, design or MaskDesign()).evidence()
-
-
-def observed_form(detector: Detector) -> Detector:
-    """The detector as it is observed: without its non-maximum suppression, where it has that."""
-    observed: Detector = detector.without_nms() if hasattr(detector, "without_nms") else detector
-    return observed
 
 
 def find(image: Tensor, detector: Detector, score: float = FOUND_SCORE) -> Proposals:

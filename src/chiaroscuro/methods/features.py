@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chiaroscuro.detectors.frames import over_picture
+from chiaroscuro.detectors.commons.placement import over_picture
 
 
 @dataclass(slots=True, eq=False)

@@ -63,19 +63,19 @@ class CenterFace:
         network_input = F.pad(pixels, padding).mul_(255).numpy()
         outputs = self._session.run(_OUTPUTS, {"input.1": network_input})
         return [
-            self._decode(*(torch.from_numpy(output[i]) for output in outputs), (height, width))
-            for i in range(len(pixels))
+            self._decode(heat[0], log_size, offset, (height, width))
+            for heat, log_size, offset in zip(*map(torch.from_numpy, outputs), strict=True)
         ]
 
     def _decode(
         self, heat: Tensor, log_size: Tensor, offset: Tensor, size: tuple[int, int]
     ) -> Proposals:
-        row, column = torch.nonzero(heat[0] >= self.info.min_score, as_tuple=True)
+        row, column = torch.nonzero(heat >= self.info.min_score, as_tuple=True)
         box_h, box_w = log_size[:, row, column].exp() * _STRIDE
         shift_y, shift_x = offset[:, row, column]
         y, x = (row + shift_y + 0.5) * _STRIDE, (column + shift_x + 0.5) * _STRIDE
         boxes = corners(torch.stack([x, y, box_w, box_h], dim=1), "cxcywh")
-        rows = Rows.of_one_class(clip_boxes_to_image(boxes, size), heat[0, row, column])
+        rows = Rows.of_one_class(clip_boxes_to_image(boxes, size), heat[row, column])
         solid = (rows.boxes[:, 2:] > rows.boxes[:, :2]).all(dim=1)  # none that lies in the padding
         return to_proposals(rows.pick(solid), self.info, nms_iou=self._nms_iou)
 

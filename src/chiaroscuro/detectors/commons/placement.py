@@ -135,9 +135,7 @@ def pair(values: Any) -> tuple[int, int]:
 
 def _free_sides(size: tuple[int, int], needed: tuple[int, int], multiple: int) -> tuple[int, int]:
     """The size, with sides of 0 replaced by what is needed, rounded up to a multiple."""
-    return pair(
-        s or math.ceil(n / multiple) * multiple for s, n in zip(size, needed, strict=True)
-    )
+    return pair(s or math.ceil(n / multiple) * multiple for s, n in zip(size, needed, strict=True))
 
 
 def _weights(n_cells: int, cell: float, pixels: int) -> Float[Tensor, "pixels n_cells"]:

@@ -85,9 +85,7 @@ def _columns(boxes: Any, scores: Any, labels: Any) -> Reported:
     )
 
 
-def _numeric(
-    name: str, value: Any, wanted: str = "numbers", remedy: str = ""
-) -> npt.NDArray[Any]:
+def _numeric(name: str, value: Any, wanted: str = "numbers", remedy: str = "") -> npt.NDArray[Any]:
     try:
         array = plain_array(value)
     except ValueError as error:

@@ -63,8 +63,8 @@ class OnnxDetector:
             layout's default otherwise.
         padding: where it lies between the bars: ``"centre"`` or ``"top-left"``.
         padding_colour: of the bars: a grey in [0, 255], or red, green and blue.
-        nms_iou: IoU above which the weaker of two boxes of a class is dropped; 0.7 in layouts before NMS,
-            else none by default.
+        nms_iou: IoU above which the weaker of two boxes of a class is dropped; by default
+            0.7 in layouts before NMS, else none.
         min_score: the lowest score that is reported.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<n>"``.
         name: its name in results.
@@ -177,8 +177,8 @@ class OnnxDetector:
             if fixed > 1:
                 raise InputError(
                     f"ONNX detector: wanted one result per picture, but the file takes {fixed} "
-                    "pictures and its outputs do not say which rows belong to which; export it with a "
-                    "batch size of 1"
+                    "pictures and its outputs do not say which rows belong to which; export it "
+                    "with a batch size of 1"
                 )
             return 1
         return fixed or max(output.shape[0] for output in self._roles.values())
@@ -198,8 +198,8 @@ class OnnxDetector:
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise DetectorOutputError(
                 f"detector {self.info.name}: the file does not run on {len(chunk)} pictures of "
-                f"{placement.size} (height, width): {error}; give the input_size that it was made for, "
-                "or export it with a batch size of 1"
+                f"{placement.size} (height, width): {error}; give the input_size that it was made "
+                "for, or export it with a batch size of 1"
             ) from error
         tensors = {
             role: torch.from_numpy(np.asarray(result)).float()

@@ -17,12 +17,12 @@ def input_size(wanted: Any, fixed: tuple[int, int]) -> tuple[int, int]:
     Raises:
         InputError: if the file has other sides, or this is not a size.
     """
-    wanted_sides = (wanted, wanted) if isinstance(wanted, int) else tuple(wanted or ())
-    if len(wanted_sides) != 2 or any(not isinstance(side, int) or side < 0 for side in wanted_sides):
+    given = (wanted, wanted) if isinstance(wanted, int) else tuple(wanted or ())
+    if len(given) != 2 or any(not isinstance(side, int) or side < 0 for side in given):
         raise InputError(f"input_size: wanted height and width in pixels, got {wanted!r}")
-    if any(f and a and f != a for f, a in zip(fixed, wanted_sides, strict=True)):
-        raise InputError(f"input_size: this file is made for {fixed} (height, width), got {wanted_sides}")
-    return pair(f or a for f, a in zip(fixed, wanted_sides, strict=True))
+    if any(f and a and f != a for f, a in zip(fixed, given, strict=True)):
+        raise InputError(f"input_size: this file is made for {fixed} (height, width), got {given}")
+    return pair(f or a for f, a in zip(fixed, given, strict=True))
 
 
 def numbers(option: str, value: Any) -> list[float]:

@@ -30,6 +30,7 @@ _EXTRAS: dict[str, Callable[[int, Placement], Any]] = {
     "im_info": lambda n, placement: [(*placement.size, 1)] * n,
 }
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureInput:
     """The input that takes pictures, and the other inputs.

@@ -7,8 +7,8 @@ from chiaroscuro.core import boxes as geometry
 from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.detectors.commons.box_formats import corners, inverted
 from chiaroscuro.detectors.commons.placement import Placement
-from chiaroscuro.detectors.protocol import DetectorInfo
 from chiaroscuro.detectors.commons.rows import Rows
+from chiaroscuro.detectors.protocol import DetectorInfo
 
 _STRONG = 0.5  # of the best score: weaker boxes may lie anywhere
 _PIXEL = 2.0  # in pixels of the network's input: a shorter side is of no object

@@ -1,4 +1,4 @@
-"""RetinaFace-MobileNet0.25: photo-trained in ONNX Runtime or torch, or painting-trained in torch."""
+"""RetinaFace-MobileNet0.25, photo-trained (ONNX Runtime or torch) or painting-trained (torch)."""
 
 from chiaroscuro.detectors.adapters.retinaface.detector import (
     OnnxRetinaFace,

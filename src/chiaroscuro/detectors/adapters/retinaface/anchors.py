@@ -20,7 +20,7 @@ def make_anchors(
 ) -> Float[Tensor, "anchors 4"]:
     """Anchors of a picture, in the order of the network's outputs.
 
-    By stride, then by cell in rows, then by size. A picture that ends inside a cell includes that cell.
+    By stride, then by cell in rows, then by size. A cell that the picture fills in part counts.
 
     Returns:
         ``anchors 4``: centre x, centre y, width, height in pixels. Shared between callers: do not

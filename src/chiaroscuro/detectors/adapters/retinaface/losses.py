@@ -36,7 +36,8 @@ def losses(
 
     Returns:
         ``"class"``: cross entropy of the matched anchors and of three hard negatives per match;
-        ``"box"``: smooth L1 of the offsets of the matched anchors. Both are divided by the number of matches.
+        ``"box"``: smooth L1 of the offsets of the matched anchors. Both are means per
+        match.
     """
     output = network(images)
     anchors = make_anchors(images.shape[2], images.shape[3], images.device)
@@ -71,14 +72,16 @@ def assign(
     least the anchor that overlaps it most. Anchors in boxes to ignore are left out.
 
     Returns:
-        ``FACE``, ``BACKGROUND`` or ``LEFT_OUT``; and the number of the annotation, where it is a face.
+        ``FACE``, ``BACKGROUND`` or ``LEFT_OUT``; and the number of the annotation of a face.
     """
     wanted = torch.full((len(anchors),), BACKGROUND, dtype=torch.int64, device=anchors.device)
     index = torch.zeros_like(wanted)
     regions, annotated = corners(anchors, "cxcywh"), truth.boxes.to(anchors)
     ignore = truth.ignore.to(anchors.device)
     if bool(ignore.any()):
-        wanted[boxes.share_inside(regions, annotated[ignore]).amax(dim=1) >= IGNORED_SHARE] = LEFT_OUT
+        wanted[boxes.share_inside(regions, annotated[ignore]).amax(dim=1) >= IGNORED_SHARE] = (
+            LEFT_OUT
+        )
     faces = (~ignore).nonzero()[:, 0]
     if len(faces):
         overlap = boxes.iou(regions, annotated[faces])

@@ -77,8 +77,8 @@ def download(builder: str, weights: str) -> nn.Module:
         model: nn.Module = get_model(builder, weights=published)
     except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
         raise CheckpointError(
-            f"torchvision/{builder}: its weights could not be downloaded from {published.url} ({error}). "
-            "They are downloaded once, with a network; without one, put that file into "
+            f"torchvision/{builder}: its weights could not be downloaded from {published.url} "
+            f"({error}). They are downloaded once, with a network; without one, put that file into "
             f"{Path(torch.hub.get_dir()) / 'checkpoints'}, or give weights=PATH of a file you "
             "have, or weights=None for a random network to experiment with"
         ) from error

@@ -7,7 +7,12 @@ from typing import Any
 from torch import nn
 
 from chiaroscuro.core.errors import CheckpointError
-from chiaroscuro.detectors.adapters.torchvision.builders import build, builders, check_builder, published_weights
+from chiaroscuro.detectors.adapters.torchvision.builders import (
+    build,
+    builders,
+    check_builder,
+    published_weights,
+)
 from chiaroscuro.detectors.adapters.torchvision.classes import name_classes
 from chiaroscuro.detectors.adapters.torchvision.fitting import check_fit, count_outputs, recognise
 from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint

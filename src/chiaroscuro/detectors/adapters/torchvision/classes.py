@@ -19,7 +19,9 @@ def name_classes(
     every_output_may_count = isinstance(model, (FCOS, RetinaNet))
     if class_names is None:
         if n_outputs is None:
-            raise InputError("class_names: this model has another head than torchvision's; give them")
+            raise InputError(
+                "class_names: this model has another head than torchvision's; give them"
+            )
         if n_outputs == 1 and every_output_may_count:
             return ("face",), 0
         if n_outputs == 2:

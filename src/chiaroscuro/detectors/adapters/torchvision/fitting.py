@@ -41,8 +41,8 @@ def recognise(state_dict: Mapping[str, Tensor]) -> str:
         raise CheckpointError(
             "wanted weights of a torchvision detector, got names like "
             f"{', '.join(list(state_dict)[:3])}: the network is another, and weights alone do not "
-            "show which; build it in Python, load the weights, and give a function that returns its "
-            "boxes ('module:function'), or export it to ONNX"
+            "show which; build it in Python, load the weights, and give a function that returns "
+            "its boxes ('module:function'), or export it to ONNX"
         )
     found = {name: differences(state_dict, name) for name in builders()}
     fitting = [name for name in found if not found[name]]

@@ -62,7 +62,7 @@ def load(
         min_size: see :class:`TorchvisionDetector`.
         max_size: see :class:`TorchvisionDetector`.
         new_head: to train a network for other classes than its weights are of: the layers whose
-            size depends on the number of classes are random at first, for ``class_names`` or one face.
+            size depends on the number of classes start at random, for ``class_names`` or one face.
 
     Raises:
         UnknownNameError: if torchvision has no such builder.
@@ -86,8 +86,9 @@ def load(
     loaded = (_from_path if is_file else _from_builder)(rest, weights, builder, class_names)
     if new_head:
         loaded = _with_new_head(loaded, class_names)
-    layout = torch.channels_last if channels_last else torch.preserve_format
-    network = loaded.model.eval().to(target, memory_format=layout)
+    network = loaded.model.eval().to(target)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
     given = loaded.stated | {key: value for key, value in options.items() if value is not None}
     return TorchvisionDetector(network, name=loaded.name, builder=loaded.builder, **given)
 

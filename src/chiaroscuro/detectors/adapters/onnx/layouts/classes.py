@@ -81,7 +81,11 @@ def read_classes(
                 "(torchvision's count a background as 0); give first_label=0 or first_label=1"
             )
         return list(names), reading
-    if overrides.first_label == 0 and len(names) == columns - reading.n_extra - 1 and not _table(roles):
+    if (
+        overrides.first_label == 0
+        and len(names) == columns - reading.n_extra - 1
+        and not _table(roles)
+    ):
         reading = replace(reading, no_object=True)
     _check_count(len(names), columns - reading.n_extra, roles)
     return list(names), reading

@@ -5,7 +5,7 @@ is a :class:`Layout`: a small record and a function that decodes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -69,8 +69,8 @@ class Layout:
     roles: Callable[[File], Roles | None]
     knows: Callable[[File, Roles], bool]
     decode: Decode
-    reading: Reading = Reading()
-    feeding: Feeding = Feeding()
+    reading: Reading = field(default_factory=Reading)
+    feeding: Feeding = field(default_factory=Feeding)
     before_nms: bool = False
     columns: Callable[[Roles], int | None] | None = None
     one_by_one: bool = False

@@ -151,7 +151,7 @@ def _after_nms(
     *,
     score: int,
     label: int,
-    feeding: Feeding = Feeding(),
+    feeding: Feeding | None = None,
     one_by_one: bool = True,
 ) -> Layout:
     """A table with a row per detection: box, score and label in these columns, maybe picture."""
@@ -165,7 +165,7 @@ def _after_nms(
         roles=_roles(lambda *sides: sides[-1] == n_columns),
         knows=_knows(name),
         decode=decode,
-        feeding=feeding,
+        feeding=feeding or Feeding(),
         one_by_one=one_by_one,
     )
 
