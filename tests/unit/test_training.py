@@ -124,7 +124,7 @@ def test_a_perfect_answer_has_next_to_no_loss() -> None:
             wanted, index = assign(anchors, truth)
             logits = torch.stack([wanted != FACE, wanted == FACE], dim=1).float() * 30
             offsets = encode_boxes(truth.boxes[index], anchors)
-            return RetinaFaceOutput(offsets[None], logits[None], torch.zeros(1, len(anchors), 10))
+            return RetinaFaceOutput(offsets[None], logits[None])
 
     _, truth = draw_crop(picture().image, picture().truth, PLAIN, generator())
     found = losses(Perfect(), torch.zeros(1, 3, 64, 64), [truth])

@@ -37,10 +37,7 @@ def pick_device(device: str | torch.device) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device: wanted auto, cpu, cuda or cuda:N, got {device!r}") from error
+    picked = _named(device)
     if picked.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device: {device!r} was wanted, but torch finds no CUDA device here")
     return picked
@@ -59,9 +56,16 @@ def refuse_move(network: nn.Module, device: str | torch.device) -> None:
         InputError: if it names another device; a given network is never moved.
     """
     where = device_of(network)
-    wanted = where if device == "auto" else pick_device(device)
+    wanted = where if device == "auto" else _named(device)
     if wanted.type != where.type or wanted.index not in (None, where.index):
         raise InputError(
             f"device: the given network is on {where}; wanted device='auto', got {str(device)!r}; "
             f"move it first with .to({str(device)!r})"
         )
+
+
+def _named(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device: wanted auto, cpu, cuda or cuda:N, got {device!r}") from error
