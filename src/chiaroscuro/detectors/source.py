@@ -41,13 +41,7 @@ def needs(package: str, remedy: str) -> Callable[[], str | None]:
 
 
 def is_of_package(module: nn.Module, package: str, kind: str) -> bool:
-    """Whether a module is of a class of that package, or inherits it; imports nothing.
-
-    Args:
-        module: of any class.
-        package: top-level name.
-        kind: regular expression of the class's whole name.
-    """
+    """Whether a module is of a class of that package whose name matches; imports nothing."""
     return any(
         base.__module__.startswith(f"{package}.") and re.fullmatch(kind, base.__name__)
         for base in type(module).__mro__

@@ -30,11 +30,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def pick_device(device: str | torch.device) -> torch.device:
-    """``"auto"`` is CUDA where available, else the CPU.
-
-    Raises:
-        InputError: if the device does not exist on this machine.
-    """
+    """``"auto"`` is CUDA where available, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     picked = _named(device)
@@ -50,11 +46,7 @@ def device_of(network: nn.Module) -> torch.device:
 
 
 def refuse_move(network: nn.Module, device: str | torch.device) -> None:
-    """Check that an option ``device`` agrees with where the caller's own network is.
-
-    Raises:
-        InputError: if it names another device; a given network is never moved.
-    """
+    """Check that an option ``device`` agrees with where the caller's own network is."""
     where = device_of(network)
     wanted = where if device == "auto" else _named(device)
     if wanted.type != where.type or wanted.index not in (None, where.index):

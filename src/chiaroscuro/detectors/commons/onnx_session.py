@@ -19,10 +19,6 @@ def make_session(model: str | bytes, device: str = "auto") -> "onnxruntime.Infer
         model: path of an ONNX file, or the bytes of one.
         device: ``"auto"`` (CUDA where both torch and ONNX Runtime have it), ``"cpu"``, ``"cuda"``
             or ``"cuda:<n>"``.
-
-    Raises:
-        CheckpointError: if the file is absent, empty, damaged, or no ONNX model.
-        MissingDependencyError: if CUDA is wanted and this ONNX Runtime cannot use it.
     """
     import onnxruntime
 

@@ -6,11 +6,7 @@ from chiaroscuro.core.errors import InputError
 
 
 def score_floor(min_score: float | None, default: float) -> float:
-    """The lowest score to report.
-
-    Raises:
-        InputError: if it is outside [0, 1).
-    """
+    """The lowest score to report."""
     floor = default if min_score is None else min_score
     if not 0 <= floor < 1:
         raise InputError(f"min_score: wanted a number in [0, 1), got {min_score}")
@@ -18,11 +14,7 @@ def score_floor(min_score: float | None, default: float) -> float:
 
 
 def checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Class names, at least one.
-
-    Raises:
-        InputError: if they are something else.
-    """
+    """Class names, at least one."""
     if isinstance(class_names, str):
         raise InputError(
             f"class_names: wanted a list of names, got the string {class_names!r}; "

@@ -45,12 +45,8 @@ class Placement:
     ) -> "Placement":
         """Resized with its aspect ratio kept, and bars at the sides, as YOLO networks expect.
 
-        Args:
-            picture: height, width.
-            size: height, width of the input; a side of 0 is free: as long as needed.
-            multiple: a free side is rounded up to a multiple of this.
-            centred: whether bars are on both sides, or only to the right and below.
-            colour: of the bars, red green blue in [0, 1].
+        A side of 0 is free: as long as needed, to the next multiple. Bars that are not centred are
+        to the right and below.
         """
         ratio = min((s / p for s, p in zip(size, picture, strict=True) if s), default=1.0)
         inner = pair(max(1, round(side * ratio)) for side in picture)
@@ -100,12 +96,7 @@ class Placement:
 
 
 def scaled_up(boxes: Float[Tensor, "*n 4"], size: tuple[int, int]) -> Float[Tensor, "*n 4"]:
-    """Boxes in fractions of an area as boxes in its pixels.
-
-    Args:
-        boxes: ``*n 4``, in [0, 1].
-        size: height and width of the area.
-    """
+    """Boxes in [0, 1] as boxes in pixels of an area of that height and width."""
     height, width = size
     return boxes * boxes.new_tensor([width, height, width, height])
 
@@ -115,10 +106,7 @@ def over_picture(
 ) -> Float[Tensor, "n height width"]:
     """Maps of a network's cells over the picture, bilinear; constant beyond the outer centres.
 
-    Args:
-        cells: values, from the picture's top left corner.
-        cell: height and width of a cell in pixels of the picture.
-        picture: height and width of the picture.
+    The cells, of a height and width in pixels of the picture, begin at its top left corner.
     """
     down, right = (
         _weights(n_cells, side, pixels).to(cells)

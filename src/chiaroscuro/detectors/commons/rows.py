@@ -1,7 +1,9 @@
 """Rows: what a network reports for one picture, before it is checked and reduced to proposals."""
 
+import copy
 import warnings
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +14,8 @@ from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.commons.box_formats import inverted
 from chiaroscuro.detectors.commons.placement import Placement
 from chiaroscuro.detectors.protocol import DetectorInfo, check_labels
+
+T = TypeVar("T")
 
 LOOSE_NMS_IOU = 0.9  # of ``without_nms``: only near copies of a better box are dropped
 
@@ -63,16 +67,9 @@ def to_proposals(
     nms_iou: float | None = None,
     placement: Placement | None = None,
 ) -> Proposals:
-    """The rows that are kept, best first, in the picture's pixels, on the CPU.
+    """The rows of ``kept_rows`` on the CPU, with boxes in the picture's pixels.
 
-    Args:
-        rows: of one picture.
-        info: name, class names and lowest score of the detector.
-        nms_iou: as in ``kept_rows``.
-        placement: of the picture in the network's input; without it, boxes are in its pixels.
-
-    Raises:
-        DetectorOutputError: on scores outside [0, 1], or labels without a class name.
+    A placement is of the picture in the network's input, in whose pixels the boxes are then given.
     """
     rows = rows.pick(kept_rows(rows, info, nms_iou))
     vectors, objectness = rows.class_probabilities, rows.objectness
@@ -88,13 +85,8 @@ def to_proposals(
 def kept_rows(rows: Rows, info: DetectorInfo, nms_iou: float | None = None) -> Int[Tensor, " kept"]:
     """Numbers of the rows that become proposals: usable, not below the floor, best first.
 
-    Args:
-        rows: of one picture.
-        info: name, class names and lowest score of the detector.
-        nms_iou: IoU above which the weaker of two boxes of one class is dropped; None keeps all.
-
-    Raises:
-        DetectorOutputError: on scores outside [0, 1], or labels without a class name.
+    Of two boxes of one class the weaker is dropped above an IoU of ``nms_iou``, or of 0.9 where
+    ``info.before_nms``; without ``nms_iou`` both are kept.
     """
     from torchvision.ops import batched_nms
 
@@ -109,21 +101,26 @@ def kept_rows(rows: Rows, info: DetectorInfo, nms_iou: float | None = None) -> I
     best = torch.argsort(rows.scores, descending=True, stable=True)
     if nms_iou is not None:
         rows = rows.pick(best)
-        best = best[batched_nms(rows.boxes, rows.scores, rows.labels, nms_iou)]
+        iou = LOOSE_NMS_IOU if info.before_nms else nms_iou
+        best = best[batched_nms(rows.boxes, rows.scores, rows.labels, iou)]
     return numbers[best]
+
+
+def unsuppressed_copy(detector: T) -> T:
+    """The detector for ``without_nms``: on the same network, with ``info.before_nms``.
+
+    Of boxes of one class that agree to an IoU of 0.9 it keeps only the best.
+    """
+    other: Any = copy.copy(detector)
+    other.info = replace(other.info, before_nms=True)
+    same: T = other
+    return same
 
 
 def usable_rows(
     name: str, boxes: Tensor, scores: Tensor, labels: Tensor | None = None
 ) -> Bool[Tensor, " n"]:
-    """Which rows are finite with an upright box; a warning counts the others.
-
-    Args:
-        name: of the detector.
-        boxes: ``n 4``, x1 y1 x2 y2.
-        scores: ``n``.
-        labels: ``n``, where they may not be finite either.
-    """
+    """Which rows of a detector are finite with an upright box; a warning counts the others."""
     usable = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores) & ~inverted(boxes)
     if labels is not None:
         usable &= torch.isfinite(labels)

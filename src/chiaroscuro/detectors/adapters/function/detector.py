@@ -136,11 +136,7 @@ class FunctionDetector:
         )
 
     def _check_format(self, batch: Tensor, found: list[Reported]) -> None:
-        """Check that boxes are x1 y1 x2 y2 in pixels, until a picture has shown that they are.
-
-        Raises:
-            DetectorOutputError: if they are not; it names the likely format.
-        """
+        """Check that boxes are x1 y1 x2 y2 in pixels, until a picture has shown that they are."""
         height, width = batch.shape[2:]
         for image, one in zip(batch, found, strict=True):
             if self._format_known:

@@ -31,14 +31,8 @@ _OTHER_FORMATS = {
 def suspicion(boxes: Tensor, scores: Tensor, height: int, width: int) -> str | None:
     """The likely format of one picture's boxes, if they cannot be ``x1 y1 x2 y2`` in its pixels.
 
-    Args:
-        boxes: ``n 4``, as reported; rows that are not finite are skipped.
-        scores: ``n``; rows of score 0 or less are padding and are skipped.
-        height: of the picture in pixels.
-        width: of the picture in pixels.
-
-    Returns:
-        A clause that names the likely format; None where the boxes are plausible.
+    None where the boxes are plausible. Rows that are not finite, and padding of score 0 or less,
+    are skipped.
     """
     boxes, scores = _judged(boxes, scores)
     if not len(boxes) or min(height, width) < _SMALLEST:
@@ -88,15 +82,7 @@ def suspicion_mirrored(
 ) -> str | None:
     """The likely format, if boxes of the mirrored picture are mirrored only in that format.
 
-    Args:
-        boxes: ``n 4``, as reported for the picture.
-        scores: ``n``.
-        mirrored: ``m 4``, as reported for the picture with left and right exchanged.
-        mirrored_scores: ``m``.
-        size: height and width of the picture.
-
-    Returns:
-        As ``suspicion``; None also where a box did not move, which reveals nothing.
+    None also where the strongest box did not move, which reveals nothing.
     """
     height, width = size
     boxes, scores = _judged(boxes, scores)

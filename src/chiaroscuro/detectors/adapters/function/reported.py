@@ -29,11 +29,7 @@ class Reported(NamedTuple):
 
 
 def read_detections(result: Any) -> Reported:
-    """One image's detections, in any of the forms that ``FunctionDetector`` accepts.
-
-    Raises:
-        DetectorOutputError: if it is none of them, or its numbers cannot be boxes and scores.
-    """
+    """One image's detections, in any of the forms that ``FunctionDetector`` accepts."""
     if isinstance(result, Mapping):
         if not {"boxes", "scores"} <= set(result):
             raise DetectorOutputError(

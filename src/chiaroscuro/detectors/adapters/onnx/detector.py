@@ -1,8 +1,7 @@
 """An ONNX file as a detector."""
 
-import copy
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,15 @@ from chiaroscuro.detectors.adapters.onnx.layouts.choosing import understood
 from chiaroscuro.detectors.adapters.onnx.layouts.classes import Overrides, read_classes
 from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene
 from chiaroscuro.detectors.adapters.onnx.layouts.stated import read_roles
-from chiaroscuro.detectors.adapters.onnx.metadata import refuse_task, stated_names, stated_size
+from chiaroscuro.detectors.adapters.onnx.metadata import class_names as stated_names
 from chiaroscuro.detectors.adapters.onnx.network import OnnxNetwork
 from chiaroscuro.detectors.adapters.onnx.options import flag
-from chiaroscuro.detectors.adapters.onnx.options import input_size as read_size
 from chiaroscuro.detectors.adapters.onnx.plausibility import refuse_implausible, refuse_labels
 from chiaroscuro.detectors.adapters.onnx.preparation import Preparation
 from chiaroscuro.detectors.commons.onnx_session import make_session, session_device
 from chiaroscuro.detectors.commons.options import score_floor
 from chiaroscuro.detectors.commons.placement import Placement, pair
-from chiaroscuro.detectors.commons.rows import LOOSE_NMS_IOU, Rows, to_proposals
+from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_copy
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 
 _CERTAIN = 0.2  # score of a box whose plausibility settles the layout of the whole file
@@ -101,39 +99,30 @@ class OnnxDetector:
         name: str = "onnx",
     ) -> None:
         session = make_session(model, device)
-        self._network = OnnxNetwork(session, flag("channels_last", channels_last))
-        facts, fixed = self._network.facts, self._network.input.size
-        refuse_task(facts)
-        size = read_size(stated_size(facts, fixed) if input_size is None else input_size, fixed)
-        given = stated_names(facts, name) if class_names is None else class_names
+        self._network = network = OnnxNetwork(session, flag("channels_last", channels_last))
+        size = network.size(input_size)
+        given = stated_names(network.facts, name) if class_names is None else class_names
         names = [given] if isinstance(given, str) else given
         self._layout, self._roles = understood(
-            self._network.declared(size, None if names is None else len(names), name),
-            self._network.measured,
+            network.declared(size, None if names is None else len(names), name),
+            network.measured,
             layout,
             None if outputs is None else read_roles(outputs),
         )
-        overrides = Overrides(
-            box_format=box_format,
-            normalised=flag("normalised", normalised),
-            scores=scores,
-            grid_offsets=flag("grid_offsets", grid_offsets),
-            first_label=first_label,
-        )
+        overrides = Overrides(box_format, normalised, scores, grid_offsets, first_label)
         names, self._reading = read_classes(names, self._layout, self._roles, overrides)
         self._batch_size = self._pictures_at_once()
+        if normalise is None and network.input.dtype == "tensor(uint8)":
+            normalise = "255"
         feeding = self._layout.feeding.with_options(
-            normalise="255" if self._network.input.dtype == "tensor(uint8)" else None
-        ).with_options(
-            normalise=None if normalise is None else str(normalise),
+            normalise=normalise,
             channel_order=channel_order,
             letterbox=flag("letterbox", letterbox),
             padding=padding,
             padding_colour=padding_colour,
         )
         self._preparation = Preparation.of(feeding, size, mean, std)
-        before_nms = self._layout.before_nms
-        self._nms_iou = 0.7 if nms_iou is None and before_nms else nms_iou
+        self._nms_iou = 0.7 if nms_iou is None and self._layout.before_nms else nms_iou
         self._is_plausible = False  # until a picture with a box of some certainty has passed
         self.info = DetectorInfo(
             name=name,
@@ -141,8 +130,8 @@ class OnnxDetector:
             min_score=score_floor(min_score, 0.01),
             device=session_device(session),
         )
-        if before_nms:  # only these files report suppressed boxes
-            self.without_nms = self._without_nms
+        if self._layout.before_nms:  # only these files report suppressed boxes
+            self.without_nms = partial(unsuppressed_copy, self)
 
     def detect(self, images: Tensor) -> list[Proposals]:
         """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
@@ -214,13 +203,3 @@ class OnnxDetector:
                     f"{role} of shape {tuple(tensor.shape)}; export it with a batch size of 1"
                 )
         return [{role: tensor[i] for role, tensor in tensors.items()} for i in range(n)]
-
-    def _without_nms(self) -> "OnnxDetector":
-        """The same network, reporting also boxes that a stronger one covers.
-
-        Of boxes that agree to an IoU of 0.9 only the best is kept.
-        """
-        other = copy.copy(self)
-        other._nms_iou = LOOSE_NMS_IOU
-        other.info = replace(self.info, before_nms=True)
-        return other

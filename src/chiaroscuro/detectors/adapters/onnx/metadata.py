@@ -24,7 +24,7 @@ def stated_size(facts: dict[str, str], fixed: tuple[int, int]) -> Any:
     return (_literal(facts.get("imgsz", "")) or 0) if 0 in fixed else 0
 
 
-def stated_names(facts: dict[str, str], name: str) -> list[str] | None:
+def class_names(facts: dict[str, str], name: str) -> list[str] | None:
     """Class names by label, read as a literal, never as code; None where there are none."""
     if "names" not in facts:
         return None

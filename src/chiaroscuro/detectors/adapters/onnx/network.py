@@ -11,6 +11,8 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output
+from chiaroscuro.detectors.adapters.onnx.metadata import refuse_task, stated_size
+from chiaroscuro.detectors.adapters.onnx.options import input_size
 from chiaroscuro.detectors.adapters.onnx.picture_input import PictureInput, sides
 from chiaroscuro.detectors.commons.placement import Placement
 
@@ -37,6 +39,12 @@ class OnnxNetwork:
         metadata = session.get_modelmeta()
         self.facts: dict[str, str] = metadata.custom_metadata_map
         self.hint = f"{metadata.graph_name} {metadata.description}"
+        refuse_task(self.facts)
+
+    def size(self, wanted: Any) -> tuple[int, int]:
+        """Height and width of the input, by the user, the metadata or the file; 0 where free."""
+        fixed = self.input.size
+        return input_size(stated_size(self.facts, fixed) if wanted is None else wanted, fixed)
 
     def run(self, outputs: Sequence[str], pixels: Tensor, placement: Placement) -> list[Any]:
         """Values of the outputs for pixels ``n 3 height width`` that are scaled already."""
@@ -44,13 +52,7 @@ class OnnxNetwork:
         return results
 
     def declared(self, size: tuple[int, int], n_classes: int | None, hint: str) -> File:
-        """What the file declares.
-
-        Args:
-            size: height and width of the network's input; a side of 0 is free.
-            n_classes: number of classes, where it is known.
-            hint: further text that may name the architecture.
-        """
+        """What the file declares for an input of that size; the hint may name its family."""
 
         @functools.cache
         def values() -> dict[str, Any]:
@@ -71,9 +73,6 @@ class OnnxNetwork:
         """The file with the shapes of its outputs for a blank picture, where they are open.
 
         Exporters often name sides that never change, the number of classes among them.
-
-        Raises:
-            InputError: if the file does not run on a blank picture.
         """
         size, values = self._on_blank(file.size)
         if isinstance(values, Exception):

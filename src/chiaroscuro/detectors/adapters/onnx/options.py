@@ -12,11 +12,7 @@ T = TypeVar("T")
 
 
 def input_size(wanted: Any, fixed: tuple[int, int]) -> tuple[int, int]:
-    """Height, width of the network's input; 0 for a side that is free.
-
-    Raises:
-        InputError: if the file has other sides, or this is not a size.
-    """
+    """Height, width of the network's input; 0 for a side that is free."""
     given = (wanted, wanted) if isinstance(wanted, int) else tuple(wanted or ())
     if len(given) != 2 or any(not isinstance(side, int) or side < 0 for side in given):
         raise InputError(f"input_size: wanted height and width in pixels, got {wanted!r}")
@@ -26,11 +22,7 @@ def input_size(wanted: Any, fixed: tuple[int, int]) -> tuple[int, int]:
 
 
 def numbers(option: str, value: Any) -> list[float]:
-    """Three numbers, one per channel; from one number, or from ``"1,2,3"``, too.
-
-    Raises:
-        InputError: if it is something else.
-    """
+    """Three numbers, one per channel; from one number, or from ``"1,2,3"``, too."""
     parts = value.split(",") if isinstance(value, str) else value
     try:
         found = [float(part) for part in (parts if isinstance(parts, Sequence) else [parts])]
@@ -43,11 +35,7 @@ def numbers(option: str, value: Any) -> list[float]:
 
 
 def flag(option: str, value: Any) -> bool | None:
-    """True, false, or None where it is not given; also in words, as the command line has them.
-
-    Raises:
-        InputError: if it is something else.
-    """
+    """True, false, or None where it is not given; also in words, as the command line has them."""
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if value is not None and not isinstance(value, bool):
@@ -56,11 +44,7 @@ def flag(option: str, value: Any) -> bool | None:
 
 
 def named(kind: str, name: Any, known: Mapping[str, T]) -> T:
-    """The entry of that name.
-
-    Raises:
-        UnknownNameError: if there is none.
-    """
+    """The entry of that name."""
     if not isinstance(name, str) or name not in known:
         raise UnknownNameError(kind, str(name), list(known))
     return known[name]

@@ -55,15 +55,7 @@ class PictureInput:
 
     @classmethod
     def of(cls, inputs: Sequence[Any], channels_last: bool | None = None) -> "PictureInput":
-        """Found among the inputs of a session.
-
-        Args:
-            inputs: as ONNX Runtime declares them.
-            channels_last: where the file leaves all sides open.
-
-        Raises:
-            InputError: if there is not exactly one input for pictures, or another is unknown.
-        """
+        """The one among a session's inputs; ``channels_last`` where a file leaves sides open."""
         pictures = [i for i in inputs if i.type in _PICTURE_TYPES and _takes_colours(i.shape)]
         pictures = [i for i in pictures if i.name not in _EXTRAS]
         extras = {i.name: i.type for i in inputs if i not in pictures}

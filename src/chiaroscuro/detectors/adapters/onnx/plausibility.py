@@ -21,16 +21,7 @@ _INVERTED = (
 
 
 def refuse_implausible(rows: Rows, placement: Placement, info: DetectorInfo) -> None:
-    """Check the strongest boxes of a picture; those of a layout that was read right pass.
-
-    Args:
-        rows: in pixels of the network's input.
-        placement: of the picture in it.
-        info: name and lowest score of the detector.
-
-    Raises:
-        DetectorOutputError: if the boxes are not plausible; it names the likely cause.
-    """
+    """Check the strongest boxes of a picture, in pixels of the network's input."""
     boxes, scores = _reported(rows, info.min_score)
     if not len(boxes):
         return
@@ -84,16 +75,7 @@ def _fault_of_all(boxes: Tensor, placement: Placement) -> tuple[str, str] | None
 
 
 def refuse_labels(rows: Rows, info: DetectorInfo, first_label: int) -> None:
-    """Check that every label has a class name.
-
-    Args:
-        rows: with labels that count from 0.
-        info: class names and lowest score of the detector.
-        first_label: number of the first class in the file.
-
-    Raises:
-        DetectorOutputError: if one has none.
-    """
+    """Check that every label has a class name; ``first_label`` is the file's first number."""
     labels = rows.labels[(rows.scores >= info.min_score) & (rows.scores > 0)]
     n = len(info.class_names)
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n:

@@ -51,23 +51,14 @@ class Preparation:
         mean: Any = None,
         deviation: Any = None,
     ) -> "Preparation":
-        """From a layout's feeding and the user's numbers.
+        """From a layout's feeding and the user's numbers, one or three, in the network's order.
 
-        Args:
-            feeding: of the layout, with the user's options in its place.
-            size: height, width; a side of 0 is free.
-            mean: of every channel in the network's order, one number or three. Where a number of
-                it or of ``deviation`` is above 1, of pixels in [0, 255], else in [0, 1].
-            deviation: standard deviation, likewise.
-
-        Raises:
-            InputError: if numbers cannot be used.
-            UnknownNameError: on an unknown word.
+        Where one of these numbers is above 1, they are of pixels in [0, 255], else in [0, 1].
         """
         order = named("channel order", feeding.channel_order, _ORDERS)
         named("place of the picture", feeding.padding, PLACES)
         if mean is None and deviation is None:
-            means, deviations = named("normalisation", feeding.normalise, NORMALISATIONS)
+            means, deviations = named("normalisation", str(feeding.normalise), NORMALISATIONS)
             means, deviations = ([values[i] for i in order] for values in (means, deviations))
         else:
             means = numbers("mean", 0 if mean is None else mean)

@@ -27,17 +27,10 @@ FACE, BACKGROUND, LEFT_OUT = 1, 0, -1
 def losses(
     network: RetinaFaceNetwork, images: Float[Tensor, "n 3 height width"], truth: Sequence[Truth]
 ) -> dict[str, Tensor]:
-    """The parts of the loss of a batch of crops, each to be minimised; their sum is the loss.
+    """The parts of the loss of a batch of RGB crops in [0, 1], each a mean per match.
 
-    Args:
-        network: in training.
-        images: RGB in [0, 1].
-        truth: the annotations of every crop, in its pixels.
-
-    Returns:
-        ``"class"``: cross entropy of the matched anchors and of three hard negatives per match;
-        ``"box"``: smooth L1 of the offsets of the matched anchors. Both are means per
-        match.
+    ``"class"`` is the cross entropy of the matched anchors and of three hard negatives per match;
+    ``"box"`` the smooth L1 of the offsets of the matched anchors.
     """
     output = network(images)
     anchors = make_anchors(images.shape[2], images.shape[3], images.device)

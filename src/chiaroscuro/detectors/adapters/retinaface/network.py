@@ -60,11 +60,7 @@ class RetinaFaceNetwork(nn.Module):
         self.landmark_head = _heads(10)
 
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> RetinaFaceOutput:
-        """Raw outputs for every anchor, with gradients.
-
-        Args:
-            images: RGB in [0, 1], of any size, on the device of the parameters.
-        """
+        """Raw outputs for every anchor of RGB images in [0, 1], with gradients."""
         features = self.pyramid(*self.backbone(normalise(images)))
         seen = [module(feature) for module, feature in zip(self.context, features, strict=True)]
         return RetinaFaceOutput(

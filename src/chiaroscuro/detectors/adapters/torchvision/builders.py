@@ -22,11 +22,7 @@ def builders() -> list[str]:
 
 
 def check_builder(name: str) -> str:
-    """The name, if it is a builder's.
-
-    Raises:
-        UnknownNameError: if there is none.
-    """
+    """The name, if it is a builder's."""
     if name not in builders():
         raise UnknownNameError("torchvision builder", name, builders())
     return name
@@ -65,11 +61,7 @@ def replace_head(model: Any, other: Any) -> None:
 
 
 def download(builder: str, weights: str) -> nn.Module:
-    """The builder's network with weights of torchvision, downloaded on first use.
-
-    Raises:
-        CheckpointError: if they cannot be downloaded.
-    """
+    """The builder's network with weights of torchvision, downloaded on first use."""
     from torchvision.models import get_model
 
     published = published_weights(builder)[weights]

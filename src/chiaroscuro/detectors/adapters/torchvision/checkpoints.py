@@ -63,11 +63,7 @@ def save_checkpoint(
 
 
 def from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, Any], str]:
-    """A model with the weights of a file, the detector options in that file, and the builder.
-
-    Raises:
-        CheckpointError: if the file cannot be read, or its weights are of another network.
-    """
+    """A model with the weights of a file, the detector options in that file, and the builder."""
     checkpoint = read_checkpoint(path)
     used = ("builder", "class_names", "epsilon", "min_size", "max_size")
     stated = {key: checkpoint.about[key] for key in used if key in checkpoint.about}

@@ -7,10 +7,8 @@ Labels: torchvision counts the background as class 0. Here labels count from 0 w
 ``class_names`` leaves it out.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from chiaroscuro.detectors.adapters.torchvision.settings import (
 )
 from chiaroscuro.detectors.commons.networks import device_of
 from chiaroscuro.detectors.commons.options import score_floor
-from chiaroscuro.detectors.commons.rows import Rows, to_proposals
+from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_copy
 from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
 
 
@@ -58,6 +56,9 @@ class TorchvisionDetector:
     Attributes:
         network: the model.
         builder: as given.
+        feature_layers: layers that the class scores are read from; none where the architecture is
+            unknown.
+        excitation_layer: of stride 4, where excitation backprop stops; empty if none is known.
         first_label: label of the first class in the model's own outputs: 1 after a background.
 
     Raises:
@@ -79,6 +80,8 @@ class TorchvisionDetector:
         if autocast is not None and autocast not in AUTOCAST:
             raise InputError(f"autocast: wanted bf16, fp16 or None, got {autocast!r}")
         self.network, self.builder = model, builder
+        self.feature_layers = feature_layers(model)
+        self.excitation_layer = excitation_layer(model)
         self._autocast = autocast
         self._sizes = checked_sizes(model, min_size, max_size)
         names, self.first_label = name_classes(model, class_names)
@@ -112,16 +115,6 @@ class TorchvisionDetector:
         with self.without_nms()._detecting(None), padded_sizes(self.network) as sizes:
             results = self.network(list(images))
         return [RawProposals(*self._foreground(result), sizes[-1]) for result in results]
-
-    @property
-    def feature_layers(self) -> tuple[str, ...]:
-        """Layers that the class scores are read from; none where the architecture is unknown."""
-        return feature_layers(self.network)
-
-    @property
-    def excitation_layer(self) -> str:
-        """An early layer, of stride 4, where excitation backprop stops; empty if none is known."""
-        return excitation_layer(self.network)
 
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
         """The model's own losses in training mode, on pictures resized as in ``detect``.
@@ -160,9 +153,7 @@ class TorchvisionDetector:
         Only boxes that overlap a better one of their class by more than an IoU of 0.9 are dropped,
         and region proposals are kept down to the score floor.
         """
-        other = copy.copy(self)
-        other.info = replace(self.info, before_nms=True)
-        return other
+        return unsuppressed_copy(self)
 
     def _detecting(self, autocast: str | None) -> AbstractContextManager[None]:
         return detecting(self.network, self.info, self._sizes, autocast)

@@ -31,12 +31,7 @@ def count_outputs(state_dict: Mapping[str, Tensor]) -> int | None:
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> str:
-    """The one builder with the parameter names and shapes of a state dict.
-
-    Raises:
-        CheckpointError: if none fits (the error names the nearest, and where it differs), or
-            several do.
-    """
+    """The one builder with the parameter names and shapes of a state dict."""
     if count_outputs(state_dict) is None:
         raise CheckpointError(
             "wanted weights of a torchvision detector, got names like "
@@ -62,11 +57,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def check_fit(state_dict: Mapping[str, Tensor], builder: str) -> int:
-    """Number of class outputs of a state dict of that builder.
-
-    Raises:
-        CheckpointError: if it is not; the error names its builder, and where it differs.
-    """
+    """Number of class outputs of a state dict of that builder."""
     different = differences(state_dict, builder)
     n_outputs = count_outputs(state_dict)
     if different or n_outputs is None:

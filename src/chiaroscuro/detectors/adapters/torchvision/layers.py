@@ -7,7 +7,7 @@ from torch import nn
 
 def feature_layers(network: Any) -> tuple[str, ...]:
     """Layers that the class scores are read from; none where the architecture is unknown."""
-    backbone = network.backbone
+    backbone: Any = getattr(network, "backbone", None)
     if isinstance(fpn := getattr(backbone, "fpn", None), nn.Module):
         levels = _children("backbone.fpn.layer_blocks", fpn.layer_blocks)
         return levels + _children("backbone.fpn.extra_blocks", fpn.extra_blocks)

@@ -24,14 +24,7 @@ _LOCKS_GUARD = threading.Lock()
 def detecting(
     model: nn.Module, info: DetectorInfo, sizes: Mapping[str, Any], autocast: str | None = None
 ) -> Iterator[None]:
-    """The model set up to detect, for one thread at a time.
-
-    Args:
-        model: of any mode; its modules are in evaluation mode meanwhile.
-        info: its score floor, and whether suppression is left out.
-        sizes: as from ``checked_sizes``.
-        autocast: a key of ``AUTOCAST``; the parts whose outputs become boxes give float32.
-    """
+    """The model set up to detect, for one thread at a time."""
     with _lock_of(model), ExitStack() as undo:
         for module in model.modules():
             if module.training:
@@ -83,11 +76,7 @@ def is_rcnn(model: nn.Module) -> bool:
 
 
 def checked_sizes(model: Any, min_size: int | None, max_size: int | None) -> dict[str, Any]:
-    """The sizes that replace the model's own, by attribute of its ``transform``.
-
-    Raises:
-        InputError: on a size below 1, or where the model resizes every picture to a fixed size.
-    """
+    """The sizes that replace the model's own, by attribute of its ``transform``."""
     sizes: dict[str, Any] = {}
     for name, value in (("min_size", min_size), ("max_size", max_size)):
         if value is None:

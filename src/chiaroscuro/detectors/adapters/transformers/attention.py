@@ -14,15 +14,7 @@ from chiaroscuro.detectors.commons.placement import over_picture, pair
 
 @contextmanager
 def keeping_attention(model: nn.Module, name: str) -> Iterator[list[tuple[int, int]]]:
-    """The model with weights of its attention; height and width of the features per call.
-
-    Args:
-        model: of Transformers.
-        name: of the detector.
-
-    Raises:
-        UnsupportedMethodError: if its queries do not weigh the whole picture.
-    """
+    """The model with weights of its attention; height and width of the features per call."""
     projection = _projection(model, name)
     with _eager(model), _sizes_out_of(projection) as sizes:
         yield sizes
@@ -31,17 +23,7 @@ def keeping_attention(model: nn.Module, name: str) -> Iterator[list[tuple[int, i
 def attention_maps(
     output: Any, size: tuple[int, int], model: nn.Module, name: str
 ) -> Float32[Tensor, "queries h w"]:
-    """Of every query over the cells of the feature map, mean over the last layer's heads.
-
-    Args:
-        output: of the model for one picture.
-        size: height and width of the features.
-        model: of Transformers.
-        name: of the detector.
-
-    Raises:
-        UnsupportedMethodError: if the output has no such weights.
-    """
+    """Of every query over the cells of the feature map, mean over the last layer's heads."""
     layers = getattr(output, "cross_attentions", None)
     if not layers or layers[-1].ndim != 4 or layers[-1].shape[3] != size[0] * size[1]:
         raise _not_attentive(model, name, "keeps no weights of its queries over the feature map")

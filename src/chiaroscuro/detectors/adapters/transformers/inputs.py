@@ -11,14 +11,7 @@ from torch import Tensor, nn
 def prepared(
     pictures: Tensor, network: Any, processor: Any, names: Collection[str]
 ) -> dict[str, Tensor]:
-    """The model's inputs: pixels, and a mask of padding where its processor makes one.
-
-    Args:
-        pictures: ``n 3 height width`` in [0, 1].
-        network: the model.
-        processor: its image processor.
-        names: of the inputs that the model accepts.
-    """
+    """Those of the model's inputs (``names``) that its processor makes of pictures in [0, 1]."""
     on_device = getattr(processor, "backend", "") == "torchvision"
     given = (pictures.to(network.device if on_device else "cpu") * 255).round()
     encoded = processor(

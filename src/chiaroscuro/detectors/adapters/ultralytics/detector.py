@@ -6,11 +6,10 @@ boxes as an idle one. Pictures are prepared exactly as in ``predict``: RGB in [0
 resized to the training size, grey bars up to the next multiple of the stride.
 """
 
-import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -21,7 +20,7 @@ from chiaroscuro.detectors.commons.box_formats import corners
 from chiaroscuro.detectors.commons.networks import device_of, evaluating
 from chiaroscuro.detectors.commons.options import score_floor
 from chiaroscuro.detectors.commons.placement import Placement, scaled_up
-from chiaroscuro.detectors.commons.rows import LOOSE_NMS_IOU, Rows, to_proposals
+from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_copy
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 
 
@@ -72,7 +71,7 @@ class UltralyticsDetector:
             device=str(device_of(network)),
         )
         if not self._is_final:
-            self.without_nms = self._without_nms
+            self.without_nms = partial(unsuppressed_copy, self)
 
     def detect(self, images: Tensor) -> list[Proposals]:
         """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
@@ -137,16 +136,6 @@ class UltralyticsDetector:
             Rows.of_vectors(corners(t[:, :4], "cxcywh"), t[:, 4 : 4 + n_classes])
             for t in table.transpose(1, 2)
         ]
-
-    def _without_nms(self) -> "UltralyticsDetector":
-        """The same network, reporting also boxes that a stronger one covers.
-
-        Of boxes that agree to an IoU of 0.9 only the best is kept.
-        """
-        other = copy.copy(self)
-        other._nms_iou = LOOSE_NMS_IOU
-        other.info = replace(self.info, before_nms=True)
-        return other
 
 
 def _training_size(network: Any, wanted: int | None) -> int:

@@ -15,17 +15,7 @@ def understood(
     name: str | None = None,
     stated: Mapping[str, str] | None = None,
 ) -> tuple[Layout, Roles]:
-    """Layout and outputs by what the file declares, else by its outputs for a blank picture.
-
-    Args:
-        file: as declared.
-        measure: gives open shapes of outputs their sizes for a blank picture.
-        name: as in ``choose``.
-        stated: as in ``choose``.
-
-    Raises:
-        As ``choose`` does.
-    """
+    """As ``choose``, by what the file declares, else by its outputs measured on a blank picture."""
     closed = all(o.shape and all(o.shape[1:]) for o in file.outputs)
     try:
         layout, roles = choose(file, name, stated)
@@ -49,11 +39,7 @@ def fitting(file: File) -> list[str]:
 
 
 def recognise(file: File) -> str:
-    """The one layout that the names and shapes of a file's outputs indicate.
-
-    Raises:
-        InputError: if no layout fits, or more than one; the message lists outputs and layouts.
-    """
+    """The one layout that the names and shapes of a file's outputs indicate."""
     fits = fitting(file)
     if len(fits) == 1:
         return fits[0]
@@ -66,14 +52,7 @@ def choose(
 ) -> tuple[Layout, Roles]:
     """The layout of a file, and its outputs by their part in it.
 
-    Args:
-        file: what is known about it.
-        name: of a layout, where the user gives it.
-        stated: names of outputs by role, where the user gives them.
-
-    Raises:
-        UnknownNameError: if there is no such layout, role or output.
-        InputError: if it is not recognised, or the outputs cannot be of that layout.
+    The user may give the name of a layout, or state the names of outputs by role.
     """
     if name is None and stated is not None:
         layout = stated_layout(stated)

@@ -9,28 +9,24 @@ from chiaroscuro.detectors.adapters.onnx.layouts.choosing import layouts_message
 from chiaroscuro.detectors.adapters.onnx.layouts.file import Roles
 from chiaroscuro.detectors.adapters.onnx.layouts.layout import Layout
 from chiaroscuro.detectors.adapters.onnx.layouts.reading import ACTIVATIONS, Reading
+from chiaroscuro.detectors.adapters.onnx.options import flag
 from chiaroscuro.detectors.commons.box_formats import BOX_FORMATS
 
 _UNNAMED_CLASSES = 91  # where a file does not state its number of classes: as in COCO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Overrides:
     """The user's options in place of the layout's reading; see :class:`Reading`."""
 
     box_format: str | None = None
-    normalised: bool | None = None
+    normalised: bool | str | None = None
     scores: str | None = None
-    grid_offsets: bool | None = None
+    grid_offsets: bool | str | None = None
     first_label: int | None = None
 
     def over(self, reading: Reading) -> Reading:
-        """The reading with these options in its place.
-
-        Raises:
-            UnknownNameError: on an unknown word.
-            InputError: on a first label that is neither 0 nor 1.
-        """
+        """The reading with these options in its place."""
         for kind, word, known in (
             ("box_format", self.box_format, BOX_FORMATS),
             ("scores", self.scores, ACTIVATIONS),
@@ -39,25 +35,15 @@ class Overrides:
                 raise UnknownNameError(kind, str(word), list(known))
         if self.first_label not in (None, 0, 1):
             raise InputError(f"first_label: wanted 0 or 1, got {self.first_label!r}")
-        given: dict[str, Any] = {k: v for k, v in asdict(self).items() if v is not None}
-        return replace(reading, **given)
+        options: dict[str, Any] = asdict(self)
+        options |= {name: flag(name, options[name]) for name in ("normalised", "grid_offsets")}
+        return replace(reading, **{k: v for k, v in options.items() if v is not None})
 
 
 def read_classes(
     names: Sequence[str] | None, layout: Layout, roles: Roles, overrides: Overrides
 ) -> tuple[list[str], Reading]:
-    """Names of the classes, and the reading that counts them right.
-
-    Args:
-        names: by label, where they are known.
-        layout: of the file.
-        roles: its outputs.
-        overrides: the user's.
-
-    Raises:
-        InputError: if the file has another number of classes than there are names, or if it is
-            unknown which is the first.
-    """
+    """Names of the classes, and the reading with the right columns or labels for them."""
     if layout.needs_format and overrides.box_format is None:
         raise InputError(
             "ONNX detector: the boxes that NonMaxSuppression selects from may be y1 x1 y2 x2 "

@@ -35,11 +35,7 @@ def centres(size: tuple[int, int], strides: Sequence[int], per_cell: int = 1) ->
 
 
 def on_grid(raw: Tensor, size: tuple[int, int]) -> Tensor:
-    """Offsets and logarithmic sizes as ``cx cy w h`` in pixels of the network's input.
-
-    Raises:
-        DetectorOutputError: if there is not one row per cell.
-    """
+    """Offsets and logarithmic sizes as ``cx cy w h`` in pixels of the network's input."""
     for strides in ((8, 16, 32), (8, 16, 32, 64)):
         grid = centres(size, strides)
         if len(grid) == len(raw):

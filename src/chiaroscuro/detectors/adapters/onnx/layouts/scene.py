@@ -46,11 +46,7 @@ class Scene(NamedTuple):
         return self.activated(raw)[:, first : first + self.n_classes]
 
     def listed(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Rows:
-        """Rows that carry their label.
-
-        Raises:
-            DetectorOutputError: if labels are not whole numbers.
-        """
+        """Rows that carry their label."""
         scores = torch.where(torch.isfinite(labels), self.activated(scores), torch.nan)
         whole = labels.nan_to_num(0, 0, 0).round()
         split = (labels - whole).abs()[scores > 0]
@@ -64,11 +60,7 @@ class Scene(NamedTuple):
 
 
 def item(tensor: Tensor, n_dims: int) -> Tensor:
-    """One picture's part of an output, without leading sides of 1.
-
-    Raises:
-        DetectorOutputError: if it holds several pictures.
-    """
+    """One picture's part of an output, without leading sides of 1."""
     while tensor.ndim > n_dims and len(tensor) == 1:
         tensor = tensor[0]
     if tensor.ndim != n_dims:

@@ -16,11 +16,7 @@ ROLES = ("boxes", "scores", "labels", "objectness", "count")
 
 
 def read_roles(outputs: Any) -> dict[str, str]:
-    """Names of outputs by role; from ``"boxes:NAME,scores:NAME"`` too.
-
-    Raises:
-        InputError: if it is neither.
-    """
+    """Names of outputs by role; from ``"boxes:NAME,scores:NAME"`` too."""
     if isinstance(outputs, str):
         parts = [part.partition(":") for part in outputs.split(",") if part.strip()]
         outputs = {role.strip(): name.strip() for role, _, name in parts}
@@ -35,11 +31,7 @@ def read_roles(outputs: Any) -> dict[str, str]:
 
 
 def pick(stated: Mapping[str, str], outputs: Sequence[Output], roles: Sequence[str]) -> Roles:
-    """The outputs that were named.
-
-    Raises:
-        UnknownNameError: if there is no such role or output.
-    """
+    """The outputs that were named."""
     named = {output.name: output for output in outputs}
     for role, name in stated.items():
         if role not in roles:
@@ -50,11 +42,7 @@ def pick(stated: Mapping[str, str], outputs: Sequence[Output], roles: Sequence[s
 
 
 def stated_layout(stated: Mapping[str, str]) -> Layout:
-    """A layout of the outputs that the user named.
-
-    Raises:
-        InputError: if boxes are missing.
-    """
+    """A layout of the outputs that the user named."""
     if "boxes" not in stated:
         raise InputError(
             f"outputs: wanted at least boxes (and scores, or boxes n x 5 with a score), got "

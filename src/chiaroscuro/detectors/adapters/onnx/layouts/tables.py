@@ -120,85 +120,52 @@ def _is_paddle(file: File, table: Output) -> bool:
 
 
 def _before_nms(
-    name: str, summary: str, decode: Decode, first: int, *, axis: int = 2, **options: Any
+    summary: str, decode: Decode, first: int, *, axis: int = 2, **options: Any
 ) -> Layout:
-    """A table with a row per box: centre and size, maybe objectness, classes.
-
-    Args:
-        name: of the layout.
-        summary: of the layout.
-        decode: of the layout.
-        first: number of the first column of classes.
-        axis: of the columns: 1 where every box is a column instead of a row.
-        options: further attributes of the layout.
-    """
+    """Of boxes ``cx cy w h``, by row or (axis 1) by column; classes begin at ``first``."""
     options = {"reading": _CENTRED, "before_nms": True, **options}
     return Layout(
         summary=summary,
         roles=_roles(lambda *sides: len(sides) == 3 and sides[axis] > first),
-        knows=_knows(name),
+        knows=_never,
         decode=decode,
         columns=lambda roles: max(roles["table"].shape[axis] - first, 0) or None,
         **options,
     )
 
 
-def _after_nms(
-    name: str,
-    summary: str,
-    n_columns: int,
-    boxes: slice,
-    *,
-    score: int,
-    label: int,
-    feeding: Feeding | None = None,
-    one_by_one: bool = True,
-) -> Layout:
-    """A table with a row per detection: box, score and label in these columns, maybe picture."""
+def _after_nms(columns: str, families: str, *, one_by_one: bool = True, **options: Any) -> Layout:
+    """Of rows with these columns: one detection each."""
+    names = columns.split()
+    first, score, label = (names.index(name) for name in ("x1", "score", "label"))
 
     def decode(outputs: dict[str, Tensor], scene: Scene) -> Rows:
         table = item(outputs["table"], 2)
-        return scene.listed(table[:, boxes], table[:, score], table[:, label])
+        return scene.listed(table[:, first : first + 4], table[:, score], table[:, label])
 
     return Layout(
-        summary=summary,
-        roles=_roles(lambda *sides: sides[-1] == n_columns),
-        knows=_knows(name),
+        summary=f"n x {len(names)}: {columns}, after NMS ({families})",
+        roles=_roles(lambda *sides: sides[-1] == len(names)),
+        knows=_never,
         decode=decode,
-        feeding=feeding or Feeding(),
         one_by_one=one_by_one,
+        **options,
     )
 
 
-_CENTRED = Reading(box_format="cxcywh")
-_PADDLE = _after_nms(
-    "paddle",
-    "n x 6: label score x1 y1 x2 y2, after NMS (PaddleDetection)",
-    6,
-    slice(2, 6),
-    score=1,
-    label=0,
-    feeding=Feeding(normalise="imagenet", letterbox=False),
-)
+def _never(file: File, roles: Roles) -> bool:
+    return False
 
-TABLES = {
-    "nms6": _after_nms(
-        "nms6",
-        "n x 6: x1 y1 x2 y2 score label, after NMS (YOLOv10, end-to-end exports)",
-        6,
-        slice(0, 4),
-        score=4,
-        label=5,
-        one_by_one=False,
-    ),
+
+_CENTRED = Reading(box_format="cxcywh")
+_LAYOUTS = {
+    "nms6": _after_nms("x1 y1 x2 y2 score label", "YOLOv10, end-to-end exports", one_by_one=False),
     "yolov5": _before_nms(
-        "yolov5",
         "n x (5 + classes): cx cy w h objectness classes, before NMS (also YOLOv6, YOLOv7)",
         _decode_yolov5,
         5,
     ),
     "yolox": _before_nms(
-        "yolox",
         "n x (5 + classes), a row per cell: cx cy w h objectness classes, raw or decoded, before "
         "NMS (YOLOX)",
         _decode_yolox,
@@ -207,20 +174,17 @@ TABLES = {
         feeding=Feeding(normalise="255", channel_order="bgr", padding="top-left"),
     ),
     "yolov8": _before_nms(
-        "yolov8",
         "(4 + classes) x n: cx cy w h classes, before NMS (also YOLO11)",
         lambda outputs, scene: _box_and_classes(outputs["table"].T, scene),
         4,
         axis=1,
     ),
     "transposed": _before_nms(
-        "transposed",
         "n x (4 + classes): cx cy w h classes, before NMS (YOLOv8 with rows for columns)",
         lambda outputs, scene: _box_and_classes(outputs["table"], scene),
         4,
     ),
     "rtdetr-table": _before_nms(
-        "rtdetr-table",
         "n x (4 + classes): cx cy w h in [0, 1], classes (RT-DETR of Ultralytics)",
         lambda outputs, scene: _box_and_classes(outputs["table"], scene),
         4,
@@ -228,35 +192,18 @@ TABLES = {
         reading=replace(_CENTRED, normalised=True),
         feeding=Feeding(letterbox=False),
     ),
-    "yolov7": _after_nms(
-        "yolov7",
-        "n x 7: picture x1 y1 x2 y2 label score, after NMS (YOLOv7 end-to-end)",
-        7,
-        slice(1, 5),
-        score=6,
-        label=5,
+    "yolov7": _after_nms("picture x1 y1 x2 y2 label score", "YOLOv7 end-to-end"),
+    "flat7": _after_nms("picture x1 y1 x2 y2 score label", "YOLO-NAS, flat"),
+    "pinto7": _after_nms("picture label score x1 y1 x2 y2", "PINTO model zoo"),
+    "paddle": _after_nms(
+        "label score x1 y1 x2 y2",
+        "PaddleDetection",
+        feeding=Feeding(normalise="imagenet", letterbox=False),
     ),
-    "flat7": _after_nms(
-        "flat7",
-        "n x 7: picture x1 y1 x2 y2 score label, after NMS (YOLO-NAS, flat)",
-        7,
-        slice(1, 5),
-        score=5,
-        label=6,
-    ),
-    "pinto7": _after_nms(
-        "pinto7",
-        "n x 7: picture label score x1 y1 x2 y2, after NMS (PINTO model zoo)",
-        7,
-        slice(3, 7),
-        score=2,
-        label=1,
-    ),
-    "paddle": _PADDLE,
-    "paddle-unit": replace(
-        _PADDLE,
-        summary="as paddle, for networks that take pixels in [0, 1] (PP-YOLOE+, RT-DETR)",
-        knows=_knows("paddle-unit"),
+    "paddle-unit": _after_nms(
+        "label score x1 y1 x2 y2",
+        "PaddleDetection with pixels in [0, 1]: PP-YOLOE+, RT-DETR",
         feeding=Feeding(letterbox=False),
     ),
 }
+TABLES = {name: replace(layout, knows=_knows(name)) for name, layout in _LAYOUTS.items()}
