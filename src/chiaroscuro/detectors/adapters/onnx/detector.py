@@ -115,7 +115,7 @@ class OnnxDetector:
         if normalise is None and network.input.dtype == "tensor(uint8)":
             normalise = "255"
         feeding = self._layout.feeding.with_options(
-            normalise=normalise,
+            normalise=None if normalise is None else str(normalise),
             channel_order=channel_order,
             letterbox=flag("letterbox", letterbox),
             padding=padding,

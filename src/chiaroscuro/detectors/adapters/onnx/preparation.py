@@ -58,7 +58,7 @@ class Preparation:
         order = named("channel order", feeding.channel_order, _ORDERS)
         named("place of the picture", feeding.padding, PLACES)
         if mean is None and deviation is None:
-            means, deviations = named("normalisation", str(feeding.normalise), NORMALISATIONS)
+            means, deviations = named("normalisation", feeding.normalise, NORMALISATIONS)
             means, deviations = ([values[i] for i in order] for values in (means, deviations))
         else:
             means = numbers("mean", 0 if mean is None else mean)
