@@ -127,7 +127,7 @@ def test_proposals_of_detect_each_with_a_map(kind, padding):
 @kinds
 def test_weights_of_a_query_sum_to_one_before_they_are_enlarged(kind, monkeypatch):
     seen = []
-    module = "chiaroscuro.detectors.adapters.transformers._enlarged"
+    module = "chiaroscuro.detectors.adapters.transformers.detector.enlarged"
     monkeypatch.setattr(module, lambda maps, *_: seen.append(maps) or torch.zeros(1, 40, 60))
     model, processor = make(kind)
     attended(load_detector(model, processor=processor, min_score=0.0), PICTURE[0])

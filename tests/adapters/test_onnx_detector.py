@@ -36,10 +36,11 @@ from chiaroscuro.core.errors import (
     UnknownNameError,
 )
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors.adapters.onnx import OnnxDetector, make_session
-from chiaroscuro.detectors.adapters.onnx_layouts.choosing import recognise
-from chiaroscuro.detectors.adapters.onnx_layouts.layout import File, Output
-from chiaroscuro.detectors.frames import Frame
+from chiaroscuro.detectors.adapters.onnx import OnnxDetector
+from chiaroscuro.detectors.adapters.onnx.layouts.choosing import recognise
+from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output
+from chiaroscuro.detectors.commons.onnx_session import make_session
+from chiaroscuro.detectors.commons.placement import Placement
 from chiaroscuro.testing import detector_checks
 
 
@@ -292,8 +293,8 @@ def test_size_of_a_network_that_takes_any(options, metadata, seen):
     detector = OnnxDetector(build(yolov8, ("n", 3, "h", "w"), metadata=metadata), **options)
     image = picture((6, 4, 20, 14), height=40, width=48)
     sizes = []
-    run = detector._session.run
-    detector._session.run = lambda names, feed: (
+    run = detector._network._session.run
+    detector._network._session.run = lambda names, feed: (
         sizes.append(feed["images"].shape) or run(names, feed)
     )
     assert abs(detector.detect(image[None])[0].boxes[0] - torch.tensor(BOX)).max() < 1
@@ -544,7 +545,7 @@ sides = st.integers(1, 300)
 
 @given(picture=st.tuples(sides, sides), size=st.tuples(sides | st.just(0), sides | st.just(0)))
 @settings(deadline=None, max_examples=60)
-@pytest.mark.parametrize("make", [Frame.letterbox, Frame.stretch])
+@pytest.mark.parametrize("make", [Placement.letterbox, Placement.stretch])
 def test_boxes_come_back_from_any_frame(make, picture, size):
     frame = make(picture, size)
     height, width = picture

@@ -29,9 +29,10 @@ from onnx_graphs import (
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError
 from chiaroscuro.detectors.adapters.onnx import OnnxDetector
-from chiaroscuro.detectors.adapters.onnx_layouts import LAYOUTS
-from chiaroscuro.detectors.adapters.onnx_layouts.choosing import recognise
-from chiaroscuro.detectors.adapters.onnx_layouts.layout import File, Output, centres
+from chiaroscuro.detectors.adapters.onnx.layouts import LAYOUTS
+from chiaroscuro.detectors.adapters.onnx.layouts.choosing import recognise
+from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output
+from chiaroscuro.detectors.adapters.onnx.layouts.grid import centres
 
 SIZE = HEIGHT, WIDTH = 64, 96
 CELLS = len(centres(SIZE, (8, 16, 32)))

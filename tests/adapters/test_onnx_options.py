@@ -13,7 +13,7 @@ from chiaroscuro.cli import app
 from chiaroscuro.core.errors import DetectorOutputError, InputError, UnknownNameError
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.adapters.onnx import OnnxDetector
-from chiaroscuro.detectors.adapters.onnx_layouts.stated import read_roles
+from chiaroscuro.detectors.adapters.onnx.layouts.stated import read_roles
 
 SIZE = HEIGHT, WIDTH = 64, 96
 FORMATS = ("xyxy", "yxyx", "xywh", "cxcywh")
@@ -390,8 +390,10 @@ def test_bars_are_put_where_and_as_said(said, corner, colour):
     content = model(plain(), before=scaled_by((0,) * 3, (1,) * 3))
     detector = OnnxDetector(content, outputs=NAMES, normalise=255, **said)
     seen = []
-    run = detector._session.run
-    detector._session.run = lambda names, feed: seen.append(feed["images"]) or run(names, feed)
+    run = detector._network._session.run
+    detector._network._session.run = lambda names, feed: (
+        seen.append(feed["images"]) or run(names, feed)
+    )
     white = torch.ones(1, 3, 32, 40)  # doubled to 64 x 80
     detector.detect(white)
     (pixels,) = seen[0]

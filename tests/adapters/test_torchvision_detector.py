@@ -25,13 +25,14 @@ from chiaroscuro.core.errors import (
 )
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.detectors.adapters import torchvision_builders as networks
 from chiaroscuro.detectors.adapters.torchvision import (
     TorchvisionDetector,
+    fitting,
     load,
     save_checkpoint,
     source,
 )
+from chiaroscuro.detectors.adapters.torchvision import builders as networks
 from chiaroscuro.detectors.checkpoint import write_checkpoint
 from chiaroscuro.testing import detector_checks
 from chiaroscuro.training import TrainingPicture, TrainingSettings, train
@@ -392,7 +393,7 @@ def test_a_head_of_ones_own_needs_class_names(picture):
         ({"builder": RCNN}, "a given model takes no"),
         ({"weights": None}, "a given model takes no"),
         ({"channels_last": True}, "a given model takes no"),
-        ({"device": "meta"}, r"model is on cpu.*model\.to\('meta'\)"),
+        ({"device": "meta"}, r"network is on cpu.*\.to\('meta'\)"),
         ({"device": "gpu7"}, "device: wanted auto, cpu"),
     ],
 )
@@ -410,7 +411,7 @@ def test_sizes_are_checked():
 
 
 def meta_state(builder: str, n_outputs: int = 2):
-    return networks._skeleton(builder, n_outputs).state_dict()  # cached
+    return fitting._skeleton(builder, n_outputs).state_dict()  # cached
 
 
 @pytest.fixture(scope="module")
@@ -431,16 +432,16 @@ def test_the_registry_finds_this_source():
 @pytest.mark.parametrize("builder", networks.builders())
 def test_builders_are_recognised_by_their_state_dict(builder):
     state = meta_state(builder, 2)
-    assert networks.count_outputs(state) == 2
-    assert networks.count_outputs(meta_state(builder, 5)) == 5
-    assert networks.differences(state, builder) == []
+    assert fitting.count_outputs(state) == 2
+    assert fitting.count_outputs(meta_state(builder, 5)) == 5
+    assert fitting.differences(state, builder) == []
     if "mobilenet_v3_large" in builder and "fasterrcnn" in builder:
         with pytest.raises(CheckpointError, match=r"_320_fpn and .*_large_fpn.*builder="):
-            networks.recognise(state)
+            fitting.recognise(state)
     else:
-        assert networks.recognise(state) == builder
+        assert fitting.recognise(state) == builder
     frozen = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    assert networks.differences(frozen, builder) == []
+    assert fitting.differences(frozen, builder) == []
 
 
 def test_names_of_older_torchvision_are_recognised():
@@ -450,12 +451,12 @@ def test_names_of_older_torchvision_are_recognised():
             for kind in ("weight", "bias"):
                 value = state.pop(f"head.{part}.conv.{i}.0.{kind}")
                 state[f"head.{part}.conv.{2 * i}.{kind}"] = value
-    assert networks.recognise(state) == "retinanet_resnet50_fpn"
+    assert fitting.recognise(state) == "retinanet_resnet50_fpn"
 
 
 def test_weights_of_something_else():
     with pytest.raises(CheckpointError, match=r"torchvision detector, got names like a\.weight"):
-        networks.recognise({"a.weight": torch.zeros(2, 2), "b": torch.tensor(0.0)})
+        fitting.recognise({"a.weight": torch.zeros(2, 2), "b": torch.tensor(0.0)})
     state = meta_state("fcos_resnet50_fpn")
     state["head.extra"] = torch.zeros(2)
     del state["backbone.body.conv1.weight"]
@@ -465,7 +466,7 @@ def test_weights_of_something_else():
         r"\(64,\), backbone\.body\.conv1\.weight is missing, head\.extra is unknown"
     )
     with pytest.raises(CheckpointError, match=nearest):
-        networks.recognise(state)
+        fitting.recognise(state)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
@@ -534,7 +535,7 @@ def test_weights_of_another_builder_are_refused(tmp_path, ssdlite):
 def test_ambiguous_weights_ask_for_the_builder(tmp_path):
     path = tmp_path / "faces.safetensors"
     save_file({name: torch.ones(v.shape) for name, v in meta_state(RCNN).items()}, path)
-    with pytest.raises(CheckpointError, match=r"faces\.safetensors: .*say builder="):
+    with pytest.raises(CheckpointError, match=r"faces\.safetensors: .*give builder="):
         load(str(path))
     assert load(str(path), builder=RCNN).network.transform.min_size == (320,)
 
@@ -635,7 +636,7 @@ def test_published_weights_bring_their_class_names(monkeypatch, tmp_path):
 
 def test_random_networks_have_as_many_classes_as_names():
     detector = load(SSDLITE, weights=None, class_names=["face", "hand", "dog"])
-    assert networks.count_outputs(detector.network.state_dict()) == 4
+    assert fitting.count_outputs(detector.network.state_dict()) == 4
     assert detector.info.name == f"torchvision/{SSDLITE} (random weights)"
 
 

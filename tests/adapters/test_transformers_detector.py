@@ -282,7 +282,7 @@ def test_what_is_missing_is_named(monkeypatch):
         load_detector(model)
     with pytest.raises(InputError, match="wanted the name"):
         load_detector("transformers")
-    with pytest.raises(InputError, match="model is on cpu"):
+    with pytest.raises(InputError, match="network is on cpu"):
         load_detector(model, device="cuda:1")
     assert source.missing() is None
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -296,7 +296,7 @@ def test_models_asked_in_words_are_refused():
             raise AssertionError
 
     model = GroundedForObjectDetection(make_detr()[0].config)
-    with pytest.raises(InputError, match="asked in words"):
+    with pytest.raises(InputError, match="also needs a text"):
         load_detector(model, processor=make_detr()[1])
 
 

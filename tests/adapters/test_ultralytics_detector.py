@@ -246,7 +246,7 @@ class Hostile:
 def test_hostile_weights_are_not_run_unless_trusted(make, tmp_path):
     path, mark = tmp_path / "best.pt", tmp_path / "mark"
     save(make(), path, extra=Hostile(mark))
-    with pytest.raises(CheckpointError, match="trust=True runs what it carries"):
+    with pytest.raises(CheckpointError, match="trust=True runs the code in it"):
         load_detector(f"ultralytics/{path}")
     assert not mark.exists()
     load_detector(f"ultralytics/{path}", trust=True)

@@ -15,7 +15,7 @@ from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.adapters.retinaface import load as load_retinaface
-from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork
 from chiaroscuro.detectors.protocol import DetectorInfo, Differentiable, RawProposals
 from chiaroscuro.methods import METHODS, Answer, Question
 from chiaroscuro.methods.differentiable import TargetScores

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import chiaroscuro as cs
 from chiaroscuro.core.records import Truth
-from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.training import Augmentation, TrainingPicture, TrainingSettings
 

@@ -108,8 +108,8 @@ FOREIGN: dict[str, tuple[Callable[[Path], None], str]] = {
     "hub": (folder_with("config.json"), "Transformers model.*give it as 'transformers/.*hub'"),
     "photos": (folder_with("a.png"), "is a folder.*path of an ONNX file"),
     "a.ort": (ANYTHING, "cannot be loaded; wanted an ONNX model"),
-    "a.dat": (ANYTHING, r"no kind that is known.*onnx/.*a\.dat.*module:function"),
-    "unmarked": (ANYTHING, "no kind that is known"),
+    "a.dat": (ANYTHING, r"an unknown kind.*onnx/.*a\.dat.*module:function"),
+    "unmarked": (ANYTHING, "an unknown kind"),
 }
 
 

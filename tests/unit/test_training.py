@@ -13,19 +13,19 @@ import chiaroscuro as cs
 from chiaroscuro.core.errors import CheckpointError, DivergedError, InputError, TrainingError
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
-from chiaroscuro.detectors.adapters.retinaface_anchors import (
+from chiaroscuro.detectors.adapters.retinaface.anchors import (
     decode_boxes,
     encode_boxes,
     make_anchors,
 )
-from chiaroscuro.detectors.adapters.retinaface_losses import (
+from chiaroscuro.detectors.adapters.retinaface.losses import (
     BACKGROUND,
     FACE,
     LEFT_OUT,
     assign,
     losses,
 )
-from chiaroscuro.detectors.adapters.retinaface_network import RetinaFaceNetwork, RetinaFaceOutput
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, RetinaFaceOutput
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.training import folds
 from chiaroscuro.training.augment import Augmentation, random_crop, tenebrism
@@ -125,7 +125,7 @@ def test_a_perfect_answer_has_next_to_no_loss() -> None:
             wanted, index = assign(anchors, truth)
             logits = torch.stack([wanted != FACE, wanted == FACE], dim=1).float() * 30
             offsets = encode_boxes(truth.boxes[index], anchors)
-            return RetinaFaceOutput(offsets[None], logits[None], torch.zeros(1, len(anchors), 10))
+            return RetinaFaceOutput(offsets[None], logits[None])
 
     _, truth = random_crop(picture().image, picture().truth, PLAIN, generator())
     found = losses(Perfect(), torch.zeros(1, 3, 64, 64), [truth])

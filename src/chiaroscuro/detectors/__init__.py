@@ -1,8 +1,9 @@
-"""Detectors: the protocol, the registry, and one module an adapter."""
+"""Detectors: the protocol, the registry, and one package per framework in ``adapters``."""
 
 from chiaroscuro.detectors.adapters.function import FunctionDetector
 from chiaroscuro.detectors.protocol import Detector, DetectorInfo
-from chiaroscuro.detectors.registry import DetectorSource, load_detector, sources
+from chiaroscuro.detectors.registry import load_detector, sources
+from chiaroscuro.detectors.source import DetectorSource
 
 __all__ = [
     "Detector",

@@ -1,13 +1,12 @@
-"""Weights from files, without running any code that a file may carry.
+"""Weights from files, without running code in a file.
 
 ``.safetensors`` files hold numbers only. ``.pt`` and ``.pth`` files are pickles, and a pickle can
 run code when it is opened; they are read by torch's weights-only reader, which refuses everything
 but tensors and plain containers.
 
-Checkpoints of ours are ``.safetensors`` files whose metadata has one more entry, ``chiaroscuro``: a
-JSON object that says what the weights are of (``builder``, ``class_names`` and so on), so that the
-file alone is enough to build the detector again; and ``chiaroscuro_sha256``, by which damaged
-weights are told from those that were saved.
+Our checkpoints are ``.safetensors`` files with two more entries in their metadata: ``chiaroscuro``,
+a JSON object that describes the weights (``builder``, ``class_names`` and so on), so that the file
+alone is enough to build the detector again; and ``chiaroscuro_sha256``, which reveals damage.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from chiaroscuro.store import bundle, contents
 _ENTRY, _DIGEST = "chiaroscuro", "chiaroscuro_sha256"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
-_MEND = (
+_REMEDY = (
     "where it was trained, save the weights alone: torch.save(model.state_dict(), 'weights.pth') "
     "or safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 )
@@ -44,7 +43,7 @@ class Checkpoint:
 
     Attributes:
         state_dict: tensors by parameter name, on the CPU.
-        about: what :func:`write_checkpoint` was told of them; empty in files of others.
+        about: as given to :func:`write_checkpoint`; empty in other files.
     """
 
     state_dict: dict[str, Tensor]
@@ -57,11 +56,11 @@ def _sha256(path: Path) -> str:
 
 
 def named_by_content(path: Path | str) -> str:
-    """What results call a detector that comes from a file: ``faces.safetensors@5e884898``.
+    """Name in results of a detector from a file: ``faces.safetensors@5e884898``.
 
-    Its name and eight digits of its SHA-256. Weights trained further under the same name are
-    another detector: what was observed of one must not be gone on with by the other. A folder is
-    named by all files in it.
+    The file's name and eight digits of its SHA-256. Weights trained further under the same name are
+    another detector, with which the first one's work cannot be resumed. A folder is named by all
+    files in it.
 
     Raises:
         CheckpointError: if the file cannot be read.
@@ -80,8 +79,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a file of weights.
 
     A state dict may be wrapped as ``{"state_dict": ...}``, ``{"model_state_dict": ...}`` or
-    ``{"model": ...}``, and its names may all start with ``module.``, ``_orig_mod.`` or ``model.``,
-    which is taken off.
+    ``{"model": ...}``. Prefixes ``module.``, ``_orig_mod.`` and ``model.`` that all its names share
+    are removed.
 
     Args:
         path: a ``.safetensors`` file; any other suffix means a file written by ``torch.save``.
@@ -101,25 +100,25 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a checkpoint of ours says of its weights, without reading them; empty for others."""
+    """The description in one of our checkpoints, without its weights; empty for other files."""
     if path.suffix.lower() != ".safetensors" or not path.is_file():
         return {}
     try:
         with safe_open(path, framework="pt") as file:
             return _about(path, file.metadata() or {})
     except (SafetensorError, OSError, CheckpointError):
-        return {}  # reading the weights will say what is wrong
+        return {}  # reading the weights raises the error
 
 
 def write_checkpoint(
     path: Path | str, weights: Mapping[str, Tensor], about: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint of ours, whole or not at all.
+    """Write one of our checkpoints, completely or not at all.
 
     Args:
         path: ends in ``.safetensors``.
         weights: tensors by parameter name, as from ``model.state_dict()``.
-        about: JSON values that say what the weights are of.
+        about: JSON values that describe the weights.
 
     Raises:
         CheckpointError: if the path has another suffix.
@@ -152,7 +151,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _about(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What a checkpoint of ours says of its weights; empty for others."""
+    """The description in one of our checkpoints; empty for other files."""
     try:
         about: dict[str, Any] = contents.ABOUT_WEIGHTS(
             "", bundle.parse_json(metadata.get(_ENTRY, "{}"))
@@ -175,7 +174,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read_pickle(path: Path) -> Any:
-    # torchvision's training scripts keep their command line in the file: a plain record, harmless
+    # torchvision's training scripts store their command line in the file: a harmless record
     try:
         with (
             PROCESS_WIDE,
@@ -195,25 +194,25 @@ def _read_pickle(path: Path) -> Any:
             raise CheckpointError(
                 f"{path} was not opened: wanted tensors only, but it holds the Python object "
                 f"{kind}, and such a file (a whole pickled model is one) can run any code when "
-                f"opened; {_MEND}{hint}"
+                f"opened; {_REMEDY}{hint}"
             ) from error
         reason = str(error.__context__ or error).split(". ")[0].strip() or type(error).__name__
         raise CheckpointError(
             f"{path} could not be read: it is damaged, or was not written by torch.save as a state "
-            f"dict ({type(error).__name__}: {reason}); copy it again, or {_MEND}"
+            f"dict ({type(error).__name__}: {reason}); copy it again, or {_REMEDY}"
         ) from error
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
-    """The state dict in what a file holds, without wrappers and common prefixes."""
+    """The state dict of a file's content, without wrappers and common prefixes."""
     if isinstance(content, Mapping):
         inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
         content = inner[0] if inner else content
     if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"{path}: wanted a state dict, got {_describe(content)}; {_MEND}")
+        raise CheckpointError(f"{path}: wanted a state dict, got {_describe(content)}; {_REMEDY}")
     if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
         raise CheckpointError(
-            f"{path}: wanted a state dict, tensors by name, got {_describe(content)}; {_MEND}"
+            f"{path}: wanted a state dict, tensors by name, got {_describe(content)}; {_REMEDY}"
         )
     tensors = dict(content)
     while prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in tensors)), None):

@@ -1,4 +1,4 @@
-"""Files that hold a detector in a form that is not run here: what they are, and what to do."""
+"""Files with a detector in a form that cannot run here: what they are, and the remedy."""
 
 import zipfile
 from pathlib import Path
@@ -6,121 +6,102 @@ from pathlib import Path
 _FUNCTION = "or run it in a function of your own that returns boxes, and give module:function"
 _EXPORT = "export the network that it was made from to ONNX"
 
-_SUFFIXES = {
-    ".tflite": "tflite",
-    ".lite": "tflite",
-    ".xml": "openvino",
-    ".bin": "bin",
-    ".torchscript": "torchscript",
-    ".ptl": "torchscript",
-    ".mlmodel": "coreml",
-    ".mlpackage": "coreml",
-    ".mlmodelc": "coreml",
-    ".engine": "tensorrt",
-    ".plan": "tensorrt",
-    ".trt": "tensorrt",
-    ".pt2": "pt2",
-    ".pb": "tensorflow",
-    ".h5": "keras",
-    ".hdf5": "keras",
-    ".keras": "keras",
-    ".caffemodel": "caffe",
-    ".prototxt": "caffe",
-    ".pdmodel": "paddle",
-    ".pdiparams": "paddle",
-    ".pdparams": "paddle",
-    ".cfg": "darknet",
-    ".weights": "darknet",
-    ".param": "ncnn",
-    ".mnn": "mnn",
-    ".rknn": "chip",
-    ".hef": "chip",
-    ".blob": "chip",
-    ".ckpt": "checkpoint",
-    ".tar": "checkpoint",
-    ".pkl": "pickle",
-    ".pickle": "pickle",
-    ".joblib": "pickle",
-    ".gguf": "gguf",
-}
-
-# What each is, and what to do with it.
+# By kind: the suffixes, what such a file is, the remedy.
 _KINDS = {
     "tflite": (
+        ".tflite .lite",
         "a TensorFlow Lite model",
         "convert it: python -m tf2onnx.convert --tflite FILE --output model.onnx",
     ),
-    "openvino": ("an OpenVINO model (.xml and .bin)", _EXPORT),
+    "openvino": (".xml", "an OpenVINO model (.xml and .bin)", _EXPORT),
     "bin": (
+        ".bin",
         "weights of OpenVINO or of a model of Transformers",
         "give 'transformers/FOLDER' for a folder with config.json, or export the network to ONNX",
     ),
     "torchscript": (
+        ".torchscript .ptl",
         "a TorchScript program",
         "export it to ONNX: torch.onnx.export(torch.jit.load(FILE), picture, 'model.onnx', "
         "dynamo=False)",
     ),
-    "coreml": ("a Core ML model", _EXPORT),
+    "coreml": (".mlmodel .mlpackage .mlmodelc", "a Core ML model", _EXPORT),
     "tensorrt": (
+        ".engine .plan .trt",
         "a TensorRT engine (made for one kind of GPU)",
         "give the ONNX file that it was built from",
     ),
     "pt2": (
+        ".pt2",
         "a program of torch.export",
         "export the network to ONNX: torch.onnx.export(torch.export.load(FILE), ...)",
     ),
     "tensorflow": (
+        ".pb",
         "a TensorFlow model",
         "convert it: python -m tf2onnx.convert --saved-model FOLDER (or --graphdef FILE --inputs "
         "... --outputs ...) --output model.onnx",
     ),
     "keras": (
+        ".h5 .hdf5 .keras",
         "a Keras model",
         "save it as a SavedModel and convert it: python -m tf2onnx.convert --saved-model FOLDER "
         "--output model.onnx",
     ),
-    "caffe": ("a Caffe model (.prototxt and .caffemodel)", "convert it to ONNX (caffe2onnx)"),
+    "caffe": (
+        ".caffemodel .prototxt",
+        "a Caffe model (.prototxt and .caffemodel)",
+        "convert it to ONNX (caffe2onnx)",
+    ),
     "paddle": (
+        ".pdmodel .pdiparams .pdparams",
         "a PaddlePaddle model",
         "convert it: paddle2onnx --model_dir FOLDER --model_filename STEM.pdmodel "
         "--params_filename STEM.pdiparams --save_file model.onnx",
     ),
-    "darknet": ("a Darknet network (.cfg and .weights)", "convert it to ONNX"),
-    "ncnn": ("an ncnn network (.param and .bin)", _EXPORT),
-    "mnn": ("an MNN network", _EXPORT),
-    "chip": ("a network compiled for one kind of chip", _EXPORT),
-    "gguf": ("a GGUF model, of no detector", "give an ONNX file or a checkpoint"),
+    "darknet": (".cfg .weights", "a Darknet network (.cfg and .weights)", "convert it to ONNX"),
+    "ncnn": (".param", "an ncnn network (.param and .bin)", _EXPORT),
+    "mnn": (".mnn", "an MNN network", _EXPORT),
+    "chip": (".rknn .hef .blob", "a network compiled for one kind of chip", _EXPORT),
+    "gguf": (".gguf", "a GGUF model, which is no detector", "give an ONNX file or a checkpoint"),
     "checkpoint": (
+        ".ckpt .tar",
         "a training checkpoint",
         "save its weights alone: torch.save(checkpoint['state_dict'], 'weights.pth'), and give "
         "that",
     ),
     "pickle": (
+        ".pkl .pickle .joblib",
         "a pickle (it can run any code when opened)",
         "where it was made, save the weights as .safetensors or export the network to ONNX",
     ),
     "transformers": (
+        "",
         "a folder of a Transformers model",
         "give it as 'transformers/FILE'",
     ),
     "folder": (
+        "",
         "a folder",
         "give the path of an ONNX file or of weights; for a folder that save_pretrained wrote, "
         "'transformers/FILE'",
     ),
 }
 
+_SUFFIXES = {
+    suffix: kind for kind, (suffixes, _, _) in _KINDS.items() for suffix in suffixes.split()
+}
+
 
 def refusal(path: Path) -> str | None:
-    """Why a file or folder cannot be a detector, and what to do; None where it is none of these.
+    """Why a file or folder cannot be a detector, and the remedy; None where it is none of these.
 
-    Args:
-        path: which may be absent: then its suffix speaks.
+    An absent file is judged by its suffix.
     """
     kind = _kind(path)
     if kind is None:
         return None
-    what, remedy = _KINDS[kind]
+    _, what, remedy = _KINDS[kind]
     folder = path if path.is_dir() else path.parent
     for word, value in (("FILE", path), ("FOLDER", folder), ("STEM", path.stem)):
         remedy = remedy.replace(word, str(value))
@@ -129,11 +110,11 @@ def refusal(path: Path) -> str | None:
 
 
 def unknown_file(path: Path) -> str:
-    """What to do with a file whose suffix and content say nothing."""
+    """The remedy for a file of unknown suffix and content."""
     return (
-        f"{path} is a file of no kind that is known here; wanted an ONNX file (.onnx), or weights "
+        f"{path} is a file of an unknown kind; wanted an ONNX file (.onnx), or weights "
         f"of torchvision or of this package (.pth, .pt, .safetensors); give onnx/{path} where it "
-        f"is ONNX by another name, {_FUNCTION}"
+        f"is ONNX under another name, {_FUNCTION}"
     )
 
 
@@ -160,7 +141,7 @@ def _kind_of_folder(path: Path) -> str:
 
 
 def _kind_of_content(path: Path) -> str | None:
-    """What the first bytes say, whatever the file is called."""
+    """The kind by the first bytes, whatever the file's name."""
     try:
         with path.open("rb") as file:
             head = file.read(8)

@@ -14,10 +14,10 @@ from chiaroscuro.core.records import Proposals, Truth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorInfo:
-    """What a detector says of itself.
+    """What a detector states about itself.
 
     Attributes:
-        name: what results call it.
+        name: its name in results.
         class_names: by label. One name means a one-class detector, whose class agreement is plain
             equality of labels.
         min_score: the lowest score in [0, 1] that it reports.
@@ -37,12 +37,7 @@ class Detector(Protocol):
     """Anything with these two members can be explained; no base class is needed.
 
     A detector that runs a torch network has it as ``network``, for what needs weights or gradients.
-
-    A detector may also have a method ``without_nms() -> Detector``: the same network, reporting
-    also what its non-maximum suppression would drop. ``observe`` uses it where it exists, so that
-    weak evidence under a stronger neighbour is not lost. And one that runs its network elsewhere
-    than in torch may have a method ``in_torch() -> Detector``: the same detector with ``network``,
-    which methods that need gradients then take.
+    The other protocols of this module declare what a detector may offer beyond that.
     """
 
     @property
@@ -58,15 +53,37 @@ class Detector(Protocol):
                 device. It must not be changed.
 
         Returns:
-            One ``Proposals`` an image, in order, boxes in the pixels of that input; empty where
+            One ``Proposals`` per image, in order, boxes in the pixels of that input; empty where
             nothing is found. Proposals reach down to ``info.min_score``.
         """
         ...
 
 
 @runtime_checkable
+class Suppressing(Detector, Protocol):
+    """A detector that can leave its non-maximum suppression out; see ``unsuppressed``."""
+
+    def without_nms(self) -> Detector:
+        """The same network, reporting also what its suppression would drop.
+
+        Its ``info.before_nms`` is true. ``observe`` uses it, so that weak evidence under a
+        stronger neighbour is not lost.
+        """
+        ...
+
+
+@runtime_checkable
+class TorchConvertible(Detector, Protocol):
+    """A detector that runs elsewhere and also has a form in torch; see ``torch_form``."""
+
+    def in_torch(self) -> Detector:
+        """The same detector with ``network``; methods that need gradients use it."""
+        ...
+
+
+@runtime_checkable
 class Trainable(Detector, Protocol):
-    """A detector that can be trained has three members more."""
+    """A detector that can be trained has three more members."""
 
     @property
     def network(self) -> nn.Module:
@@ -78,8 +95,8 @@ class Trainable(Detector, Protocol):
 
         Args:
             images: ``n 3 height width``, float32 in [0, 1], on the network's device.
-            truth: the marks of every picture, in its pixels. Boxes to ignore are neither to be
-                found nor to be held against the network.
+            truth: the annotations of every picture, in its pixels. Boxes to ignore are neither
+                positives nor negatives.
         """
         ...
 
@@ -94,14 +111,14 @@ class Trainable(Detector, Protocol):
 
 
 class RawProposals(NamedTuple):
-    """What a network says of one picture before its non-maximum suppression, with gradients.
+    """What a network reports for one picture before its suppression, with gradients.
 
     Attributes:
         boxes: ``n 4``, x1 y1 x2 y2 in pixels of the picture.
         scores: ``n``, in [0, 1].
         labels: ``n``, int64.
-        extent: height and width, in pixels of the picture, of what the network was given: more
-            than the picture's own where it was padded below and to the right.
+        extent: height and width, in pixels of the picture, of the network's input: more than the
+            picture's own where it is padded below and to the right.
     """
 
     boxes: Tensor
@@ -112,7 +129,7 @@ class RawProposals(NamedTuple):
 
 @runtime_checkable
 class Differentiable(Detector, Protocol):
-    """A detector that gradient and activation methods can look into has three members more."""
+    """A detector that gradient and activation methods can explain has three more members."""
 
     @property
     def network(self) -> nn.Module:
@@ -121,9 +138,9 @@ class Differentiable(Detector, Protocol):
 
     @property
     def feature_layers(self) -> tuple[str, ...]:
-        """Modules that the detector's heads are slid over, by name: one a scale.
+        """Modules whose outputs the detector's heads read, by name: one per scale.
 
-        Their outputs are ``n channels h w``; a proposal is read from one of them. Where the last
+        Their outputs are ``n channels h w``; each proposal comes from one of them. Where the last
         layer of the class head reads others, a detector may name those as ``class_layers``.
         """
         ...
@@ -139,17 +156,17 @@ class Differentiable(Detector, Protocol):
 
 @runtime_checkable
 class Attentive(Detector, Protocol):
-    """A detector whose queries look at the picture has one member more."""
+    """A detector whose queries attend to the picture has one more member."""
 
     def attend(self, image: Tensor) -> tuple[Proposals, Callable[[int], Tensor]]:
-        """What it reports in a picture, and where the query behind each proposal looked.
+        """Proposals for a picture, and the attention of the query behind each.
 
         Args:
             image: ``3 height width``, uint8 or float32 in [0, 1].
 
         Returns:
             Proposals as ``detect`` reports them, and a function from the number of one of them to
-            ``height width``, float32: attention a cell of the network's features, mean over the
+            ``height width``, float32: attention per cell of the network's features, mean over the
             heads of the last decoder layer, enlarged to the picture's size.
 
         Raises:
@@ -159,10 +176,10 @@ class Attentive(Detector, Protocol):
 
 
 def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
-    """Detect, and hold the detector to its promise of one ``Proposals`` an image.
+    """Detect, and check that there is one ``Proposals`` per image.
 
     Raises:
-        DetectorOutputError: if it returned something else.
+        DetectorOutputError: if the detector returned something else.
     """
     results: object = detector.detect(images)
     name = detector.info.name
@@ -185,7 +202,7 @@ def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
 
 
 def check_labels(labels: Tensor, info: DetectorInfo) -> None:
-    """Hold labels, whole numbers ``n``, to be numbers of class names.
+    """Check that each label, of whole numbers ``n``, has a class name.
 
     Raises:
         DetectorOutputError: if one has no name.
@@ -207,34 +224,38 @@ def check_labels(labels: Tensor, info: DetectorInfo) -> None:
     )
 
 
+def unsuppressed(detector: Detector) -> Detector:
+    """The detector without its non-maximum suppression, where it offers that; else unchanged."""
+    return detector.without_nms() if isinstance(detector, Suppressing) else detector
+
+
 def torch_form(detector: Detector) -> Detector:
-    """The detector with its torch network, where it has that form; else as it is."""
-    if hasattr(detector, "network") or not hasattr(detector, "in_torch"):
+    """The detector with its torch network, where it has that form; else unchanged."""
+    if hasattr(detector, "network") or not isinstance(detector, TorchConvertible):
         return detector
-    other: Detector = detector.in_torch()
-    return other
+    return detector.in_torch()
 
 
 def torch_network(detector: Detector) -> nn.Module:
     """The torch network behind a detector.
 
     Raises:
-        InputError: if it shows none: a black box.
+        InputError: if it has none: a black box.
     """
     network: object = getattr(torch_form(detector), "network", None)
     if not isinstance(network, nn.Module):
         raise InputError(
-            f"detector {detector.info.name} is a black box here: no torch network whose weights "
-            "could be looked at"
+            f"detector {detector.info.name} is a black box here: it has no torch network whose "
+            "weights could be read"
         )
     return network
 
 
 def as_unit_floats(images: Tensor) -> Tensor:
-    """A batch as float32 in [0, 1]; float32 comes back as it is, without a copy.
+    """A batch as float32 in [0, 1]; float32 is returned unchanged, without a copy.
 
     Raises:
-        ImageError: if it is no batch ``n 3 height width`` of uint8 or floats.
+        ImageError: if it is not a batch ``n 3 height width`` of uint8 or floats.
     """
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
         raise ImageError(

@@ -1,16 +1,15 @@
-"""From what a person types or holds to a detector.
+"""Detectors by name, path or object.
 
 Built-in detectors and plug-ins enter the same way, by the entry-point group
-``chiaroscuro.detectors``: each entry names a :class:`DetectorSource`. Nothing is imported before it
-is asked for by name.
+``chiaroscuro.detectors``: each entry names a :class:`DetectorSource`. A framework is imported only
+when a detector of it is loaded.
 """
 
 import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -27,33 +26,9 @@ from chiaroscuro.detectors.adapters.function import FunctionDetector, ModuleDete
 from chiaroscuro.detectors.checkpoint import read_about
 from chiaroscuro.detectors.foreign import refusal, unknown_file
 from chiaroscuro.detectors.protocol import Detector
+from chiaroscuro.detectors.source import DetectorSource
 
 GROUP = "chiaroscuro.detectors"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectorSource:
-    """Where detectors of one kind come from: what an entry point of the group names.
-
-    Attributes:
-        name: the word users type; ``name/rest`` reaches the same source with ``rest``.
-        summary: one line for ``chiaroscuro detectors``.
-        load: ``load(rest, **options) -> Detector``; ``rest`` is what followed the slash, or a path.
-            Options are ``device``, ``min_score`` and the source's own.
-        missing: why it is not usable now and the command that fixes it, or None.
-        examples: names to type.
-        suffixes: file suffixes that mean this source, such as ``.onnx``.
-        wraps: whether a given ``nn.Module`` belongs to this source; ``load`` then gets the module
-            in place of ``rest``.
-    """
-
-    name: str
-    summary: str
-    load: Callable[..., Detector]
-    missing: Callable[[], str | None] = lambda: None
-    examples: tuple[str, ...] = ()
-    suffixes: tuple[str, ...] = ()
-    wraps: Callable[[nn.Module], bool] = lambda _: False
 
 
 def sources() -> dict[str, DetectorSource]:
@@ -70,7 +45,7 @@ def _entries() -> dict[str, EntryPoint]:
 def _source(entry: EntryPoint) -> DetectorSource:
     try:
         loaded: DetectorSource = entry.load()
-    except Exception as error:  # a plug-in may fail in any way; said when it is asked for
+    except Exception as error:  # a plug-in may fail in any way; reported when it is loaded
         reason = f"the plug-in {entry.value} cannot be imported: {type(error).__name__}: {error}"
 
         def refuse(*_: Any, **__: Any) -> Detector:
@@ -88,8 +63,8 @@ def load_detector(spec: Any, **options: Any) -> Detector:
     Args:
         spec: ``"centerface"``, ``"retinaface"``, ``"torchvision/<builder>"``, a checkpoint or ONNX
             path, ``"module:function"``, a torch module, a plain function (see
-            :class:`FunctionDetector`), or a detector, which is returned as it is.
-        options: ``device`` (``"auto"`` by default), ``min_score``, and what the source takes.
+            :class:`FunctionDetector`), or a detector, which is returned unchanged.
+        options: ``device`` (``"auto"`` by default), ``min_score``, and the source's own.
 
     Raises:
         UnknownNameError: if nothing of that name exists.
@@ -105,7 +80,7 @@ def load_detector(spec: Any, **options: Any) -> Detector:
             if source.wraps(spec):
                 return _load(source, spec, options)
     if isinstance(spec, Detector):
-        _refuse(options, "a detector that is already made")
+        _refuse(options, "a detector that exists already")
         return spec
     if isinstance(spec, nn.Module):
         return ModuleDetector(spec, **options)
@@ -151,7 +126,7 @@ def _load_by_text(spec: str, options: dict[str, Any]) -> Detector:
 
 
 def _load(source: DetectorSource, rest: Any, options: dict[str, Any]) -> Detector:
-    """The source's detector; an option that it does not take is named."""
+    """The source's detector; an unknown option is named in the error."""
     try:
         return source.load(rest, **options)
     except TypeError as error:
@@ -167,7 +142,7 @@ def _load(source: DetectorSource, rest: Any, options: dict[str, Any]) -> Detecto
 def _import_object(spec: str) -> Any:
     module_name, _, attribute = spec.rpartition(":")
     here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` does, so that a script beside the user is found
+    if here not in sys.path:  # as in `python -m`: scripts of the current folder are found
         sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module_name)
@@ -185,12 +160,12 @@ def _import_object(spec: str) -> Any:
 
 
 def _refuse(options: dict[str, Any], what: str) -> None:
-    unsaid = {"device": "auto"}
-    given = [n for n, value in options.items() if value is not None and value != unsaid.get(n)]
+    defaults = {"device": "auto"}
+    given = [n for n, value in options.items() if value is not None and value != defaults.get(n)]
     if given:
         raise InputError(f"{what} takes no {', '.join(given)}")
 
 
 def describe_sources() -> Sequence[tuple[DetectorSource, str | None]]:
-    """Every source with what keeps it from being usable now, None if nothing does."""
+    """Every source, and why it is not usable now, or None."""
     return [(source, source.missing()) for source in sources().values()]

@@ -21,7 +21,7 @@ from chiaroscuro.core.plan import AUTO, MAX_AUTO_PASSES, MaskDesign, Plan, PlanS
 from chiaroscuro.core.progress import Progress, Report
 from chiaroscuro.core.records import Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.detectors import Detector, load_detector
-from chiaroscuro.detectors.protocol import as_unit_floats
+from chiaroscuro.detectors.protocol import as_unit_floats, unsuppressed
 from chiaroscuro.evidence.evidence import EVIDENCE, Evidence
 from chiaroscuro.evidence.explanation import MIN_MASKS
 from chiaroscuro.evidence.passes import observe_masks
@@ -70,11 +70,11 @@ def observe(
         targets = find(picture, detector)
     wanted = () if targets is None else as_targets(targets)
     judged = tuple(target.inside(*picture.shape[1:]) for target in wanted)
-    recorder = _Recorder(picture, observed_form(detector), plan.seed, plan.design, judged)
+    recorder = _Recorder(picture, unsuppressed(detector), plan.seed, plan.design, judged)
     if resume is not None:
         recorder.resume(resume)
     try:
-        return _observed(recorder, observed_form(detector), masks, plan, judged, progress)
+        return _observed(recorder, unsuppressed(detector), masks, plan, judged, progress)
     except KeyboardInterrupt as error:
         raise ObservationInterrupted(recorder.so_far()) from error
     except DetectorOutputError as error:
@@ -135,13 +135,7 @@ def _observed(
 def no_evidence(image: Tensor, detector: Detector, plan: Plan | None = None) -> Evidence:
     """Evidence of no mask at all: the picture, and what would be observed."""
     plan = plan or Plan()
-    return _Recorder(image, observed_form(detector), plan.seed, plan.design).evidence()
-
-
-def observed_form(detector: Detector) -> Detector:
-    """The detector as it is observed: without its non-maximum suppression, where it has that."""
-    observed: Detector = detector.without_nms() if hasattr(detector, "without_nms") else detector
-    return observed
+    return _Recorder(image, unsuppressed(detector), plan.seed, plan.design).evidence()
 
 
 def _expected_masks(n_masks: int, reached: Sequence[float], wanted: float) -> int:

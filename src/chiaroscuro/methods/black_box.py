@@ -12,7 +12,7 @@ from torch import Tensor
 from chiaroscuro.core.masks import fill_image, hide
 from chiaroscuro.core.records import Proposals
 from chiaroscuro.core.similarity import similarity
-from chiaroscuro.evidence.observe import observed_form
+from chiaroscuro.detectors.protocol import unsuppressed
 from chiaroscuro.evidence.passes import default_batch_size, detect_each
 from chiaroscuro.methods.question import Question
 
@@ -34,7 +34,7 @@ class BlackBox:
         self.question = question
         self.passes = 0
         self._total = total
-        self._detector = observed_form(question.detector)
+        self._detector = unsuppressed(question.detector)
         self.pixels = question.pixels
         self._fill = fill_image(question.plan.design.fill, self.pixels)
 

@@ -26,13 +26,13 @@ from chiaroscuro.core.errors import (
 )
 from chiaroscuro.core.notes import Note
 from chiaroscuro.core.records import Target
+from chiaroscuro.detectors.commons.networks import evaluating
 from chiaroscuro.detectors.protocol import (
     Detector,
     Differentiable,
     RawProposals,
     torch_form,
 )
-from chiaroscuro.detectors.torch_modules import evaluating
 from chiaroscuro.evidence.passes import default_batch_size, out_of_memory
 from chiaroscuro.methods.question import Answer, Question
 

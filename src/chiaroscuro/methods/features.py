@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from chiaroscuro.core.errors import UnsupportedMethodError
-from chiaroscuro.detectors.frames import over_picture
+from chiaroscuro.detectors.commons.placement import over_picture
 from chiaroscuro.methods.differentiable import differentiable
 from chiaroscuro.methods.question import Question
 

@@ -1,1 +1,1 @@
-"""One file per framework; only the registry knows them, by name."""
+"""One package or module per framework; only the registry knows them, by name."""

