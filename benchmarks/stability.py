@@ -9,10 +9,11 @@ and the middle half, as ``chiaroscuro evaluate`` prints them. About ten minutes 
 from pathlib import Path
 
 from chiaroscuro.cli import app
-from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.demo import PAINTINGS, explain_sample
+from chiaroscuro.demo import MATCH_IOU, sample_set
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.results.explaining import Settings
+from chiaroscuro.studies.examine import StudySettings
+from chiaroscuro.studies.run import study
 
 OUT = Path(__file__).parent / "runs" / "stability"
 
@@ -20,8 +21,7 @@ OUT = Path(__file__).parent / "runs" / "stability"
 def main() -> None:
     settings = Settings(detector="retinaface", detector_options={"form": "torch"}, n_masks=150)
     detector = load_detector("retinaface", form="torch")
-    for number in PAINTINGS:
-        explain_sample(sample_painting(number), detector, OUT, settings)
+    study(sample_set(), detector, OUT, StudySettings(explain=settings, match_iou=MATCH_IOU))
     words = ["evaluate", str(OUT), "--no-baselines", "--stability", "--randomisation"]
     app(words, standalone_mode=False)
 

@@ -46,7 +46,6 @@ from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.detectors.adapters.retinaface import RetinaFaceNetwork, save_checkpoint
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
 from chiaroscuro.evaluation.evaluate import evaluate as evaluation
-from chiaroscuro.figures import plots
 from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
 from chiaroscuro.results.folder import (
     SavedResult,

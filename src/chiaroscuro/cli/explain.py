@@ -149,7 +149,7 @@ def explain(
         from chiaroscuro.core.masks import MaskDesign
         from chiaroscuro.data.paths import as_source, folder_names
         from chiaroscuro.evidence.target_classes import class_label
-        from chiaroscuro.figures.draw import Look
+        from chiaroscuro.figures.look import Look
         from chiaroscuro.methods import method_named
         from chiaroscuro.results.explaining import Settings, explain_picture, open_picture
 

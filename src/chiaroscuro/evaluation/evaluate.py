@@ -34,7 +34,7 @@ from chiaroscuro.evaluation import remaking
 from chiaroscuro.evaluation.measured import MAP, ROWS, Measure, Measured, Piece
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.figures import plots
+from chiaroscuro.figures import encode, plots
 from chiaroscuro.methods import method_named
 from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.collection import protocol_of_sets
@@ -764,8 +764,7 @@ def _write(
         figures["curves"] = plots.curves_figure(curves, MAP, protocol.name)
     if evaluation.collection:
         figures["collection"] = plots.collection_figure(*evaluation.collection)
-    for name, figure in figures.items():
-        files += [plots.save(figure, out / f"{name}.{suffix}").name for suffix in ("png", "svg")]
+    files += encode.save_all(figures, out)
     steady = {
         name: _steadiness(
             [

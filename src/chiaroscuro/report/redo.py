@@ -1,4 +1,4 @@
-"""An explanation as the Python lines that make it again."""
+"""An explanation as the Python lines that redo it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,42 +27,31 @@ def redo_script(
 ) -> str:
     """The Python lines that redo an explanation, to be run where the picture's file is.
 
-    The maps come out the same to the bit, on the same machine and versions. Three things are
-    beyond the lines: a detector whose answer depends on how many pictures it is given at once may
-    differ in the last digits; an explanation read back by ``Explanation.load`` has no class
-    probabilities; and a fill that was an image is read from a file, which must be put there.
+    The maps come out the same to the bit, on the same machine and versions, with three exceptions:
+    a detector whose output depends on the batch size may differ in the last digits; an explanation
+    read by ``Explanation.load`` has no class probabilities; and the pixels of a fill image are not
+    in the lines, which read ``fill.png``.
 
     Args:
         picture: what was explained, as ``open_picture`` gave it.
-        explanation: the result, by D-RISE. The number of masks is the number made, also where
-            ``"auto"`` was asked for.
+        explanation: the result, by D-RISE. The lines have the number of masks that was used, also
+            where the setting was ``"auto"``.
         detector: what ``load_detector`` was given: a name, a path or ``module:function``; the
             detector's own name when not given.
         options: what else it was given, as plain JSON values.
         out: the folder that the lines save to.
 
     Returns:
-        Lines that end with a newline. Of the picture's path only the file's name is in them, of an
+        Lines that end with a newline. Of the picture's path they hold only the file's name, of an
         address all.
 
     Raises:
-        InputError: if the explanation is of another picture, by another method, or does not say
-            how it was made.
+        InputError: if the explanation is of another picture, by another method, or lacks the
+            settings that made it.
     """
     settings = explanation.settings
-    lacking = [name for name in NEEDED if name not in settings]
-    if settings.get("method") != "drise" or lacking:
-        raise InputError(
-            f"redo_script: wanted an explanation by D-RISE with its settings, got method "
-            f"{settings.get('method')!r}" + (f" without {', '.join(lacking)}" if lacking else "")
-        )
-    sha256 = image_hash(picture.image)
-    if settings["image_sha256"] != sha256:
-        raise InputError(
-            f"redo_script: the explanation is of another picture: {settings['image_sha256']}, "
-            f"the picture given is {sha256}"
-        )
-    reduced, asked = picture.scale != 1, detector or str(settings.get("detector", ""))
+    _check(picture, settings)
+    reduced = picture.scale != 1
     lines = [
         "import chiaroscuro as cs",
         f"from chiaroscuro.images.read import image_hash{', shrink' if reduced else ''}",
@@ -71,22 +60,40 @@ def redo_script(
     ]
     if reduced:
         lines.append(f"image, _ = shrink(image, {max(picture.image.shape[1:])})")
+    spec = detector or str(settings.get("detector", ""))
     lines += [
-        f'assert image_hash(image) == "{sha256}"',
-        f"detector = cs.load_detector({_arguments(asked, **(options or {}))})",
+        f'assert image_hash(image) == "{settings["image_sha256"]}"',
+        f"detector = cs.load_detector({_arguments(spec, **(options or {}))})",
         *_targets(explanation.targets),
     ]
-    estimator, n_masks = str(settings["estimator"]), int(settings["n_masks"])
-    how = [f"seed={int(settings['seed'])}", *_design(settings["design"])]
+    estimator = f"estimator={_typed(str(settings['estimator']))}"
+    n_masks, how = int(settings["n_masks"]), [f"seed={int(settings['seed'])}"]
+    how += _design(settings["design"])
     if n_masks:
+        observed = ", ".join([f"n_masks={n_masks}", *how])
         lines += [
-            f"evidence = cs.observe(image, detector, n_masks={n_masks}, {', '.join(how)})",
-            f"result = evidence.explain(targets, estimator={_typed(estimator)})",
+            f"evidence = cs.observe(image, detector, {observed})",
+            f"result = evidence.explain(targets, {estimator})",
         ]
-    else:  # nothing to explain: no pass was made
-        how.insert(0, f"estimator={_typed(estimator)}")
-        lines.append(f"result = cs.explain(image, detector, targets, {', '.join(how)})")
+    else:  # without targets there was no detector pass
+        explained = ", ".join([estimator, *how])
+        lines.append(f"result = cs.explain(image, detector, targets, {explained})")
     return "\n".join([*lines, f"result.save({_typed(out)})", ""])
+
+
+def _check(picture: Picture, settings: Mapping[str, Any]) -> None:
+    missing = [name for name in NEEDED if name not in settings]
+    if settings.get("method") != "drise" or missing:
+        raise InputError(
+            f"redo_script: wanted an explanation by D-RISE with its settings, got method "
+            f"{settings.get('method')!r}" + (f" without {', '.join(missing)}" if missing else "")
+        )
+    sha256 = image_hash(picture.image)
+    if settings["image_sha256"] != sha256:
+        raise InputError(
+            f"redo_script: the explanation is of another picture: {settings['image_sha256']}, "
+            f"the picture given is {sha256}"
+        )
 
 
 def file_name(picture: Picture) -> str:
@@ -97,7 +104,7 @@ def file_name(picture: Picture) -> str:
 
 
 def _limit(picture: Picture) -> dict[str, int]:
-    """``max_pixels``, where the file has more than are read unasked."""
+    """``max_pixels``, where the file has more than the default limit."""
     height, width = picture.image.shape[1:]
     n_pixels = height * width / picture.scale**2
     if n_pixels < 0.99 * _READ_LIMIT_PIXELS:  # the scale is that of the longer side, rounded
@@ -106,7 +113,7 @@ def _limit(picture: Picture) -> dict[str, int]:
 
 
 def _arguments(first: str, /, **named: Any) -> str:
-    """A call's arguments as they are typed; what is no plain value is typed as text."""
+    """The source of a call's arguments; values that are not plain become text."""
     plain = (str, int, float, list, tuple, dict, type(None))
     typed = [
         f"{name}={_typed(value if isinstance(value, plain) else str(value))}"
@@ -116,7 +123,7 @@ def _arguments(first: str, /, **named: Any) -> str:
 
 
 def _typed(value: Any) -> str:
-    """A plain value as it is typed, text in double quotes."""
+    """The source of a plain value, text in double quotes."""
     typed = repr(value)
     if typed.startswith("'") and '"' not in typed:
         return f'"{typed[1:-1]}"'
@@ -155,7 +162,7 @@ def _indented(fields: Mapping[str, Any]) -> list[str]:
 
 
 def _design(described: Mapping[str, Any]) -> list[str]:
-    """The mask design as an argument, saying what differs from the default; none if nothing."""
+    """The mask design as an argument with what differs from the default; none if nothing does."""
     default = MaskDesign().describe()
     changed = {
         name: described[name]

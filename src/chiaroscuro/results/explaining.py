@@ -23,7 +23,8 @@ from chiaroscuro.evidence.evidence import Evidence, Progress, no_evidence, obser
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import detect_whole
 from chiaroscuro.evidence.target_classes import with_classes
-from chiaroscuro.figures import draw
+from chiaroscuro.figures import draw, encode
+from chiaroscuro.figures.look import Look
 from chiaroscuro.images.read import image_hash, read_image, shrink
 from chiaroscuro.methods import explain, method_named
 from chiaroscuro.methods.explaining import masks_to_observe
@@ -95,7 +96,7 @@ class Settings:
     method: str = "drise"
     estimator: str = "surrogate"
     batch_size: int | None = None
-    look: draw.Look = draw.Look()  # noqa: RUF009  (frozen)
+    look: Look = Look()  # noqa: RUF009  (frozen)
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -395,19 +396,19 @@ def _draw(
     result: Explanation,
     found: Proposals,
     folder: Path,
-    look: draw.Look,
+    look: Look,
     captions: Sequence[str],
 ) -> tuple[tuple[Path, ...], Path]:
     for stale in folder.glob("target-*.png"):
         stale.unlink()
     overlays = tuple(
-        draw.save_figure(
+        encode.save(
             draw.target_figure(picture.image, result, i, found, look, captions),
             folder / f"target-{i + 1:02}.png",
         )
         for i in range(len(result))
     )
-    sheet = draw.save_figure(
+    sheet = encode.save(
         draw.contact_sheet(
             picture.image, result, found, picture.title or picture.name, look, captions
         ),
