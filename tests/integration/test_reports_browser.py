@@ -74,15 +74,15 @@ def test_no_report_scrolls_sideways(
         across = page.evaluate("[document.scrollingElement.scrollWidth, window.innerWidth]")
         assert across[0] <= across[1]
         assert page.locator("img").count() > 0
-        sizes = page.evaluate("[...document.images].map(image => image.getBoundingClientRect().right)")
-        assert max(sizes) <= across[1]
+        edges = page.evaluate("[...document.images].map(it => it.getBoundingClientRect().right)")
+        assert max(edges) <= across[1]
     finally:
         context.close()
 
 
 def test_the_files_of_the_figures_are_there(pages: dict[str, Path]) -> None:
     for name, expected in (
-        ("study", {"average-hit", "average-missed", "context"}),
+        ("study", {"average-faces-found", "average-missed-faces", "context"}),
         ("comparison", {"average-1", "average-2", "context", "curves-chiaroscuro"}),
     ):
         text, folder = pages[name].read_text(), pages[name].parent / "figures"

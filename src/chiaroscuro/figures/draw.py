@@ -13,7 +13,7 @@ from chiaroscuro.figures import panels
 from chiaroscuro.figures.look import DEFAULT_LOOK, Look
 from chiaroscuro.figures.overlay import pixels
 
-ORIGINS = {"found": "found", "drawn": "drawn box", "truth": "annotated box"}
+ORIGINS = {"found": "found", "drawn": "user-drawn box", "truth": "annotated box"}
 """What a target is, where it has no caption."""
 
 

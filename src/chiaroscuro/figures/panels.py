@@ -137,15 +137,17 @@ def draw_box(axes: Axes, target: Target, label: str = "") -> None:
 
 def draw_proposals(axes: Axes, proposals: Proposals | None, targets: Sequence[Target]) -> None:
     """The boxes of detections that are no targets."""
-    if proposals is None or not len(proposals):
-        return
-    others = proposals.boxes
-    if targets:
-        explained = torch.stack([target.box for target in targets])
-        others = others[boxes.iou(others, explained).max(dim=1).values < _SAME_BOX]
-    for box in others:
+    for box in () if proposals is None else unexplained(proposals, targets):
         for colour, width in (("black", 2.2), (PROPOSAL_COLOUR, 0.9)):
             _outline(axes, box, edgecolor=colour, linewidth=width)
+
+
+def unexplained(proposals: Proposals, targets: Sequence[Target]) -> Tensor:
+    """The boxes ``n 4`` of detections that are no targets."""
+    if not len(proposals) or not targets:
+        return proposals.boxes
+    explained = torch.stack([target.box for target in targets])
+    return proposals.boxes[boxes.iou(proposals.boxes, explained).max(dim=1).values < _SAME_BOX]
 
 
 def _outline(axes: Axes, box: Tensor, **style: Any) -> None:

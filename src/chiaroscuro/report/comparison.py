@@ -12,6 +12,7 @@ from chiaroscuro.figures.legends import MAP_WORDS
 from chiaroscuro.figures.overlay import around, pixels
 from chiaroscuro.report import page
 from chiaroscuro.report.cards import AverageCard, compared
+from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.store.bundle import AnyPath
@@ -24,7 +25,7 @@ CARDS = 16  # per gallery
 GALLERIES = (
     ("only first", False, "Found by {first} only"),
     ("only second", False, "Found by {second} only"),
-    ("both", False, "Found by both, lowest agreement of the maps first"),
+    ("both", False, "Found by both"),
     ("neither", False, "Found by neither"),
     ("only first", True, "False positives of {first} only"),
     ("only second", True, "False positives of {second} only"),
@@ -102,6 +103,7 @@ def write_comparison_report(
         galleries=[
             {
                 "title": title.format(**names),
+                "order": f"{'lowest agreement' if status == 'both' else 'highest score'} first",
                 "n": counts[false_positives].get(status, 0),
                 "cards": gallery.cards(status, false_positives),
             }
@@ -111,7 +113,7 @@ def write_comparison_report(
         averages=[{"name": name, **one.describe()} for name, one in averages],
         curves=[embedded_svg(path.parent / page.FIGURES / f"{name}.svg") for name in curves],
         without_curves=without_curves,
-        settings=first.asked["settings"],
+        settings=flat(first.asked["settings"]),
         source=first.asked["data"]["source"],
         files=files,
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import InputError, UndefinedMetricError
@@ -13,6 +14,7 @@ from chiaroscuro.figures.draw import ORIGINS
 from chiaroscuro.figures.encode import data_uri
 from chiaroscuro.figures.look import DEFAULT_LOOK, PROPOSAL_COLOUR, TARGET_COLOUR, Look
 from chiaroscuro.figures.overlay import around, pixels
+from chiaroscuro.figures.panels import unexplained
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.context import context_share
 from chiaroscuro.report import page
@@ -39,23 +41,18 @@ def write_explanation_report(
 ) -> AnyPath:
     """Write the report of an explained picture.
 
-    Two detectors that saw the same masks are compared by the difference of their maps. Where the
-    masks differ, the maps stand side by side without it.
+    Two detectors that saw the same masks are compared by the difference of their maps.
 
     Args:
         path: the HTML file.
         picture: what was explained.
-        explanations: by detector, one or two, of the same boxes in the same order; the boxes may
-            be none.
+        explanations: by detector, one or two, of the same boxes (or none) in the same order.
         found: by detector, its detections in the whole picture, in pixels of ``picture.image``.
             They are drawn in the picture and give the targets' scores. A detector may be absent.
         captions: a word per target, such as "false positive"; by default what the target is.
-        asked: by detector, what ``load_detector`` was given, as ``Settings.asked`` returns it:
-            ``detector`` and ``options``. The detector's name when not given.
+        asked: by detector, ``detector`` and ``options`` as ``Settings.asked`` returns them. The
+            detector's name when not given.
         look: of the maps.
-
-    Returns:
-        The path.
 
     Raises:
         InputError: if the number of explanations is not 1 or 2, if they are of different boxes or
@@ -74,11 +71,7 @@ def write_explanation_report(
         width=width,
         height=height,
         picture=data_uri(pixels(picture.image), PICTURE_PX),
-        others=[
-            {**_place(other, picture), "dashed": False, "first": name == names[0]}
-            for name in names
-            for other in _others(found.get(name), targets)
-        ],
+        others=_others(picture, found, names, targets),
         same_masks=same_masks,
         targets=[
             {
@@ -157,7 +150,7 @@ def _described(
     if len(maps) == 2:
         same = agreement_or_none(maps[0].saliency[index], maps[1].saliency[index], target)
     return {
-        "box": {**_place(target, picture), "dashed": all(row["score"] is None for row in rows)},
+        "box": {**_place(target.box, picture), "dashed": all(row["score"] is None for row in rows)},
         "rows": rows,
         "linear": None if same is None else same.linear,
         "notes": notes_on(explanations, index + 1),
@@ -185,21 +178,26 @@ def _share(explanation: Explanation, index: int) -> Any:
         return None
 
 
-def _others(found: Proposals | None, targets: Sequence[Target]) -> list[Target]:
-    """The detections that are not explained, nor outside the picture or without area."""
-    if found is None or not len(found):
-        return []
-    kept = (found.boxes[:, 2:] > found.boxes[:, :2]).all(dim=1)
-    if targets:
-        explained = torch.stack([target.box for target in targets])
-        kept &= boxes.iou(found.boxes, explained).max(dim=1).values < 0.95
-    return [Target(box=box, origin="found") for box in found.boxes[kept]]
+def _others(
+    picture: Picture,
+    found: Mapping[str, Proposals],
+    names: Sequence[str],
+    targets: Sequence[Target],
+) -> list[dict[str, Any]]:
+    """Where the detections are that have an area and are not explained."""
+    return [
+        {**_place(box, picture), "dashed": False, "first": name == names[0]}
+        for name in names
+        if name in found
+        for box in unexplained(found[name], targets)
+        if bool((box[2:] > box[:2]).all())
+    ]
 
 
-def _place(target: Target, picture: Picture) -> dict[str, float]:
+def _place(box: Tensor, picture: Picture) -> dict[str, float]:
     """A box as CSS percentages of the picture, cut to it."""
     height, width = picture.image.shape[1:]
-    x1, y1, x2, y2 = target.box.tolist()
+    x1, y1, x2, y2 = box.tolist()
     left, right = (100 * min(max(x, 0), width) / width for x in (x1, x2))
     top, bottom = (100 * min(max(y, 0), height) / height for y in (y1, y2))
     return {"left": left, "top": top, "width": right - left, "height": bottom - top}

@@ -32,20 +32,20 @@ def settings_table(
     height, width = picture.image.shape[1:]
     reduced = "" if picture.scale == 1 else f", reduced by a factor of {1 / picture.scale:z.4g}"
     rows = [("picture", [file_name(picture)]), ("size", [f"{width} x {height} pixels{reduced}"])]
-    flat = [_flat(one.settings) for one in explanations.values()]
+    flat = [flat(one.settings) for one in explanations.values()]
     for key in dict.fromkeys(key for one in flat for key in one):
         values = [one.get(key, "—") for one in flat]
         rows.append((key, values[:1] if len(set(values)) == 1 else values))
     return rows
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as rows of words."""
     rows: dict[str, str] = {}
     for key, value in settings.items():
         name = f"{prefix}{key.replace('_', ' ')}"
         if isinstance(value, Mapping):
-            rows |= _flat(value, f"{name}: ")
+            rows |= flat(value, f"{name}: ")
         elif isinstance(value, bool):
             rows[name] = "yes" if value else "no"
         elif isinstance(value, (list, tuple)):

@@ -27,23 +27,20 @@ def redo_script(
 ) -> str:
     """The Python lines that redo an explanation, to be run where the picture's file is.
 
-    The maps come out the same to the bit, on the same machine and versions, with three exceptions:
-    a detector whose output depends on the batch size may differ in the last digits; an explanation
-    read by ``Explanation.load`` has no class probabilities; and the pixels of a fill image are not
-    in the lines, which read ``fill.png``.
+    The maps are the same to the bit on the same machine and versions, but: a detector whose output
+    depends on the batch size may differ in the last digits; an explanation read by
+    ``Explanation.load`` has no class probabilities; and a fill image is read from ``fill.png``.
 
     Args:
         picture: what was explained, as ``open_picture`` gave it.
-        explanation: the result, by D-RISE. The lines have the number of masks that was used, also
-            where the setting was ``"auto"``.
+        explanation: the result, by D-RISE, with the number of masks that was used.
         detector: what ``load_detector`` was given: a name, a path or ``module:function``; the
             detector's own name when not given.
         options: what else it was given, as plain JSON values.
         out: the folder that the lines save to.
 
     Returns:
-        Lines that end with a newline. Of the picture's path they hold only the file's name, of an
-        address all.
+        Lines with a final newline. Of a path they hold only the file's name, of an address all.
 
     Raises:
         InputError: if the explanation is of another picture, by another method, or lacks the

@@ -12,6 +12,7 @@ from chiaroscuro.figures.legends import MAP_WORDS
 from chiaroscuro.figures.overlay import around, pixels
 from chiaroscuro.report import page
 from chiaroscuro.report.cards import AverageCard, mapped
+from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.results.folder import SavedResult
 from chiaroscuro.store import bundle
@@ -60,11 +61,15 @@ def write_study_report(
         asked=asked,
         figures=figures,
         titles=TITLES,
+        settings={
+            "detector": asked["detector"]["name"],
+            "data set": asked["data"]["source"],
+            **flat(asked["settings"]),
+        },
         map_words=MAP_WORDS,
         failed=[row for row in summary.pictures if "failed" in row],
         galleries=[
             {
-                "kind": kind,
                 "title": title,
                 "order": ORDERS[kind],
                 "n": figures["targets"][kind],
@@ -110,7 +115,7 @@ def _figures(
 ) -> dict[str, Figure]:
     """The averages and the shares of the evidence, by the name of their file."""
     figures = {
-        f"average-{kind.replace(' ', '-')}": one.figure(TITLES[kind])
+        f"average-{TITLES[kind].lower().replace(' ', '-')}": one.figure(TITLES[kind])
         for kind, one in averages.items()
     }
     rows = [
