@@ -34,7 +34,9 @@ from PIL import Image, ImageDraw
 
 from chiaroscuro.cli import app
 from chiaroscuro.data.samples import met_faces
-from chiaroscuro.figures import draw, plots
+from chiaroscuro.figures import plots
+from chiaroscuro.figures.look import TARGET_COLOUR
+from chiaroscuro.figures.overlay import overlay, pixels
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.stats import bootstrap_interval
 from chiaroscuro.studies.averages import MARGIN, AverageMap
@@ -204,9 +206,9 @@ class Gathered:
 
     def add(self, subject: Subject) -> None:
         maps = subject.explanation
-        cards = [card(draw.pixels(subject.image), subject)]
+        cards = [card(pixels(subject.image), subject)]
         for i in range(2):
-            over = draw.overlay(subject.image, maps.saliency[i], maps.standard_error[i])
+            over = overlay(subject.image, maps.saliency[i], maps.standard_error[i])
             cards.append(card(over, subject))
         self.cards.append((subject, cards))
 
@@ -246,7 +248,7 @@ def card(pixels: np.ndarray, subject: Subject) -> np.ndarray:
     box = [(v - o) * scale for v, o in zip((x1, y1, x2, y2), (left, top, left, top), strict=True)]
     pen = ImageDraw.Draw(ground)
     pen.rectangle(box, outline="black", width=4)
-    pen.rectangle(box, outline=draw.TARGET_COLOUR, width=2)
+    pen.rectangle(box, outline=TARGET_COLOUR, width=2)
     return np.asarray(ground)
 
 
@@ -256,9 +258,9 @@ def sheet(subjects: Sequence[tuple[Subject, list[np.ndarray]]]) -> Figure:
     FigureCanvasAgg(figure)
     grid = figure.subplots(3, len(subjects), squeeze=False)
     for column, (subject, cards) in enumerate(subjects):
-        for row, pixels in enumerate(cards):
+        for row, card_pixels in enumerate(cards):
             axes = grid[row][column]
-            axes.imshow(pixels)
+            axes.imshow(card_pixels)
             axes.set_xticks([])
             axes.set_yticks([])
             if row:
@@ -284,17 +286,17 @@ def averages(of: Sequence[AverageMap]) -> Figure:
     side = of[0].saliency.shape[0]
     grey = torch.full((3, side, side), 0.5)
     top = max(float(one.saliency.max()) for one in of)
-    made = [("average face", draw.pixels(of[0].face.clamp(0, 1)))]
+    made = [("average face", pixels(of[0].face.clamp(0, 1)))]
     for name, one in zip(NAMES, of, strict=True):
         scaled = one.saliency / top
-        made.append((f"{name}, {one.n_targets} faces", draw.overlay(grey, scaled)))
+        made.append((f"{name}, {one.n_targets} faces", overlay(grey, scaled)))
     edge = side * MARGIN / (1 + 2 * MARGIN)
-    for axes, (title, pixels) in zip(figure.subplots(1, 3), made, strict=True):
-        axes.imshow(pixels)
+    for axes, (title, square) in zip(figure.subplots(1, 3), made, strict=True):
+        axes.imshow(square)
         for low, high in ((edge, side - edge),):
             axes.plot(
                 [low, high, high, low, low], [low, low, high, high, low],
-                color=draw.TARGET_COLOUR, linewidth=1.2,
+                color=TARGET_COLOUR, linewidth=1.2,
             )  # fmt: skip
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()

@@ -9,18 +9,20 @@ and the middle half, as ``chiaroscuro evaluate`` prints them. About ten minutes 
 from pathlib import Path
 
 from chiaroscuro.cli import app
-from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.demo import PAINTINGS, explain_sample
+from chiaroscuro.demo import MATCH_IOU, sample_set
 from chiaroscuro.detectors import load_detector
+from chiaroscuro.results.explaining import Settings
+from chiaroscuro.studies.examine import StudySettings
+from chiaroscuro.studies.run import study
 
 OUT = Path(__file__).parent / "runs" / "stability"
 
 
 def main() -> None:
-    settings = Settings(detector="retinaface", detector_options={"form": "torch"}, n_passes=150)
+    choice = DetectorChoice(detector="retinaface", options={"form": "torch"})
+    settings = StudySettings(plan=Plan(n_passes=150), choice=choice, match_iou=MATCH_IOU)
     detector = load_detector("retinaface", form="torch")
-    for number in PAINTINGS:
-        explain_sample(sample_painting(number), detector, OUT, settings)
+    study(sample_set(), detector, OUT, settings)
     words = ["evaluate", str(OUT), "--no-baselines", "--stability", "--randomisation"]
     app(words, standalone_mode=False)
 

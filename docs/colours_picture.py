@@ -17,8 +17,9 @@ from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro.data.samples import met_faces
-from chiaroscuro.figures import draw
 from chiaroscuro.figures.colours import LEGEND_GROUND, Scale, greyed, laid_over
+from chiaroscuro.figures.look import DEFAULT_LOOK, GROUNDS
+from chiaroscuro.figures.overlay import overlay, pixels
 
 FILE = Path(__file__).parent / "pictures" / "colours.jpg"
 PASSES, PANEL, GAP, STRIP = 200, 240, 6, 14
@@ -39,11 +40,11 @@ def main() -> None:
     for title, image, face in paintings(detector):
         print(title, f"mean brightness {image.float().mean() / 255:.2f}")
         result = cs.explain(image, detector, face, n_passes=PASSES)
-        scale = draw.USUAL.scale(result.saliency[0], result.standard_error[0])
-        drawn = draw.overlay(image, result.saliency[0], result.standard_error[0], scale=scale)
+        scale = DEFAULT_LOOK.scale(result.saliency[0], result.standard_error[0])
+        drawn = overlay(image, result.saliency[0], result.standard_error[0], scale=scale)
         print(f"  {result.fidelity_text(0)}, {scale.low:.2g} to {scale.high:.2g}")
         under = above_scale(drawn, scale)
-        panels.append([reduced(draw.pixels(image)), under, as_seen(under)])
+        panels.append([reduced(pixels(image)), under, as_seen(under)])
     sheet(panels).save(FILE, quality=80, optimize=True)
 
 
@@ -51,7 +52,7 @@ def paintings(detector: cs.Detector) -> list[tuple[str, Tensor, cs.Proposals]]:
     """One painting for each share, by brightness, the face with the lowest score."""
     known = sorted(
         (
-            (float(greyed(draw.pixels(image) / 255).mean()), one, image)
+            (float(greyed(pixels(image) / 255).mean()), one, image)
             for one in met_faces()
             for image in [one.read()]
         ),
@@ -95,7 +96,7 @@ def sheet(panels: list[list[np.ndarray]]) -> Image.Image:
     columns = [[Image.fromarray(one) for one in column] for column in panels]
     rows = [max(column[i].height for column in columns) for i in range(3)]
     whole = Image.new(
-        "RGB", (len(columns) * (PANEL + GAP) - GAP, sum(rows) + 2 * GAP), draw.GROUNDS["dark"].page
+        "RGB", (len(columns) * (PANEL + GAP) - GAP, sum(rows) + 2 * GAP), GROUNDS["dark"].page
     )
     for x, column in enumerate(columns):
         for y, one in enumerate(column):

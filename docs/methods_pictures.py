@@ -18,7 +18,8 @@ from torch import Tensor
 import chiaroscuro as cs
 from chiaroscuro.core.records import Target, as_targets
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.figures import draw
+from chiaroscuro.figures.look import TARGET_COLOUR
+from chiaroscuro.figures.overlay import overlay
 from chiaroscuro.methods import METHODS
 
 FOLDER = Path(__file__).parent / "pictures"
@@ -35,7 +36,7 @@ def main() -> None:
     found = {}
     for name, result in maps(image):
         saliency = result.saliency[0]
-        found[name] = draw.overlay(image, saliency, result.standard_error[0])
+        found[name] = overlay(image, saliency, result.standard_error[0])
         energy = cs.metrics.energy_pointing_game(saliency, target)
         values = (
             f"lowest {saliency.min():.2g}, highest {saliency.max():.2g}, sum {saliency.sum():.2g}"
@@ -108,7 +109,7 @@ def framed(
     corners = [float(value) for value in (left, top, right, bottom)]
     pen.rectangle(corners, outline="black", width=3)
     inner = [corners[0] + 1, corners[1] + 1, corners[2] - 1, corners[3] - 1]
-    pen.rectangle(inner, outline=draw.TARGET_COLOUR)
+    pen.rectangle(inner, outline=TARGET_COLOUR)
     return picture
 
 

@@ -1,153 +1,93 @@
-"""The demonstration: faces found, imagined and missed in five tenebrist paintings of The Met.
+"""The demonstration: five tenebrist paintings of The Met, studied and compared.
 
-And what training on paintings changed: RetinaFace before and after, on the same five.
+One detector is studied: the faces it finds, its false positives and the faces it misses. Then the
+photo-trained and the painting-trained RetinaFace are compared on the same paintings.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chiaroscuro.core.plan import StudySettings
-from chiaroscuro.core.progress import Progress
-from chiaroscuro.core.records import Proposals, Target, as_targets
-from chiaroscuro.data.datasets import open_data_set
-from chiaroscuro.data.samples import MET_FACES, SamplePainting, sample_painting
+from chiaroscuro.core.plan import DetectorChoice, Plan, StudySettings
+from chiaroscuro.core.progress import Report
+from chiaroscuro.data.datasets import DataSet, open_data_set
+from chiaroscuro.data.samples import MET_FACES
+from chiaroscuro.data.paths import folder_name
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.report.comparison import Gallery, write_comparison_report
-from chiaroscuro.report.gallery import GalleryEntry, write_gallery
-from chiaroscuro.results.explaining import explain_picture
-from chiaroscuro.results.picture import Picture
+from chiaroscuro.report.study import write_study_report
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.compare import Comparison, compare, detector_names
-from chiaroscuro.studies.matching import FALSE_ALARMS, match
-from chiaroscuro.studies.run import study
+from chiaroscuro.studies.run import Run, study
+from chiaroscuro.studies.summary import Summary, summarise
 
 PAINTINGS = (435844, 436838, 436839, 439933, 437455)
 MATCH_IOU = 0.4
-MODEL_1, MODEL_3 = "retinaface", "retinaface-paintings"
-COMPARISON = "model1-and-model3"  # folder of the comparison
+COMPARED = "retinaface", "retinaface-paintings"  # photo-trained, and trained further on paintings
 
-FOUND, FALSE_ALARM, MISSED = "face", "false alarm", "missed face"
-
-
-def explain_sample(
-    painting: SamplePainting,
-    detector: Detector,
-    out: Path,
-    settings: Settings,
-    progress: Callable[[Progress], None] | None = None,
-) -> GalleryEntry:
-    """Explain every face found, every false alarm and every missed face of a sample painting."""
-    picture = Picture(source=str(painting.path), image=painting.read(), title=painting.title)
-    found = detect_picture(picture, detector, settings.min_score)
-    targets, captions = judge(found, painting)
-    explained = explain_picture(
-        picture, detector, targets, out, settings, captions=captions, progress=progress
-    )
-    return GalleryEntry(
-        title=painting.title,
-        byline=f"{painting.painter}, {painting.date}",
-        url=painting.url,
-        explained=explained,
-        captions=captions,
-    )
+ShowProgress = Callable[[], AbstractContextManager[Report]]
 
 
-def judge(found: Proposals, painting: SamplePainting) -> tuple[tuple[Target, ...], tuple[str, ...]]:
-    """What the detector found and missed, against the marked faces.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Demo:
+    """What the demonstration made.
 
-    A detection is a face if it has a marked one, with an IoU of at least 0.4, counted or not,
-    and a false alarm otherwise; a marked face that counts and is overlapped by none is missed.
-
-    Returns:
-        Targets, and a word for each.
+    Attributes:
+        report: the study's page, which links to the comparison.
+        summary: what the study shows.
+        comparison_report: the comparison's page.
+        comparison: what it shows.
     """
-    matches = match(found, painting.truth, MATCH_IOU)
-    captions = [FALSE_ALARM if m.kind in FALSE_ALARMS else FOUND for m in matches.detections]
-    missed = painting.truth.boxes[list(matches.missed)]
-    targets = as_targets(found) + as_targets(missed, origin="truth")
-    return targets, (*captions, *[MISSED] * len(missed))
+
+    report: AnyPath
+    summary: Summary
+    comparison_report: AnyPath
+    comparison: Comparison
+
+
+def sample_set(paintings: Sequence[int] = PAINTINGS) -> DataSet:
+    """The sample set ``met-faces``, reduced to the paintings of these object numbers."""
+    data = open_data_set(MET_FACES)
+    entries = tuple(entry for entry in data.entries if entry.about["id"] in paintings)
+    return replace(data, entries=entries)
 
 
 def run_demo(
     detector: Detector,
     out: Path,
-    settings: Settings,
-    progress: Callable[[str], AbstractContextManager[Callable[[Progress], None]]],
+    choice: DetectorChoice,
+    plan: Plan,
+    progress: ShowProgress,
     paintings: Sequence[int] = PAINTINGS,
-) -> tuple[Path, list[GalleryEntry], Comparison]:
-    """Explain the paintings, compare the models on them, and write ``out/index.html``.
+) -> Demo:
+    """Study the paintings, compare the two RetinaFaces on them, and write ``out/report.html``.
 
     Args:
-        detector: what is explained.
-        out: folder of the results.
-        settings: how.
-        progress: makes a progress display from a painting's name.
+        detector: which is studied.
+        out: folder of the runs and reports; runs that are there are resumed.
+        choice: what it was loaded with.
+        plan: how pictures are explained.
+        progress: opens a progress display.
         paintings: The Met's object numbers.
-
-    Returns:
-        The page's path, and what is on it and on the page of the comparison.
     """
-    entries = []
-    for painting_id in paintings:
-        painting = sample_painting(painting_id)
-        with progress(painting.title) as show:
-            entries.append(explain_sample(painting, detector, out, settings, show))
-    report, comparison = compare_models(out / COMPARISON, settings, progress, paintings)
-    page = write_gallery(
-        out / "index.html",
-        "Faces in the dark",
-        entries,
-        detector=detector.info.name,
-        links={"What did training on paintings change? Model1 and Model3 compared": report},
+    data = sample_set(paintings)
+
+    def run_of(model: Detector, choice: DetectorChoice) -> Run:
+        how = StudySettings(plan=plan, choice=choice, match_iou=MATCH_IOU)
+        with progress() as show:
+            return study(data, model, out / folder_name(model.info.name), how, progress=show)
+
+    run = run_of(detector, choice)
+    first, second = (
+        run_of(load_detector(name), DetectorChoice(detector=name)) for name in COMPARED
     )
-    return page, entries, comparison
-
-
-def compare_models(
-    out: Path,
-    settings: Settings,
-    progress: Callable[[str], AbstractContextManager[Callable[[Progress], None]]],
-    paintings: Sequence[int] = PAINTINGS,
-) -> tuple[AnyPath, Comparison]:
-    """Compare RetinaFace as trained on photographs and as trained further on paintings.
-
-    Args:
-        out: folder of both runs and of ``report.html``.
-        settings: number of masks, seed and score.
-        progress: makes a progress display from a model's name.
-        paintings: The Met's object numbers.
-
-    Returns:
-        The report's path, and what it shows.
-    """
-    data = open_data_set(MET_FACES)
-    wanted = [entry for entry in data.entries if entry.about["id"] in paintings]
-    data = replace(data, entries=tuple(wanted))
-    runs = []
-    for name in (MODEL_1, MODEL_3):
-        asked = StudySettings(explain=replace(settings, detector=name))
-        with progress(name) as show:
-            run = study(
-                data,
-                load_detector(name),
-                out / name,
-                asked,
-                progress=_within(show),
-            )
-        runs.append(run)
-    gallery = Gallery(detector_names(*runs))
-    comparison = compare(runs[0], runs[1], each=gallery.add)
-    report = write_comparison_report(runs[0], runs[1], comparison, gallery, out / "report.html")
-    return report, comparison
-
-
-def _within(show: Callable[[Progress], None]) -> Callable[[str, int, int, Progress | None], None]:
-    """The progress within a picture alone."""
-
-    def shown(_name: str, _done: int, _total: int, inner: Progress | None) -> None:
-        if inner is not None:
-            show(inner)
-
-    return shown
+    gallery = Gallery(detector_names(first, second))
+    comparison = compare(first, second, each=gallery.add)
+    compared = write_comparison_report(
+        first, second, comparison, gallery, out / "comparison" / "report.html"
+    )
+    summary = summarise(run)
+    text = "What training on paintings changes: the two RetinaFace detectors compared"
+    report = write_study_report(run, summary, out / "report.html", {text: compared})
+    return Demo(report=report, summary=summary, comparison_report=compared, comparison=comparison)

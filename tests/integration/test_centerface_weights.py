@@ -8,7 +8,7 @@ from torch import Tensor
 import chiaroscuro as cs
 from chiaroscuro.core import boxes
 from chiaroscuro.data.samples import met_faces, sample_painting
-from chiaroscuro.figures import draw
+from chiaroscuro.figures.overlay import overlay
 from chiaroscuro.report import cards
 from chiaroscuro.testing import detector_checks
 
@@ -111,7 +111,7 @@ def test_no_colour_on_a_painting_means_the_other_sign() -> None:
     faces = DETECTOR.detect(MUSICIANS[None])[0].above(0.5)
     result = cs.explain(MUSICIANS, DETECTOR, faces, n_passes=120)
     for saliency, error in zip(result.saliency, result.standard_error, strict=True):
-        drawn = draw.overlay(MUSICIANS, saliency, error).astype(int)
+        drawn = overlay(MUSICIANS, saliency, error).astype(int)
         warmth = drawn[..., 0] - drawn[..., 2]
         assert (warmth > 20).any()
         assert bool((saliency.numpy()[warmth > 1] > 0).all())

@@ -9,8 +9,9 @@ import pytest
 
 import chiaroscuro as cs
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.demo import FALSE_ALARM, FOUND, MISSED, PAINTINGS, judge, run_demo
-from chiaroscuro.results.picture import Picture
+from chiaroscuro.demo import MATCH_IOU, PAINTINGS, run_demo
+from chiaroscuro.results.explaining import Picture, Settings, detect_picture
+from chiaroscuro.studies.matching import FALSE_ALARMS, match
 
 pytestmark = pytest.mark.weights
 
@@ -29,41 +30,49 @@ class Links(HTMLParser):
 
 def test_demo_makes_a_page_whose_links_work(tmp_path: Path) -> None:
     detector = cs.load_detector("centerface")
-    page, entries, comparison = run_demo(
+    made = run_demo(
         detector,
         tmp_path,
-        Settings(n_passes=16),
-        lambda _: contextlib.nullcontext(lambda progress: None),
+        Settings(detector="centerface", n_masks=16),
+        lambda: contextlib.nullcontext(lambda *_: None),
         paintings=(436838, 437455),
     )
-    captions = [caption for entry in entries for caption in entry.captions]
-    assert {FOUND, FALSE_ALARM, MISSED} == set(captions)
+    targets = made.summary.targets
+    assert {"hit", "false alarm", "missed"} == {row["kind"] for row in targets}
     links = Links()
-    links.feed(page.read_text(encoding="utf-8"))
-    local = [link for link in links.found if not link.startswith("http")]
-    assert len(local) >= 2 + len(captions)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    links.feed(page)
+    pictures = [link for link in links.found if link.startswith("data:image/")]
+    assert len(pictures) >= 2 * len(targets)  # as painted, and under its map
+    local = [link for link in links.found if not link.startswith(("http", "data:", "#"))]
     assert all((tmp_path / link).exists() for link in local)
     assert links.images_without_alt == 0
-    assert "model1-and-model3/report.html" in local
-    assert comparison.names == ("retinaface", "retinaface-paintings")
-    faces = comparison.figures["faces"]
+    assert "comparison/report.html" in local
+    assert "figures/context.svg" in local
+    assert "Georges de La Tour" in page
+    assert made.comparison.names == ("retinaface", "retinaface-paintings")
+    faces = made.comparison.figures["faces"]
     assert faces["only second"] == 2  # The Fortune-Teller: the two at the left edge
     assert faces["both"] == sum(faces.values()) - 2
     assert all("metmuseum.org" in link for link in links.found if link.startswith("http"))
-    manifest = json.loads((tmp_path / "436838" / "manifest.json").read_text())
-    assert manifest["captions"][-1] == MISSED
+    assert any(link.endswith("436838") for link in links.found)
+    folder = tmp_path / "centerface" / "pictures" / "436838"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["captions"][-1] == "missed"
     assert manifest["targets"][-1]["origin"] == "truth"
 
 
-def test_the_demo_shows_a_false_alarm_and_a_missed_face() -> None:
+def test_the_demo_shows_a_false_positive_and_a_missed_face() -> None:
     """Of the five paintings, as CenterFace sees them today."""
     detector = cs.load_detector("centerface")
-    captions = []
+    found, n_missed = [], 0
     for painting_id in PAINTINGS:
         painting = sample_painting(painting_id)
         picture = Picture(source=str(painting.path), image=painting.read())
-        captions += judge(detect_picture(picture, detector, 0.3), painting)[1]
-    assert captions.count(FALSE_ALARM) >= 1
-    assert captions.count(MISSED) >= 1
-    assert captions.count(FOUND) >= 10
+        matches = match(detect_picture(picture, detector, 0.3), painting.truth, MATCH_IOU)
+        found += [one.kind in FALSE_ALARMS for one in matches.detections]
+        n_missed += len(matches.missed)
+    assert found.count(True) >= 1
+    assert n_missed >= 1
+    assert found.count(False) >= 10
     assert len(PAINTINGS) >= 4

@@ -151,7 +151,7 @@ def test_the_report_is_one_file_that_says_what_the_tables_say(folder: Path) -> N
     page = Path("run/report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 2 * 4 + 2 * 3
     assert "http" not in page.replace("http://www.w3.org", "")
-    for text in ("0.667", "Missed faces", "False alarms", "1 are proposed with too low a score"):
+    for text in ("0.667", "Missed faces", "False positives", "1 is proposed with too low a score"):
         assert text in page
 
 
@@ -224,14 +224,14 @@ def test_a_folder_without_marks(folder: Path) -> None:
     result = run("study", "pictures", "-d", "patches:find", "--n-passes", "60", "-o", "run")
     assert "1 pictures, 60 passes: 1 found" in result.stdout
     assert "precision" not in result.stdout
-    assert "What was found" in Path("run/report.html").read_text()
+    assert "Detections" in Path("run/report.html").read_text()
 
 
 def test_pictures_that_are_absent_are_told(folder: Path) -> None:
     Path("two.png").unlink()
     result = run(*STUDY)
     assert "1 pictures are not there, such as two.png" in result.stderr
-    assert "are not on this machine" in Path("run/report.html").read_text()
+    assert "1 picture not on this machine" in Path("run/report.html").read_text()
 
 
 def test_two_processes_do_not_share_a_run_folder(folder: Path) -> None:
@@ -315,7 +315,7 @@ def test_two_detectors_on_the_same_masks(folder: Path) -> None:
     assert told["average_precision"]["first"]["ap50"] > told["average_precision"]["second"]["ap50"]
     page = Path("both/report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 4 * 4 + 2 * 2
-    assert "False alarms of patches:find alone" in page
+    assert "False positives of patches:find only" in page
 
 
 def test_runs_that_differ_are_not_compared(folder: Path) -> None:
@@ -332,7 +332,7 @@ def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
     for out in ("run", "other"):
         run("evaluate", out, "--no-baselines", "-a", "marks.json")
     run("compare", "run", "other", "-o", "both")
-    assert Path("both/curves-chiaroscuro.png").is_file()
+    assert Path("both/figures/curves-chiaroscuro.png").is_file()
     page = Path("both/report.html").read_text()
     assert "patches:left_only, deletion" in page
 

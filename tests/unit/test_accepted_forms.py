@@ -14,6 +14,8 @@ import chiaroscuro as cs
 from chiaroscuro.core.errors import InputError, TargetError
 from chiaroscuro.core.records import Truth
 from chiaroscuro.figures import draw
+from chiaroscuro.figures.look import Look
+from chiaroscuro.figures.overlay import overlay, pixels
 from chiaroscuro.metrics import MappedPicture
 
 HEIGHT, WIDTH = 40, 64
@@ -85,8 +87,8 @@ def metrics_of(image: Any, saliency: Any) -> Iterator[Any]:
         name="a", image=image, targets=[BOX], saliency=[saliency], truth=Truth(boxes=[BOX])
     )
     yield m.collection_curves([picture], find, "xplique")[0].ap50.tolist()
-    yield draw.overlay(image, saliency).sum()
-    yield draw.Look().scale(saliency)
+    yield overlay(image, saliency).sum()
+    yield Look().scale(saliency)
 
 
 @pytest.mark.parametrize("form", MAPS)
@@ -105,7 +107,9 @@ def test_pictures_of_every_form(form: str, array: np.ndarray[Any, Any], tmp_path
     result = cs.explain(image, find, [BOX], n_passes=8)
     assert draw.target_figure(image, result, 0).axes
     assert draw.contact_sheet(image, result).axes
-    assert draw.pixels(image).tolist() == array.tolist()
+    assert pixels(image).tolist() == array.tolist()
+    stable = cs.metrics.stability(image, find, [BOX], n_masks=8)
+    assert "another seed" in stable
     again = cs.metrics.repeatability(
         image, result, 0, lambda i, seed: cs.explain(i, find, [BOX], n_passes=8, seed=seed)
     )
@@ -128,7 +132,7 @@ def test_what_is_no_map_is_refused(saliency: Any, says: str) -> None:
 
 def test_a_map_of_another_size_is_no_overlay(array: np.ndarray[Any, Any]) -> None:
     with pytest.raises(InputError, match=r"picture's size \(40, 64\), got \(64, 40\)"):
-        draw.overlay(array, ramp().T)
+        overlay(array, ramp().T)
 
 
 def test_two_boxes_are_not_one() -> None:

@@ -26,7 +26,7 @@ def noisy(n: int, signal: float) -> list[torch.Tensor]:
 def test_one_target_has_no_standard_error_and_shows_nothing() -> None:
     result = averaged(noisy(1, 9.0)).result()
     assert bool(result.standard_error.isinf().all())
-    made = cards.average(result)
+    made = cards.AverageCard.make(result).describe()
     assert made["legend"]["blank"]
     assert "A single target" in made["legend"]["words"]
 
@@ -41,7 +41,7 @@ def test_the_standard_error_is_that_of_a_mean() -> None:
     torch.testing.assert_close(
         result.standard_error[reached], expected[reached], rtol=1e-3, atol=1e-5
     )
-    made = cards.average(result)
+    made = cards.AverageCard.make(result).describe()
     assert not made["legend"]["blank"]
     assert "Vermilion" in made["legend"]["words"]
     assert made["legend"]["unit"] == "mean share of each map's highest value"

@@ -7,7 +7,6 @@ from matplotlib.colors import to_rgb
 from torch import Tensor
 
 from chiaroscuro.core.errors import UnknownNameError
-from chiaroscuro.figures import draw
 from chiaroscuro.figures.colours import (
     LOWERS,
     RAISES,
@@ -18,6 +17,8 @@ from chiaroscuro.figures.colours import (
     sides,
     value_text,
 )
+from chiaroscuro.figures.look import Look
+from chiaroscuro.figures.overlay import overlay
 
 HEIGHT, WIDTH = 40, 56
 
@@ -52,7 +53,7 @@ def test_no_colour_means_the_other_sign(noise: float | None, sign: str) -> None:
     for saliency in maps():
         errors = None if noise is None else torch.full_like(saliency, noise * float(saliency.std()))
         scale = Scale.of(saliency, errors, sign=sign)
-        vermilion, blue = tints(draw.overlay(painting(), saliency, errors, scale=scale))
+        vermilion, blue = tints(overlay(painting(), saliency, errors, scale=scale))
         values = saliency.numpy()
         assert (values[vermilion] > 0).all()
         assert (values[blue] < 0).all()
@@ -120,8 +121,8 @@ def test_what_its_error_does_not_support_is_clear(name: str) -> None:
     saliency = maps()[0]
     errors = torch.full_like(saliency, 0.7)
     unsupported = (saliency.abs() < 2 * errors).numpy()
-    drawn = draw.overlay(painting(), saliency, errors, name)
-    blank = draw.overlay(painting(), saliency, torch.full_like(saliency, 1e9), name)
+    drawn = overlay(painting(), saliency, errors, name)
+    blank = overlay(painting(), saliency, torch.full_like(saliency, 1e9), name)
     assert unsupported.any()
     assert (~unsupported).any()
     assert (drawn[unsupported] == blank[unsupported]).all()
@@ -134,7 +135,7 @@ def test_what_its_error_does_not_support_is_clear(name: str) -> None:
 
 
 def test_the_picture_lends_no_colour() -> None:
-    drawn = draw.overlay(painting(), torch.zeros(HEIGHT, WIDTH))
+    drawn = overlay(painting(), torch.zeros(HEIGHT, WIDTH))
     assert (drawn.max(axis=-1) == drawn.min(axis=-1)).all()
 
 
@@ -199,9 +200,9 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="signed"):
         Scale.of(torch.zeros(2, 3), name="rainbowish")
     with pytest.raises(UnknownNameError, match="light"):
-        draw.Look(ground="beige")
+        Look(ground="beige")
     with pytest.raises(UnknownNameError, match="negative"):
-        draw.Look(sign="both")
+        Look(sign="both")
 
 
 def test_only_methods_that_show_parts_say_that_showing_raises() -> None:

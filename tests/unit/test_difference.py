@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 import chiaroscuro as cs
+from chiaroscuro.figures.legends import difference_legend
 from chiaroscuro.metrics.difference import map_difference, n_cells_of, significance_limit
-from chiaroscuro.report.cards import difference_legend
 
 HEIGHT, WIDTH, CELL, DRAWS = 60, 84, 6, 120
 

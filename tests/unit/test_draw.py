@@ -8,7 +8,9 @@ from PIL import Image
 import chiaroscuro as cs
 from chiaroscuro.core.errors import UnknownNameError
 from chiaroscuro.core.records import as_targets
-from chiaroscuro.figures import draw
+from chiaroscuro.figures import draw, encode
+from chiaroscuro.figures.look import Look
+from chiaroscuro.figures.overlay import overlay
 
 
 def ramp() -> torch.Tensor:
@@ -16,7 +18,7 @@ def ramp() -> torch.Tensor:
 
 
 def test_high_is_vermilion_and_low_is_blue() -> None:
-    picture = draw.overlay(torch.full((3, 40, 56), 0.5), ramp())
+    picture = overlay(torch.full((3, 40, 56), 0.5), ramp())
     red, blue = picture[-1, 0].astype(int), picture[0, 0].astype(int)
     assert red[0] > red[2] + 40
     assert blue[2] > blue[0] + 40
@@ -25,8 +27,8 @@ def test_high_is_vermilion_and_low_is_blue() -> None:
 def test_values_without_significance_are_clear() -> None:
     image, saliency = torch.full((3, 40, 56), 0.5), ramp()
     noise = torch.full((40, 56), 100.0)
-    strong = np.abs(draw.overlay(image, saliency).astype(float) - 127.5).mean()
-    clear = np.abs(draw.overlay(image, saliency, noise).astype(float) - 127.5).max()
+    strong = np.abs(overlay(image, saliency).astype(float) - 127.5).mean()
+    clear = np.abs(overlay(image, saliency, noise).astype(float) - 127.5).max()
     assert strong > 20
     assert clear < 1
 
@@ -34,7 +36,7 @@ def test_values_without_significance_are_clear() -> None:
 def test_a_nearly_black_picture_is_lifted_and_its_forms_stay() -> None:
     dark = torch.full((3, 40, 56), 0.01)
     dark[:, 10:30, 20:40] = 0.06
-    shown = draw.overlay(dark, torch.zeros(40, 56)).astype(int)
+    shown = overlay(dark, torch.zeros(40, 56)).astype(int)
     form = shown[15, 30].sum() - shown[5, 5].sum()
     assert form > 40
 
@@ -42,14 +44,14 @@ def test_a_nearly_black_picture_is_lifted_and_its_forms_stay() -> None:
 @pytest.mark.parametrize(
     "look",
     [
-        draw.Look(),
-        draw.Look(colours="paper", ground="light"),
-        draw.Look(colours="viridis", sign="positive", threshold=0.3),
-        draw.Look(colours="coolwarm", sign="negative"),
-        draw.Look(contours=True),
+        Look(),
+        Look(colours="paper", ground="light"),
+        Look(colours="viridis", sign="positive", threshold=0.3),
+        Look(colours="coolwarm", sign="negative"),
+        Look(contours=True),
     ],
 )
-def test_figures_of_results(image: torch.Tensor, tmp_path: Path, look: draw.Look) -> None:
+def test_figures_of_results(image: torch.Tensor, tmp_path: Path, look: Look) -> None:
     result = cs.explain(
         image,
         lambda images: [[[4, 4, 20, 20, float(p.mean())]] for p in images],
@@ -57,8 +59,8 @@ def test_figures_of_results(image: torch.Tensor, tmp_path: Path, look: draw.Look
         n_passes=12,
     )
     others = cs.Proposals(boxes=[[4, 4, 20, 20], [1, 1, 9, 9]], scores=[0.5, 0.4])
-    one = draw.save_figure(draw.target_figure(image, result, 0, others, look), tmp_path / "one.png")
-    sheet = draw.save_figure(
+    one = encode.save(draw.target_figure(image, result, 0, others, look), tmp_path / "one.png")
+    sheet = encode.save(
         draw.contact_sheet(image, result, others, "A painting", look, ["face", "missed face"]),
         tmp_path / "sheet.png",
     )
@@ -73,7 +75,7 @@ def test_figures_of_results(image: torch.Tensor, tmp_path: Path, look: draw.Look
 
 def test_an_empty_result_still_has_a_sheet(image: torch.Tensor, tmp_path: Path) -> None:
     result = cs.explain(image, lambda images: [[]] * len(images))
-    path = draw.save_figure(draw.contact_sheet(image, result), tmp_path / "sheet.png")
+    path = encode.save(draw.contact_sheet(image, result), tmp_path / "sheet.png")
     assert path.stat().st_size > 1000
 
 
@@ -83,12 +85,12 @@ def test_tall_and_wide_pictures(tmp_path: Path) -> None:
         result = cs.explain(
             image, lambda images: [[[0, 0, 1, 1, 0.5]]] * len(images), [[0, 0, 1, 1]], n_passes=4
         )
-        assert draw.save_figure(draw.contact_sheet(image, result), tmp_path / "s.png").exists()
+        assert encode.save(draw.contact_sheet(image, result), tmp_path / "s.png").exists()
 
 
 def test_unknown_colours_are_refused(image: torch.Tensor) -> None:
     with pytest.raises(UnknownNameError, match="signed"):
-        draw.overlay(image, torch.zeros(40, 56), colours="rainbowish")
+        overlay(image, torch.zeros(40, 56), colours="rainbowish")
 
 
 def test_the_bar_beside_a_map_is_its_scale(image: torch.Tensor) -> None:
@@ -99,9 +101,9 @@ def test_the_bar_beside_a_map_is_its_scale(image: torch.Tensor) -> None:
         n_passes=40,
     )
     for look in (
-        draw.Look(),
-        draw.Look(sign="positive", threshold=0.5),
-        draw.Look(colours="paper"),
+        Look(),
+        Look(sign="positive", threshold=0.5),
+        Look(colours="paper"),
     ):
         scale = look.scale(result.saliency[0], result.standard_error[0])
         figure = draw.target_figure(image, result, 0, look=look)
@@ -120,7 +122,7 @@ def test_contours_follow_the_sign(image: torch.Tensor) -> None:
             fidelity=torch.ones(1),
             mean_weight=torch.ones(1),
         )
-        (axes,) = draw.target_figure(image, result, 0, look=draw.Look(contours=True)).axes
+        (axes,) = draw.target_figure(image, result, 0, look=Look(contours=True)).axes
         return [
             "solid" if dashes is None else "dashed"
             for lines in axes.collections

@@ -1,5 +1,6 @@
 """The report of one picture, and the lines that redo it."""
 
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from torch import Tensor
 import chiaroscuro as cs
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.plan import Reading
+from chiaroscuro.figures.encode import data_uri, jpeg
 from chiaroscuro.images.read import read_image
-from chiaroscuro.report import cards, page
+from chiaroscuro.report import cards
 from chiaroscuro.report.explanation import write_explanation_report
 from chiaroscuro.report.redo import redo_script
 from chiaroscuro.results.picture import Picture, open_picture
@@ -249,7 +251,7 @@ def test_two_detectors_under_the_same_masks_are_compared(folder: Path) -> None:
     assert made["difference"].legend["words"] in text
     for one in made.values():
         assert one.legend["blank"] or one.legend["gradient"] in text
-    drawn = page.embedded(cards.fitted(made["difference"].pixels, 900))
+    drawn = data_uri(made["difference"].pixels, 900)
     assert drawn in text
     nothing_is_fetched(text)
 
@@ -331,9 +333,10 @@ def test_an_overlapping_detection_of_another_class_is_not_the_target(folder: Pat
 
 
 def test_a_picture_is_reduced_never_enlarged() -> None:
-    assert cards.fitted(np.zeros((100, 300, 3), np.uint8), 90).shape == (30, 90, 3)
-    assert cards.fitted(np.zeros((1, 3000, 3), np.uint8), 90).shape == (1, 90, 3)
-    assert cards.fitted(np.zeros((10, 30, 3), np.uint8), 90).shape == (10, 30, 3)
+    for before, after in (((300, 100), (90, 30)), ((3000, 1), (90, 1)), ((30, 10), (30, 10))):
+        pixels = np.zeros((*reversed(before), 3), np.uint8)
+        with Image.open(io.BytesIO(jpeg(pixels, 90))) as picture:
+            assert picture.size == after
 
 
 def test_reading_with_max_side_is_not_how_pictures_are_reduced(folder: Path) -> None:

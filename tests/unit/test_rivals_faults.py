@@ -11,7 +11,7 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import UndefinedMetricError
 from chiaroscuro.core.records import Truth, as_targets
 from chiaroscuro.core.similarity import similarity
-from chiaroscuro.figures import draw
+from chiaroscuro.figures.overlay import overlay
 from chiaroscuro.studies.matching import match
 
 
@@ -162,10 +162,10 @@ def test_fault_09_maps_are_raw_and_scaled_only_when_drawn(image: Tensor) -> None
         for f in (1.0, 0.5)
     )
     torch.testing.assert_close(weak, strong / 2)
-    assert (draw.overlay(image, strong[0]) != draw.overlay(image, 0 * strong[0])).any()
+    assert (overlay(image, strong[0]) != overlay(image, 0 * strong[0])).any()
     torch.testing.assert_close(
-        torch.from_numpy(draw.overlay(image, weak[0])),
-        torch.from_numpy(draw.overlay(image, strong[0])),
+        torch.from_numpy(overlay(image, weak[0])),
+        torch.from_numpy(overlay(image, strong[0])),
         atol=1,
         rtol=0,
     )

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from chiaroscuro.core.errors import BundleError
-from chiaroscuro.figures import plots
+from chiaroscuro.figures import encode
 from chiaroscuro.report.svg import embedded_svg
 
 HEAD = "<svg xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink'"
@@ -17,7 +17,7 @@ def test_our_own_figure_comes_through(tmp_path: Path) -> None:
     axes = figure.subplots()
     axes.plot([0, 1], [0.2, 0.7], marker=".", linestyle=(0, (4, 2)), label="<a> & b, deletion")
     axes.legend()
-    clean = embedded_svg(plots.save(figure, tmp_path / "a.svg"))
+    clean = embedded_svg(encode.save(figure, tmp_path / "a.svg"))
     text = (tmp_path / "a.svg").read_text()
     for what in ("<path", "<use", "<text", "<clipPath", "clip-path=", "transform=", "style="):
         assert clean.count(what) == text.replace("<style=", "").count(what), what

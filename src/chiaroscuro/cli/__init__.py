@@ -7,6 +7,7 @@ import typer
 
 from chiaroscuro.cli.app import app as workbench
 from chiaroscuro.cli.compare import compare
+from chiaroscuro.cli.demo import demo
 from chiaroscuro.cli.detect import detect
 from chiaroscuro.cli.detectors import detectors
 from chiaroscuro.cli.evaluate import evaluate
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (detectors, detect, explain, evaluate, study, compare, train):
+for command in (demo, detectors, detect, explain, evaluate, study, compare, train):
     app.command()(command)
 app.command(name="app")(workbench)
 

@@ -1,55 +1,60 @@
 """``chiaroscuro demo``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from chiaroscuro.cli.console import (
-    DETECTOR,
-    errors_as_exit_status,
-    mask_progress,
-    note,
-    open_detector,
-)
+from chiaroscuro.cli.console import note
+from chiaroscuro.cli.options import DetectorOptions, command
+from chiaroscuro.cli.progress import progress
+from chiaroscuro.core.plan import Plan
+from chiaroscuro.core.text import plural
 
 
+@command
 def demo(
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path(
         "demo"
     ),
-    detector: DETECTOR = "centerface",
-    n_masks: Annotated[int, typer.Option(min=10, help="Detector passes a painting.")] = 200,
+    detector_options: DetectorOptions,
+    n_passes: Annotated[int, typer.Option(min=10, help="Detector passes per painting.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same maps.")] = 0,
 ) -> None:
-    """Explain faces found, imagined and missed in five tenebrist paintings of The Met.
+    """Study the faces found, false positives and missed faces in five paintings of The Met.
 
-    Then compares RetinaFace as trained on photographs (the seed paper's Model1) and as trained
-    further on paintings (its Model3) on the same paintings under the same masks.
+    Then compares the photo-trained RetinaFace and the painting-trained one on the same paintings
+    under the same masks.
 
-    Takes two or three minutes; a second run on the same folder goes on where the first one stopped.
+    Takes two or three minutes. A second run on the same folder resumes the first one.
     """
-    with errors_as_exit_status():
-        from chiaroscuro.demo import FALSE_ALARM, MISSED, run_demo
+    from chiaroscuro.demo import run_demo
 
-        model = open_detector(detector, {}, "auto")
-        settings = Settings(detector=detector, n_masks=n_masks, seed=seed)
-        try:
-            page, entries, comparison = run_demo(model, out, settings, mask_progress)
-        except KeyboardInterrupt as stopped:
-            note(f"stopped; what is done is kept in {out}. The same command goes on from there.")
-            raise typer.Exit(1) from stopped
-        captions = [caption for entry in entries for caption in entry.captions]
-        print(
-            f"{len(captions)} targets in {len(entries)} paintings: "
-            f"{captions.count(FALSE_ALARM)} false alarms, {captions.count(MISSED)} missed faces"
-        )
-        for entry in entries:
-            print(f"  {entry.title}: {entry.explained.sheet}")
-        faces = comparison.figures["faces"]
-        print(
-            f"{' and '.join(comparison.names)} compared: {faces.get('both', 0)} faces found by "
-            f"both, {faces.get('only second', 0)} only after training on paintings, "
-            f"{faces.get('only first', 0)} only before, {faces.get('neither', 0)} by neither"
-        )
-        print(f"open {page.resolve()}")
+    detector = detector_options.load()
+    plan = Plan(n_passes=n_passes, seed=seed)
+    try:
+        made = run_demo(detector, out, detector_options.choice, plan, progress)
+    except KeyboardInterrupt as stopped:
+        note(f"stopped; what is done is kept in {out}. The same command resumes from there.")
+        raise typer.Exit(1) from stopped
+    _print(detector.info.name, made)
+
+
+def _print(name: str, made: Any) -> None:
+    figures, names = made.summary.figures, made.comparison.names
+    targets, faces = figures["targets"], made.comparison.figures["faces"]
+    print(
+        f"{name}, {plural(figures['pictures'], 'painting')}: "
+        f"{plural(targets.get('hit', 0), 'face')} found, "
+        f"{plural(targets.get('false positive', 0), 'false positive')}, "
+        f"{plural(targets.get('missed', 0), 'missed face')}"
+    )
+    print(
+        f"{names[0]} and {names[1]}: {plural(faces.get('both', 0), 'face')} found by both, "
+        f"{faces.get('only first', 0)} only by {names[0]}, "
+        f"{faces.get('only second', 0)} only by {names[1]}, "
+        f"{faces.get('neither', 0)} by neither"
+    )
+    print(f"open {made.report.resolve()}")
+    print(f"open {made.comparison_report.resolve()}")

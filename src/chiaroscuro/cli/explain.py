@@ -15,7 +15,7 @@ from chiaroscuro.core.plan import FILLS, Plan, Reading, Selection
 
 if TYPE_CHECKING:
     from chiaroscuro.core.records import Target
-    from chiaroscuro.figures.draw import Look
+    from chiaroscuro.figures.look import Look
     from chiaroscuro.results.explaining import ExplainedPicture
     from chiaroscuro.results.picture import Picture
 
@@ -48,7 +48,7 @@ class LookOptions:
 
     def look(self) -> "Look":
         """As figures take it."""
-        from chiaroscuro.figures.draw import Look
+        from chiaroscuro.figures.look import Look
 
         return Look(**attrs.asdict(self))
 

@@ -29,7 +29,7 @@ from chiaroscuro.evaluation.measuring import measure_picture
 from chiaroscuro.evaluation.records import MAP, TABLES, EvaluationRecord, Row
 from chiaroscuro.evaluation.sets import annotated_set, measure_set
 from chiaroscuro.evaluation.summary import Unfinished
-from chiaroscuro.figures import plots
+from chiaroscuro.figures import encode, plots
 from chiaroscuro.methods import method_named
 from chiaroscuro.metrics.catalogue import METRICS
 from chiaroscuro.metrics.protocols import Protocol, protocol_named
@@ -256,8 +256,4 @@ def _write_figures(evaluation: Evaluation, protocol: Protocol) -> list[str]:
         figures["curves"] = plots.curves_figure(curves, MAP, protocol.name)
     if evaluation.collection:
         figures["collection"] = plots.collection_figure(*evaluation.collection)
-    return [
-        plots.save(figure, evaluation.folder / f"{name}.{suffix}").name
-        for name, figure in figures.items()
-        for suffix in ("png", "svg")
-    ]
+    return encode.save_all(figures, evaluation.folder)

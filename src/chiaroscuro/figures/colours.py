@@ -1,13 +1,13 @@
 """From values to colours: the only place where a map is scaled.
 
 The default scale is ``signed``: blue for evidence against, vermilion for evidence in favour, zero
-in the middle, so that a colour never means the other sign. Both colours have the same lightness,
-and the opacity, not the colour, says how much: from clear at zero to strong at the largest value
-that stands out from its standard error. Values that do not stand out are clear. Blue and vermilion
-can be told apart with every common form of colour blindness (Okabe and Ito, 2008).
+in the middle, so that a colour never means the other sign. Both colours have the same lightness.
+The opacity shows the amount: clear at zero, strong at the largest value that stands out from its
+standard error. Values that do not stand out are clear. Blue and vermilion differ for people with
+every common form of colour blindness (Okabe and Ito, 2008).
 
-``paper`` is the blue to red of Bengamra et al. 2023, and any colour map of matplotlib may be named.
-Their colours are full, and zero is marked on the legend.
+``paper`` is the blue to red of Bengamra et al. 2023. Any colour map of matplotlib is accepted too.
+Their colours are full, and the legend shows where zero lies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,13 @@ from jaxtyping import Float
 from matplotlib.colors import Colormap, ListedColormap
 from torch import Tensor
 
+from chiaroscuro.store.schema import MapSettings
 from chiaroscuro.core.errors import UnknownNameError
 
 SIGNED, PAPER = "signed", "paper"
-OTHERS = ("viridis", "coolwarm")  # named in lists of choices, beside any of matplotlib's
+OTHERS = ("viridis", "coolwarm")  # those of matplotlib's that lists of choices name
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Colours of curves: the set of Okabe and Ito, which the colour-blind can tell apart."""
+"""Colours of curves: the set of Okabe and Ito, safe for colour-blind readers."""
 
 SUPPORTED = 2.0  # standard errors that a value must exceed to be shown
 LEGEND_GROUND = "#6b6b6b"  # a mid grey, as of a picture under a map
@@ -75,8 +76,8 @@ class Scale:
         """The scale of a map.
 
         Zero is on every scale; on ``signed`` and diverging colour maps it is in the middle. On any
-        other the high end is the highest value, and the low end reaches no further below zero than
-        a quarter of it. The ends are those of the values that stand out, where any do.
+        other, the high end is the highest value, and the low end is at most a quarter of it below
+        zero. The ends are those of the values that stand out, where any do.
 
         Args:
             values: of the map, raw.
@@ -87,15 +88,15 @@ class Scale:
                 is clear.
 
         Raises:
-            UnknownNameError: on colours that matplotlib does not have.
+            UnknownNameError: if matplotlib has no such colours.
         """
         check_colours(name)
         shown = _of_sign(values.double().numpy(), sign)
-        told = shown[_support(values.double().numpy(), _noise(standard_error)) > 0]
-        blank = not told.any()
+        supported = shown[_support(values.double().numpy(), _noise(standard_error)) > 0]
+        blank = not supported.any()
         if blank:
-            told = shown
-        low, high = min(float(told.min()), 0.0), max(float(told.max()), 0.0)
+            supported = shown
+        low, high = min(float(supported.min()), 0.0), max(float(supported.max()), 0.0)
         most = max(high, -low)
         below = False
         if name in _DIVERGING:
@@ -135,7 +136,7 @@ class Scale:
         values: Float[Tensor, "height width"],
         standard_error: Float[Tensor, "height width"] | None = None,
     ) -> npt.NDArray[np.float64]:
-        """The same of a map: ``height width 4``."""
+        """Colours of a map: ``height width 4``."""
         return self.rgba(values.double().numpy(), _noise(standard_error))
 
     def ramp(self, n: int = 256) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -149,13 +150,13 @@ class Scale:
         """What the colours mean, in sentences.
 
         Args:
-            favour: what a value above zero says, such as "showing it raises the answer".
-            against: what one below zero says.
+            favour: what a value above zero means, such as "showing it raises the answer".
+            against: what a value below zero means.
             errors: whether values that do not stand out from their standard error are clear.
         """
         names = {SIGNED: ("Vermilion", "blue")}
         above, below = names.get(self.name, ("Above zero", "below zero"))
-        said = {
+        meaning = {
             "all": f"{above}: {favour}; {below}: {against}",
             "positive": f"{above}: {favour}",
             "negative": f"{below.capitalize()}: {against}",
@@ -163,15 +164,15 @@ class Scale:
         clear = [f"within {SUPPORTED:g} standard errors of zero"] if errors else []
         if self.threshold:
             clear.append(f"less than {value_text(self.threshold).lstrip('+')} from zero")
-        return f"{said}. Clear: {', or '.join(clear)}." if clear else f"{said}."
+        return f"{meaning}. Clear: {', or '.join(clear)}." if clear else f"{meaning}."
 
     def legend(self) -> dict[str, Any]:
         """The scale as plain JSON values, for a page.
 
         Returns:
             ``low`` and ``high`` with their texts, the ``threshold`` in the same units, whether
-            the map is ``blank``, ``zero`` as the percentage of the strip where it lies, and the
-            ``gradient``: CSS colours from the lowest to the highest, to be laid over a grey.
+            the map is ``blank``, ``zero`` as its position on the strip in percent, and the
+            ``gradient``: CSS colours from the lowest to the highest, for a grey ground.
         """
         values, colours = self.ramp(_LEGEND_STOPS)
         low, high = float(values[0]), float(values[-1])
@@ -201,24 +202,24 @@ def names() -> Sequence[str]:
     return (SIGNED, PAPER, *OTHERS)
 
 
-def sides(settings: Mapping[str, Any], answer: str = "the weight") -> tuple[str, str]:
-    """What a value above zero says on a map, and what one below zero says.
+def sides(settings: MapSettings | None, answer: str = "the weight") -> tuple[str, str]:
+    """What a value above zero means on a map, and what a value below zero means.
 
-    Only some methods measure what showing a part does to the answer. Of gradients, activations,
-    ranks and sums of masks no more can be said than that a value is above or below zero.
+    Only some methods measure what showing a part does to the answer. For gradients, activations,
+    ranks and sums of masks, a value is known to be above or below zero and no more.
 
     Args:
-        settings: of the explanation: its method and estimator.
+        settings: of the explanation: its method and estimator; None for D-RISE.
         answer: what showing a part raises, in words.
     """
-    measured = settings.get("method", "drise") in _MEASURE_SHOWING
-    if measured and settings.get("estimator") != "paper":
+    measured = settings is None or settings.method in _MEASURE_SHOWING
+    if measured and (settings is None or settings.estimator != "paper"):
         return f"showing it raises {answer}", "showing it lowers it"
     return "above zero, in the map's own unit", "below zero"
 
 
 def check_colours(name: str) -> None:
-    """Raise UnknownNameError if there are no colours of that name."""
+    """Raise UnknownNameError if no colours have that name."""
     _colour_map(name)
 
 
@@ -261,16 +262,9 @@ def _support(
 
 def _colour_map(name: str) -> Colormap:
     if name == SIGNED:
-        return _SIGNED
+        return ListedColormap([LOWERS, RAISES], name=SIGNED)
     if name == PAPER:
         return matplotlib.colormaps["jet"]
     if name not in matplotlib.colormaps:
-        raise UnknownNameError("colours", name, [SIGNED, PAPER, *OTHERS])
+        raise UnknownNameError("colours", name, list(names()))
     return matplotlib.colormaps[name]
-
-
-def _halves(low: str, high: str) -> ListedColormap:
-    return ListedColormap([low] * 128 + [high] * 128, name=SIGNED)
-
-
-_SIGNED = _halves(LOWERS, RAISES)

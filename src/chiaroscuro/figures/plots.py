@@ -1,35 +1,39 @@
-"""Numbers to figures, for a page or a paper: curves with their spread."""
+"""Figures of numbers, for a page or a paper: curves, shares of the evidence, average maps."""
 
-import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rc_context
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from chiaroscuro.figures.colours import CURVES
-from chiaroscuro.store import bundle
-from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.store.schema import SetCurve
+from chiaroscuro.core.text import plural
+from chiaroscuro.figures.colours import CURVES, Scale
+from chiaroscuro.figures.look import Look
+from chiaroscuro.figures.panels import draw_bar
+from chiaroscuro.metrics import CollectionCurve
+from chiaroscuro.store.bundle import printable
 
-_QUIET = "#6b7280"
+PARTS = {"in_box": "in the box", "in_ring": "in the ring around it", "beyond": "beyond"}
+PART_COLOURS = ("#d9a441", "#8a6f3b", "#4b4a46")  # of box, ring and beyond, as on the pages
+_QUIET, _DPI = "#6b7280", 150
 _TICKS = (0, 1, 5, 10, 20, 40, 60, 80, 100)
+_DASHES = (0, (4, 2))
 
 
 def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -> Figure:
     """Insertion and deletion of every map: the median over targets, and the middle half of ours.
 
-    Of one target it is that target's curve, with no spread.
+    For one target it is that target's curve, with no spread.
 
     Args:
-        rows: one a picture, target, map and direction, with ``fraction`` and ``similarity``; of
-            every map the same targets.
-        ours: name of the map that is drawn bold, first.
+        rows: one per picture, target, map and direction, with ``fraction`` and ``similarity``; the
+            same targets for every map.
+        ours: name of the map that is plotted bold, first.
         protocol: name of the protocol, for the title.
     """
     figure, panels = _figure(2)
@@ -46,7 +50,7 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -
                 middle,
                 color=colour,
                 linewidth=2.2 if bold else 1.2,
-                linestyle="solid" if bold else (0, (4, 2)),
+                linestyle="solid" if bold else _DASHES,
                 label=f"{name} ({len(curves)})",
                 zorder=3 if bold else 2,
             )
@@ -54,9 +58,11 @@ def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -
                 axes.fill_between(share, low, high, color=colour, alpha=0.15, linewidth=0)
         verb = "put into the blurred picture" if direction == "insertion" else "hidden"
         axes.set_title(f"{direction}: most salient pixels {verb}", loc="left", fontsize=10)
+        axes.set_xscale("function", functions=(_root, np.square))  # most happens early
+        axes.set_xticks(_TICKS)
+        axes.set_xticklabels([str(tick) for tick in _TICKS])
+        axes.set_xlim(0, 100)
         axes.set_ylabel("IoU x score of the target")
-        axes.set_ylim(0, 1)
-        _share_axis(axes, "function")
     panels[1].legend(
         loc="upper right", frameon=False, fontsize=8, title="map (targets)", title_fontsize=8
     )
@@ -70,32 +76,20 @@ def collection_figure(insertion: SetCurve, deletion: SetCurve) -> Figure:
     """Average precision of a whole set as its pixels are put in and hidden."""
     figure, (axes,) = _figure(1)
     for curve, colour in zip((insertion, deletion), CURVES, strict=False):
-        share = 100 * np.array(curve.fraction)
-        axes.plot(
-            share,
-            curve.ap50,
-            color=colour,
-            linewidth=2.2,
-            marker=".",
-            label=f"{curve.direction}, AP50 (area {curve.ap50_area:z.3f})",
-        )
-        axes.plot(
-            share,
-            curve.ap,
-            color=colour,
-            linewidth=1.2,
-            linestyle=(0, (4, 2)),
-            label=f"{curve.direction}, AP (area {curve.area:z.3f})",
-        )
-    axes.set_ylim(0, 1)
+        share, direction = 100 * curve.fraction.numpy(), curve.direction
+        ap50 = f"{direction}, AP50 (area {curve.ap50_area:z.3f})"
+        ap = f"{direction}, AP (area {curve.area:z.3f})"
+        style: dict[str, Any] = {"color": colour, "linewidth": 2.2, "marker": "."}
+        axes.plot(share, curve.ap50.numpy(), label=ap50, **style)
+        style = {"color": colour, "linewidth": 1.2, "linestyle": _DASHES}
+        axes.plot(share, curve.ap.numpy(), label=ap, **style)
+    boxes = plural(insertion.n_boxes, "annotated box", "annotated boxes")
     axes.set_ylabel("average precision of the set")
     axes.set_title(
-        f"{insertion.n_pictures} pictures, {insertion.n_boxes} marked boxes, "
-        f"protocol {insertion.protocol['name']}",
+        f"{plural(insertion.n_pictures, 'picture')}, {boxes}, protocol {insertion.protocol.name}",
         loc="left",
         fontsize=10,
     )
-    _share_axis(axes, "linear")
     axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -115,51 +109,73 @@ def collections_figure(runs: Mapping[str, Sequence[SetCurve]]) -> Figure:
                 color=colour,
                 linewidth=2,
                 marker=".",
-                linestyle="solid" if curve.direction == "insertion" else (0, (4, 2)),
-                label=f"{name}, {curve.direction} (area {curve.ap50_area:z.3f})",
+                linestyle="solid" if curve["direction"] == "insertion" else _DASHES,
+                label=f"{name}, {curve['direction']} (area {curve['ap50_area']:z.3f})",
             )
-    axes.set_ylim(0, 1)
+    protocol = next(iter(runs.values()))[0]["protocol"]["name"]
     axes.set_ylabel("AP50 of the set")
-    protocol = next(iter(runs.values()))[0].protocol["name"]
     axes.set_title(f"Protocol {protocol}", loc="left", fontsize=10)
-    _share_axis(axes, "linear")
     axes.legend(frameon=False, fontsize=8)
     return figure
 
 
-def save(figure: Figure, path: AnyPath, *, dpi: int = 150) -> AnyPath:
-    """Write PNG or SVG by the path's suffix, whole or not at all; the same figure, the same bytes.
+def shares_figure(rows: Sequence[tuple[str, Mapping[str, float]]], title: str) -> Figure:
+    """Shares of the evidence in the box, in the ring and beyond, a bar per row.
 
-    Text stays text in SVG.
+    Args:
+        rows: a label, and ``in_box``, ``in_ring`` and ``beyond`` in [0, 1]; at least one.
+        title: of the figure.
     """
-    stream = io.BytesIO()
-    kind = path.suffix.lstrip(".")
-    unchanging = {"Date": None} if kind == "svg" else {"Software": None}
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "chiaroscuro"}):
-        figure.savefig(stream, format=kind, dpi=dpi, metadata=unchanging)
-    bundle.write_atomically(path, lambda file: file.write(stream.getvalue()))
-    return path
+    figure = Figure(
+        figsize=(7, 1.4 + 0.45 * len(rows)), dpi=_DPI, layout="constrained", facecolor="white"
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    labels, left = [printable(label) for label, _ in rows], np.zeros(len(rows))
+    for (part, text), colour in zip(PARTS.items(), PART_COLOURS, strict=True):
+        shares = np.array([100 * of[part] for _, of in rows])
+        axes.barh(range(len(rows)), shares, left=left, color=colour, height=0.6, label=text)
+        left += shares
+    axes.set_yticks(range(len(rows)), labels=labels, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of the supported positive evidence, %")
+    axes.set_title(printable(title), loc="left", fontsize=10, parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    figure.legend(loc="outside lower left", ncols=len(PARTS), frameon=False, fontsize=8)
+    return figure
+
+
+def average_figure(
+    face: UInt8[npt.NDArray[np.uint8], "side side 3"],
+    under_map: UInt8[npt.NDArray[np.uint8], "side side 3"],
+    scale: Scale,
+    title: str,
+) -> Figure:
+    """An average picture beside its average map, with the colour bar."""
+    figure = Figure(figsize=(6.4, 3.4), dpi=_DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    for axes, pixels in zip(figure.subplots(1, 2), (face, under_map), strict=True):
+        axes.imshow(pixels)
+        axes.set_axis_off()
+    draw_bar(axes, scale, Look(ground="light"))
+    figure.suptitle(printable(title), x=0.01, ha="left", fontsize=10, parse_math=False)
+    return figure
 
 
 def _figure(columns: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(5.4 * columns + 0.6, 4.2), layout="constrained", facecolor="white")
+    size = (5.4 * columns + 0.6, 4.2)
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    panels = list(figure.subplots(1, columns, squeeze=False)[0])
+    panels = list(figure.subplots(1, columns, squeeze=False).flat)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e5e7eb", linewidth=0.6)
         axes.tick_params(labelsize=8, colors=_QUIET)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("most salient pixels, % of the picture")
     return figure, panels
-
-
-def _share_axis(axes: Axes, scale: str) -> None:
-    """Percent of pixels; as square roots where most happens within the first few percent."""
-    if scale == "function":
-        axes.set_xscale("function", functions=(_root, np.square))
-        axes.set_xticks(_TICKS)
-        axes.set_xticklabels([str(tick) for tick in _TICKS])
-        axes.set_xlim(0, 100)
-    axes.set_xlabel("most salient pixels, % of the picture")
 
 
 def _root(values: Any) -> Any:

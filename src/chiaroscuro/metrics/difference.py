@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from chiaroscuro.store.schema import MapSettings
 from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.metrics.maps import usable_map
 
@@ -87,12 +88,10 @@ def map_difference(
     )
 
 
-def n_cells_of(settings: Mapping[str, Any]) -> int:
-    """Cells of an explanation's masks, from its settings; the default number without any."""
-    design = settings.get("design") or {}
-    grid = design.get("grid_size", MaskDesign().grid_size)
-    rows, columns = grid if isinstance(grid, (list, tuple)) else (grid, grid)
-    return int(rows) * int(columns)
+def n_cells_of(settings: MapSettings) -> int:
+    """Cells of the masks behind an explanation."""
+    rows, columns = settings.design.grid
+    return rows * columns
 
 
 def significance_limit(n_cells: int, false_positives: float = FALSE_POSITIVES) -> float:

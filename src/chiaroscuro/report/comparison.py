@@ -1,35 +1,42 @@
-"""The report of a comparison: one HTML file with everything in it."""
+"""The report of a comparison: one HTML file with everything in it, and its figures as files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chiaroscuro._version import __version__
-from chiaroscuro.figures import colours, draw, plots
-from chiaroscuro.report import cards, page
+from matplotlib.figure import Figure
+
+from chiaroscuro.core.text import plural
+from chiaroscuro.figures import colours, plots
+from chiaroscuro.figures.encode import data_uri
+from chiaroscuro.figures.legends import MAP_WORDS
+from chiaroscuro.figures.overlay import around, pixels
+from chiaroscuro.report import page
+from chiaroscuro.report.cards import AverageCard, compared
+from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.store import bundle, contents
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.compare import Comparison, Subject
-from chiaroscuro.studies.examine import FALSE_ALARM
+from chiaroscuro.studies.examine import FALSE_POSITIVE
 from chiaroscuro.studies.run import Run
 
-CARDS = 16  # a gallery
+CARDS = 16  # per gallery
 
 GALLERIES = (
-    ("only first", False, "Found by {first} alone"),
-    ("only second", False, "Found by {second} alone"),
-    ("both", False, "Found by both: where the maps differ most"),
+    ("only first", False, "Found by {first} only"),
+    ("only second", False, "Found by {second} only"),
+    ("both", False, "Found by both"),
     ("neither", False, "Found by neither"),
-    ("only first", True, "False alarms of {first} alone"),
-    ("only second", True, "False alarms of {second} alone"),
-    ("both", True, "False alarms of both"),
+    ("only first", True, "False positives of {first} only"),
+    ("only second", True, "False positives of {second} only"),
+    ("both", True, "False positives of both"),
 )
 
 
 class Gallery:
-    """Collects the cards of a comparison as its subjects come, and keeps the most worth seeing.
+    """Collects the cards of a comparison while its subjects come, and keeps those to show.
 
-    Those that both found are ordered by how little their maps agree, the others by their score.
+    Those that both detectors found are ordered by how little their maps agree, the others by score.
 
     Args:
         names: of the two detectors.
@@ -40,8 +47,8 @@ class Gallery:
         self._cards: dict[tuple[str, bool], list[tuple[float, dict[str, Any]]]] = {}
 
     def add(self, subject: Subject) -> None:
-        """Draw a subject if it is among the most worth seeing so far."""
-        kept = self._cards.setdefault((subject.status, subject.what == FALSE_ALARM), [])
+        """Draw a subject if it is among the first of its gallery so far."""
+        kept = self._cards.setdefault((subject.status, subject.what == FALSE_POSITIVE), [])
         row = subject.row()
         if subject.status == "both":
             worth = -(row["linear"] if row["linear"] is not None else 1.0)
@@ -53,63 +60,72 @@ class Gallery:
         kept.sort(key=lambda card: -card[0])
         del kept[CARDS:]
 
-    def cards(self, status: str, false_alarms: bool) -> list[dict[str, Any]]:
+    def cards(self, status: str, false_positives: bool) -> list[dict[str, Any]]:
         """The cards of a gallery, in order."""
-        return [card for _, card in self._cards.get((status, false_alarms), [])]
+        return [card for _, card in self._cards.get((status, false_positives), [])]
 
 
 def write_comparison_report(
     first: Run, second: Run, comparison: Comparison, gallery: Gallery, path: AnyPath
 ) -> AnyPath:
-    """Write the report of a comparison.
+    """Write the report of a comparison, and its figures as SVG and PNG to ``figures`` beside it.
 
     Args:
         first: the first run.
         second: the second run.
         comparison: what ``compare`` made of them.
-        gallery: filled while it did.
-        path: the HTML file; figures of common evaluations go beside it.
+        gallery: filled by ``compare``.
+        path: the HTML file.
     """
     names = dict(zip(("first", "second"), comparison.names, strict=True))
-    counts = {False: comparison.figures["faces"], True: comparison.figures["false_alarms"]}
-    drawn, without = _curves(first, second, names, path.parent)
+    context = comparison.figures["context"]
+    counts = {False: comparison.figures["faces"], True: comparison.figures["false_positives"]}
+    averages = [
+        (name, AverageCard.make(one))
+        for name, one in zip(comparison.names, comparison.averages, strict=True)
+        if one.n_targets
+    ]
+    curves, without_curves = _curves(first, second, comparison.names)
+    figures = curves | {
+        f"average-{number}": one.figure(f"{name}, faces found by both")
+        for number, (name, one) in enumerate(averages, start=1)
+    }
+    if context["n"]:
+        figures["context"] = _context_figure(context, names)
+    files = page.save_figures(path, figures)
     return page.render(
         path,
         "comparison.html",
         names=names,
         figures=comparison.figures,
-        points=_points(comparison.figures["context"].get("in_box")),
-        map_words=cards.MAP_WORDS,
+        points=_points(context.get("in_box")),
+        map_words=MAP_WORDS,
         galleries=[
             {
                 "title": title.format(**names),
-                "n": counts[alarms].get(status, 0),
-                "cards": gallery.cards(status, alarms),
+                "order": f"{'lowest agreement' if status == 'both' else 'highest score'} first",
+                "n": counts[false_positives].get(status, 0),
+                "cards": gallery.cards(status, false_positives),
             }
-            for status, alarms, title in GALLERIES
-            if gallery.cards(status, alarms)
+            for status, false_positives, title in GALLERIES
+            if gallery.cards(status, false_positives)
         ],
-        averages=[
-            {"name": name, **cards.average(one)}
-            for name, one in zip(comparison.names, comparison.averages, strict=True)
-            if one.n_targets
-        ],
-        curves=[embedded_svg(file) for file in drawn],
-        without_curves=without,
-        settings=first.asked["settings"],
-        source=first.asked["data"]["source"],
-        version=__version__,
+        averages=[{"name": name, **one.describe()} for name, one in averages],
+        curves=[embedded_svg(path.parent / page.FIGURES / f"{name}.svg") for name in curves],
+        without_curves=without_curves,
+        settings=flat(plain(first.record.settings)),
+        source=first.record.data.source,
+        files=files,
     )
 
 
 def _pictures(subject: Subject, names: Sequence[str]) -> dict[str, Any]:
     """The target as painted, under both maps, and under the difference; with their legends."""
     both, target = subject.explanation, subject.target
-    made = cards.compared(subject.image, (both, both), (0, 1), names)
-    plain = page.embedded(cards.around(draw.pixels(subject.image), target))
+    made = compared(subject.image, (both, both), (0, 1), names)
     return {
-        "plain": plain,
-        **{name: page.embedded(cards.around(one.pixels, target)) for name, one in made.items()},
+        "plain": data_uri(around(pixels(subject.image), target)),
+        **{name: data_uri(around(one.pixels, target)) for name, one in made.items()},
         "trust_first": both.fidelity_text(0),
         "trust_second": both.fidelity_text(1),
         "legends": {name: one.legend for name, one in made.items()},
@@ -125,40 +141,45 @@ def _points(in_box: Mapping[str, Any] | None) -> str:
     return f"{points} ± {50 * (high - low):z.0f} points in the box"
 
 
-def _curves(
-    first: Run, second: Run, names: dict[str, str], out: AnyPath
-) -> tuple[list[AnyPath], list[str]]:
+def _context_figure(context: Mapping[str, Any], names: Mapping[str, str]) -> Figure:
+    rows = [
+        (name, {part: context[part][which]["value"] for part in plots.PARTS})
+        for which, name in names.items()
+    ]
+    faces = plural(context["n"], "face")
+    return plots.shares_figure(rows, f"Where the evidence lies, {faces} found by both")
+
+
+def _curves(first: Run, second: Run, names: Sequence[str]) -> tuple[dict[str, Figure], list[str]]:
     """A figure for every protocol under which both runs were evaluated with annotations.
 
     Returns:
-        The files, and the protocols whose curves are of other pictures in each run, which are
-        never drawn together.
+        The figures by file name, and the protocols whose curves are of other pictures in each run,
+        which share no figure.
     """
-    files: list[AnyPath] = []
+    figures: dict[str, Figure] = {}
     without: list[str] = []
-    for told in bundle.matching(first.folder, "evaluation-*/evaluation.json"):
-        other = second.folder / told.parent.name / told.name
+    for file in bundle.matching(first.folder, "evaluation-*/evaluation.json"):
+        other = second.folder / file.parent.name / file.name
         if not other.is_file():
             continue
+        remedy = "evaluate that run again"
         pair = [
-            bundle.read_json(file, contents.EVALUATION, remedy="evaluate that run again")[
-                "collection"
-            ]
-            for file in (told, other)
+            bundle.read_record(one, EvaluationRecord, remedy=remedy).collection
+            for one in (file, other)
         ]
-        name = told.parent.name.removeprefix("evaluation-")
+        protocol = file.parent.name.removeprefix("evaluation-")
         if not all(pair):
             continue
         if _pictures_of(pair[0][0]) != _pictures_of(pair[1][0]):
-            without.append(name)
-            continue
-        figure = plots.collections_figure(dict(zip(names.values(), pair, strict=True)))
-        plots.save(figure, out / f"curves-{name}.png")
-        files.append(plots.save(figure, out / f"curves-{name}.svg"))
-    return files, without
+            without.append(protocol)
+        else:
+            figure = plots.collections_figure(dict(zip(names, pair, strict=True)))
+            figures[f"curves-{protocol}"] = figure
+    return figures, without
 
 
-def _pictures_of(curve: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Which pictures a curve is of, as far as it says: of runs over the same pictures, the same."""
-    left_out = sorted(one["picture"] for one in curve.get("left_out", ()))
-    return curve.get("n_pictures"), curve.get("n_boxes"), left_out
+def _pictures_of(curve: SetCurve) -> tuple[Any, ...]:
+    """Which pictures a curve is of, as far as it says; equal for runs over the same pictures."""
+    left_out = sorted(one["picture"] for one in curve.left_out)
+    return curve.n_pictures, curve.n_boxes, left_out

@@ -1,30 +1,32 @@
 """The report of one picture, explained by one detector or two: one HTML file, everything in it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from chiaroscuro._version import __version__
 from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import InputError, UndefinedMetricError
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.figures import draw
+from chiaroscuro.figures.draw import ORIGINS
+from chiaroscuro.figures.encode import data_uri
+from chiaroscuro.figures.look import DEFAULT_LOOK, PROPOSAL_COLOUR, TARGET_COLOUR, Look
+from chiaroscuro.figures.overlay import around, pixels
+from chiaroscuro.figures.panels import unexplained
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.context import context_share
-from chiaroscuro.report import cards, page
-from chiaroscuro.report.redo import file_name, redo_script
-from chiaroscuro.results.picture import Picture
+from chiaroscuro.report import page
+from chiaroscuro.report.cards import compared, mapped
+from chiaroscuro.report.provenance import notes_on, scripts, settings_table
+from chiaroscuro.results.explaining import Picture
 from chiaroscuro.store.bundle import AnyPath
 
 PICTURE_PX, MAP_PX = 1400, 900  # longer side at most: of the picture, of a map over all of it
-
-ORIGINS = {"found": "found", "drawn": "drawn box", "truth": "true box"}
-_SAME_BOX = 0.5  # IoU from which a detection is the target
-_OF_ONE_TARGET = re.compile(r"target (\d+): ")  # how a note on one target begins
-_OF_THE_MASKS = "seed", "design", "n_masks", "image_sha256"
+SECOND_COLOUR = "#ffd479"  # boxes of the second of two detectors
+_SAME_BOX = 0.5  # minimum IoU for a detection to be the target
+_OF_THE_MASKS = "seed", "design", "n_passes", "image_sha256"
 
 
 def write_explanation_report(
@@ -34,87 +36,62 @@ def write_explanation_report(
     found: Mapping[str, Proposals],
     captions: Sequence[str] = (),
     *,
-    asked: Mapping[str, Mapping[str, Any]] | None = None,
-    look: draw.Look = draw.USUAL,
+    choices: Mapping[str, DetectorChoice] | None = None,
+    look: Look = DEFAULT_LOOK,
 ) -> AnyPath:
     """Write the report of an explained picture.
 
-    Two detectors that saw the same masks are compared: the difference of two maps of a target is
-    then their own. Where the masks differ, the maps stand side by side without it.
+    Two detectors that saw the same masks are compared by the difference of their maps.
 
     Args:
         path: the HTML file.
         picture: what was explained.
-        explanations: by detector, one or two, of the same boxes in the same order; there may be no
-            target at all.
-        found: by detector, what it reports in the whole picture, in pixels of ``picture.image``;
-            drawn in the picture, and where a target's score comes from. A detector may be absent.
-        captions: a word for every target, such as "false alarm"; "found", "drawn box" or "true
-            box" when not given.
-        asked: by detector, what ``load_detector`` was given, as ``Settings.asked`` returns it:
-            ``detector`` and ``options``. The detector's name when not given.
+        explanations: by detector, one or two, of the same boxes (or none) in the same order.
+        found: by detector, its detections in the whole picture, in pixels of ``picture.image``.
+            They are drawn in the picture and give the targets' scores. A detector may be absent.
+        captions: a word per target, such as "false positive"; by default what the target is.
+        choices: by detector, what it was loaded with; its name when not given.
         look: of the maps.
 
-    Returns:
-        The path.
-
     Raises:
-        InputError: if there is no explanation or more than two, if they are of different boxes, or
-            of another picture than the one given, or if captions are not one a target.
+        InputError: if the number of explanations is not 1 or 2, if they are of different boxes or
+            of another picture than the one given, or if the number of captions is wrong.
     """
     names = list(explanations)
-    targets = _targets(picture, explanations)
-    if captions and len(captions) != len(targets):
-        raise InputError(f"captions: wanted {len(targets)}, one a target, got {len(captions)}")
+    targets = _targets(picture, explanations, captions)
     height, width = picture.image.shape[1:]
-    scores = {
-        name: [_score(one.targets[i], found.get(name), len(names)) for i in range(len(targets))]
-        for name, one in explanations.items()
-    }
     same_masks = _same_masks(list(explanations.values()))
-    described = []
-    for i, target in enumerate(targets):
-        dashed = all(scores[name][i] is None for name in names)
-        described.append(
-            {
-                "caption": captions[i] if captions else ORIGINS[target.origin],
-                "mark": {**_mark(target, width, height), "dashed": dashed},
-                **_pictures(picture, explanations, i, same_masks, look),
-                "rows": [
-                    {"name": name, "score": scores[name][i], **_figures(one, i)}
-                    for name, one in explanations.items()
-                ],
-                "linear": _linear(list(explanations.values()), i),
-                "notes": _notes(explanations, i + 1),
-            }
-        )
     return page.render(
         path,
         "explanation.html",
         title=picture.title or picture.name,
         names=names,
-        n_masks=[int(one.settings.get("n_masks", 0)) for one in explanations.values()],
+        n_passes=[one.settings.n_passes for one in explanations.values()],
         width=width,
         height=height,
-        picture=page.embedded(cards.fitted(draw.pixels(picture.image), PICTURE_PX)),
-        others=[
-            {**_mark(other, width, height), "dashed": False, "first": name == names[0]}
-            for name in names
-            for other in _others(found.get(name), targets)
-        ],
+        picture=data_uri(pixels(picture.image), PICTURE_PX),
+        others=_others(picture, found, names, targets),
         same_masks=same_masks,
-        targets=described,
-        notes=_notes(explanations, None),
-        settings=_settings(picture, explanations),
+        targets=[
+            {
+                "caption": captions[i] if captions else ORIGINS[targets[i].origin],
+                **_described(picture, explanations, found, i),
+                **_views(picture, explanations, i, same_masks, look),
+            }
+            for i in range(len(targets))
+        ],
+        notes=notes_on(explanations, None),
+        settings=settings_table(picture, explanations),
         meanings={name: one.meaning for name, one in explanations.items() if one.meaning},
-        scripts=_scripts(picture, explanations, asked or {}),
-        target_colour=draw.TARGET_COLOUR,
-        proposal_colours=(draw.PROPOSAL_COLOUR, cards.SECOND_COLOUR),
-        version=__version__,
+        scripts=scripts(picture, explanations, choices or {}),
+        target_colour=TARGET_COLOUR,
+        proposal_colours=(PROPOSAL_COLOUR, SECOND_COLOUR),
     )
 
 
-def _targets(picture: Picture, explanations: Mapping[str, Explanation]) -> tuple[Target, ...]:
+def _targets(
+    picture: Picture, explanations: Mapping[str, Explanation], captions: Sequence[str]
+) -> tuple[Target, ...]:
     """The targets that all explanations share; their score and label are the first's.
 
     Raises:
@@ -138,13 +115,45 @@ def _targets(picture: Picture, explanations: Mapping[str, Explanation]) -> tuple
                 "explanations: wanted both detectors' maps of the same boxes in the same order; "
                 "explain the same targets from both evidences"
             )
+    if captions and len(captions) != len(first):
+        raise InputError(f"captions: wanted {len(first)}, one per target, got {len(captions)}")
     return first.targets
 
 
 def _same_masks(explanations: Sequence[Explanation]) -> bool:
     """Whether mask i hid the same pixels from every detector, and all saw as many."""
-    first, *others = ([one.settings.get(name) for name in _OF_THE_MASKS] for one in explanations)
+    first, *others = ([plain(one.settings)[name] for name in _OF_THE_MASKS] for one in explanations)
     return all(other == first for other in others)
+
+
+def _described(
+    picture: Picture,
+    explanations: Mapping[str, Explanation],
+    found: Mapping[str, Proposals],
+    index: int,
+) -> dict[str, Any]:
+    """The numbers and notes of a target, and where its box is."""
+    rows = [
+        {
+            "name": name,
+            "score": _score(one.targets[index], found.get(name), len(explanations)),
+            "trust": one.fidelity_text(index, 3).removeprefix("fidelity "),
+            "mean_weight": float(one.mean_weight[index]),
+            "share": _share(one, index),
+        }
+        for name, one in explanations.items()
+    ]
+    maps = list(explanations.values())
+    target = maps[0].targets[index]
+    same = None
+    if len(maps) == 2:
+        same = agreement_or_none(maps[0].saliency[index], maps[1].saliency[index], target)
+    return {
+        "box": {**_place(target.box, picture), "dashed": all(row["score"] is None for row in rows)},
+        "rows": rows,
+        "linear": None if same is None else same.linear,
+        "notes": notes_on(explanations, index + 1),
+    }
 
 
 def _score(target: Target, found: Proposals | None, n_detectors: int) -> float | None:
@@ -159,141 +168,60 @@ def _score(target: Target, found: Proposals | None, n_detectors: int) -> float |
     return target.score if n_detectors == 1 else None  # of two, the score may be the other's
 
 
-def _others(found: Proposals | None, targets: Sequence[Target]) -> list[Target]:
-    """The detections that are not explained, nor outside the picture or without area."""
-    if found is None or not len(found):
-        return []
-    kept = (found.boxes[:, 2:] > found.boxes[:, :2]).all(dim=1)
-    if targets:
-        explained = torch.stack([target.box for target in targets])
-        kept &= boxes.iou(found.boxes, explained).max(dim=1).values < 0.95
-    return [Target(box=box, origin="found") for box in found.boxes[kept]]
+def _share(explanation: Explanation, index: int) -> Any:
+    """Shares of the evidence in box, ring and beyond; None where no evidence is supported."""
+    saliency, error = explanation.saliency[index], explanation.standard_error[index]
+    try:
+        return context_share(saliency, explanation.targets[index], error)
+    except UndefinedMetricError:
+        return None
 
 
-def _mark(target: Target, width: int, height: int) -> dict[str, float]:
+def _others(
+    picture: Picture,
+    found: Mapping[str, Proposals],
+    names: Sequence[str],
+    targets: Sequence[Target],
+) -> list[dict[str, Any]]:
+    """Where the detections are that have an area and are not explained."""
+    return [
+        {**_place(box, picture), "dashed": False, "first": name == names[0]}
+        for name in names
+        if name in found
+        for box in unexplained(found[name], targets)
+        if bool((box[2:] > box[:2]).all())
+    ]
+
+
+def _place(box: Tensor, picture: Picture) -> dict[str, float]:
     """A box as CSS percentages of the picture, cut to it."""
-    x1, y1, x2, y2 = target.box.tolist()
+    height, width = picture.image.shape[1:]
+    x1, y1, x2, y2 = box.tolist()
     left, right = (100 * min(max(x, 0), width) / width for x in (x1, x2))
     top, bottom = (100 * min(max(y, 0), height) / height for y in (y1, y2))
     return {"left": left, "top": top, "width": right - left, "height": bottom - top}
 
 
-def _pictures(
+def _views(
     picture: Picture,
     explanations: Mapping[str, Explanation],
     index: int,
     same_masks: bool,
-    look: draw.Look,
+    look: Look,
 ) -> dict[str, Any]:
     """Close views (as painted first) and whole ones: each with its name, address and legend."""
     maps, image = list(explanations.values()), picture.image
     if len(maps) == 2:
-        made = cards.compared(image, maps, (index, index), list(explanations), look)
+        made = compared(image, maps, (index, index), list(explanations), look)
         first, second = (f"map of {name}" for name in explanations)
         shown = {first: made["map_first"], second: made["map_second"]}
         if same_masks:
             shown["difference"] = made["difference"]
     else:
-        shown = {"map": cards.mapped(image, maps[0], index, look)}
+        shown = {"map": mapped(image, maps[0], index, look)}
     target = maps[0].targets[index]
-    painted = page.embedded(cards.around(draw.pixels(image), target))
+    near = [(text, data_uri(around(one.pixels, target)), one.legend) for text, one in shown.items()]
     return {
-        "near": [
-            ("as painted", painted, None),
-            *(
-                (text, page.embedded(cards.around(one.pixels, target)), one.legend)
-                for text, one in shown.items()
-            ),
-        ],
-        "whole": [
-            (text, page.embedded(cards.fitted(one.pixels, MAP_PX)), one.legend)
-            for text, one in shown.items()
-        ],
+        "near": [("as painted", data_uri(around(pixels(image), target)), None), *near],
+        "whole": [(text, data_uri(one.pixels, MAP_PX), one.legend) for text, one in shown.items()],
     }
-
-
-def _figures(explanation: Explanation, index: int) -> dict[str, Any]:
-    """What the table says of one map; the share is None where no evidence is sure."""
-    try:
-        share = context_share(
-            explanation.saliency[index],
-            explanation.targets[index],
-            explanation.standard_error[index],
-        )
-    except UndefinedMetricError:
-        share = None
-    return {
-        "trust": explanation.fidelity_text(index, 3).removeprefix("fidelity "),
-        "mean_weight": float(explanation.mean_weight[index]),
-        "share": share,
-    }
-
-
-def _linear(explanations: Sequence[Explanation], index: int) -> float | None:
-    """Correlation of two maps in the box and the ring; None where there is none."""
-    if len(explanations) != 2:
-        return None
-    first, second = explanations
-    same = agreement_or_none(first.saliency[index], second.saliency[index], first.targets[index])
-    return None if same is None else same.linear
-
-
-def _notes(explanations: Mapping[str, Explanation], target: int | None) -> list[str]:
-    """Notes on one target, by number, or on all of them; with two detectors, named."""
-    notes = []
-    for name, one in explanations.items():
-        for note in one.notes:
-            match = _OF_ONE_TARGET.match(note)
-            number = int(match[1]) if match and 1 <= int(match[1]) <= len(one) else None
-            if number != target:
-                continue
-            text = note[match.end() :] if match and number else note
-            notes.append(f"{name}: {text}" if len(explanations) > 1 else text)
-    return list(dict.fromkeys(notes))
-
-
-def _settings(
-    picture: Picture, explanations: Mapping[str, Explanation]
-) -> list[tuple[str, list[str]]]:
-    """The table of settings: a row each, with a value a detector, or one that all share."""
-    height, width = picture.image.shape[1:]
-    reduced = "" if picture.scale == 1 else f", reduced by a factor of {1 / picture.scale:z.4g}"
-    rows = [("picture", [file_name(picture)]), ("size", [f"{width} x {height} pixels{reduced}"])]
-    flat = [_flat(one.settings) for one in explanations.values()]
-    for key in dict.fromkeys(key for one in flat for key in one):
-        values = [one.get(key, "—") for one in flat]
-        rows.append((key, values[:1] if len(set(values)) == 1 else values))
-    return rows
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as rows of words."""
-    rows: dict[str, str] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            rows |= _flat(value, f"{name}: ")
-        elif isinstance(value, bool):
-            rows[name] = "yes" if value else "no"
-        elif isinstance(value, (list, tuple)):
-            rows[name] = " x ".join(str(part) for part in value)
-        else:
-            rows[name] = str(value)
-    return rows
-
-
-def _scripts(
-    picture: Picture,
-    explanations: Mapping[str, Explanation],
-    asked: Mapping[str, Mapping[str, Any]],
-) -> list[tuple[str, str]]:
-    """For each detector the lines that redo its maps; other methods than D-RISE have none."""
-    scripts = []
-    for number, (name, one) in enumerate(explanations.items(), start=1):
-        if one.settings.get("method") != "drise":
-            continue
-        of = asked.get(name, {})
-        out = "out" if len(explanations) == 1 else f"out-{number}"
-        lines = redo_script(picture, one, str(of.get("detector", name)), of.get("options"), out=out)
-        scripts.append((name, lines))
-    return scripts

@@ -1,22 +1,26 @@
-"""What every page shares: the template engine, pictures as part of the page."""
+"""What every page shares: the template engine, links, figures beside the page."""
 
-import base64
-import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
+from matplotlib.figure import Figure
 
+from chiaroscuro._version import __version__
+from chiaroscuro.core.text import plural
+from chiaroscuro.figures import encode
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
+
+FIGURES = "figures"  # folder beside a page
 
 
 def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
     """Write a page from a template, whole or not at all.
 
-    Text is escaped; what UTF-8 cannot say (file names may hold it) becomes a question mark.
+    Text is escaped; characters that UTF-8 lacks (file names may hold some) become question marks.
     """
     environment = Environment(
         loader=PackageLoader("chiaroscuro.report"),
@@ -25,13 +29,28 @@ def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"plural": plural, "version": __version__}
     page = environment.get_template(template).render(**values)
     bundle.write_atomically(path, lambda stream: stream.write(page.encode(errors="replace")))
     return path
 
 
-def embedded(pixels: npt.NDArray[np.uint8], *, kind: str = "jpeg") -> str:
-    """A picture ``height width 3`` as a data address."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, quality=86)
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+def save_figures(page: AnyPath, figures: Mapping[str, Figure]) -> list[str]:
+    """Write figures as SVG and PNG to the folder ``figures`` beside a page.
+
+    Returns:
+        Their addresses, relative to the page.
+    """
+    return [f"{FIGURES}/{name}" for name in encode.save_all(figures, page.parent / FIGURES)]
+
+
+def web_address(value: Any) -> str:
+    """The value if it is a web address, else ``""``: a data set may hold script in its place."""
+    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""
+
+
+def relative(target: AnyPath, page: AnyPath) -> str:
+    """The address of another page, relative to this one where both are on this machine."""
+    if isinstance(target, Path) and isinstance(page, Path):
+        return Path(os.path.relpath(target, page.parent)).as_posix()
+    return str(target)

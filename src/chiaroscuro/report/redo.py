@@ -1,4 +1,4 @@
-"""An explanation as the Python lines that make it again."""
+"""An explanation as the Python lines that redo it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,63 +7,47 @@ from pprint import pformat
 from typing import Any
 
 from chiaroscuro.core.errors import InputError
-from chiaroscuro.core.plan import MaskDesign
+from chiaroscuro.core.limits import MAX_PIXELS
+from chiaroscuro.core.plan import DetectorChoice, MaskDesign
 from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.images.sources import is_address
 from chiaroscuro.results.picture import Picture
+from chiaroscuro.store.schema import MapSettings
 
-NEEDED = "estimator", "n_masks", "seed", "design", "image_sha256"
-_WIDTH, _READ_LIMIT_PIXELS = 99, 100_000_000  # of a line; above it read_image wants max_pixels
+_WIDTH = 99  # of a line
 
 
 def redo_script(
     picture: Picture,
     explanation: Explanation,
-    detector: str = "",
-    options: Mapping[str, Any] | None = None,
+    choice: DetectorChoice | None = None,
     *,
     out: str = "out",
 ) -> str:
     """The Python lines that redo an explanation, to be run where the picture's file is.
 
-    The maps come out the same to the bit, on the same machine and versions. Three things are
-    beyond the lines: a detector whose answer depends on how many pictures it is given at once may
-    differ in the last digits; an explanation read back by ``Explanation.load`` has no class
-    probabilities; and a fill that was an image is read from a file, which must be put there.
+    The maps are the same to the bit on the same machine and versions, but: a detector whose output
+    depends on the batch size may differ in the last digits; an explanation read by
+    ``Explanation.load`` has no class probabilities; and a fill image is read from ``fill.png``.
 
     Args:
         picture: what was explained, as ``open_picture`` gave it.
-        explanation: the result, by D-RISE. The number of masks is the number made, also where
-            ``"auto"`` was asked for.
-        detector: what ``load_detector`` was given: a name, a path or ``module:function``; the
-            detector's own name when not given.
-        options: what else it was given, as plain JSON values.
+        explanation: the result, by D-RISE, with the number of masks that was used.
+        choice: what ``load_detector`` was given; the detector's own name when not given.
         out: the folder that the lines save to.
 
     Returns:
-        Lines that end with a newline. Of the picture's path only the file's name is in them, of an
-        address all.
+        Lines with a final newline. Of a path they hold only the file's name, of an address all.
 
     Raises:
-        InputError: if the explanation is of another picture, by another method, or does not say
-            how it was made.
+        InputError: if the explanation is of another picture, by another method, or lacks the
+            settings that made it.
     """
     settings = explanation.settings
-    lacking = [name for name in NEEDED if name not in settings]
-    if settings.get("method") != "drise" or lacking:
-        raise InputError(
-            f"redo_script: wanted an explanation by D-RISE with its settings, got method "
-            f"{settings.get('method')!r}" + (f" without {', '.join(lacking)}" if lacking else "")
-        )
-    sha256 = image_hash(picture.image)
-    if settings["image_sha256"] != sha256:
-        raise InputError(
-            f"redo_script: the explanation is of another picture: {settings['image_sha256']}, "
-            f"the picture given is {sha256}"
-        )
-    reduced, asked = picture.scale != 1, detector or str(settings.get("detector", ""))
+    _check(picture, settings)
+    reduced = picture.scale != 1
     lines = [
         "import chiaroscuro as cs",
         "from chiaroscuro.images.hashes import image_hash",
@@ -73,22 +57,39 @@ def redo_script(
     ]
     if reduced:
         lines.append(f"image, _ = shrink(image, {max(picture.image.shape[1:])})")
+    choice = choice or DetectorChoice(detector=settings.detector)
     lines += [
-        f'assert image_hash(image) == "{sha256}"',
-        f"detector = cs.load_detector({_arguments(asked, **(options or {}))})",
+        f'assert image_hash(image) == "{settings.image_sha256}"',
+        f"detector = cs.load_detector({_arguments(choice.detector or settings.detector, **choice.options)})",
         *_targets(explanation.targets),
     ]
-    estimator, n_masks = str(settings["estimator"]), int(settings["n_masks"])
-    how = [f"seed={int(settings['seed'])}", *_design(settings["design"])]
-    if n_masks:
+    estimator = f"estimator={_typed(settings.estimator)}"
+    how = [f"seed={settings.seed}", *_design(settings.design)]
+    if settings.n_passes:
+        observed = ", ".join([f"n_passes={settings.n_passes}", *how])
         lines += [
-            f"evidence = cs.observe(image, detector, n_masks={n_masks}, {', '.join(how)})",
-            f"result = evidence.explain(targets, estimator={_typed(estimator)})",
+            f"evidence = cs.observe(image, detector, {observed})",
+            f"result = evidence.explain(targets, {estimator})",
         ]
-    else:  # nothing to explain: no pass was made
-        how.insert(0, f"estimator={_typed(estimator)}")
-        lines.append(f"result = cs.explain(image, detector, targets, {', '.join(how)})")
+    else:  # without targets there was no detector pass
+        explained = ", ".join([estimator, *how])
+        lines.append(f"result = cs.explain(image, detector, targets, {explained})")
     return "\n".join([*lines, f"result.save({_typed(out)})", ""])
+
+
+def _check(picture: Picture, settings: MapSettings) -> None:
+    if settings.method != "drise" or settings.image_sha256 is None:
+        missing = "" if settings.image_sha256 else " without image_sha256"
+        raise InputError(
+            f"redo_script: wanted an explanation by D-RISE with its settings, got method "
+            f"{settings.method!r}{missing}"
+        )
+    sha256 = image_hash(picture.image)
+    if settings.image_sha256 != sha256:
+        raise InputError(
+            f"redo_script: the explanation is of another picture: {settings.image_sha256}, "
+            f"the picture given is {sha256}"
+        )
 
 
 def file_name(picture: Picture) -> str:
@@ -99,16 +100,16 @@ def file_name(picture: Picture) -> str:
 
 
 def _limit(picture: Picture) -> dict[str, int]:
-    """``max_pixels``, where the file has more than are read unasked."""
+    """``max_pixels``, where the file has more than the default limit."""
     height, width = picture.image.shape[1:]
     n_pixels = height * width / picture.scale**2
-    if n_pixels < 0.99 * _READ_LIMIT_PIXELS:  # the scale is that of the longer side, rounded
+    if n_pixels < 0.99 * MAX_PIXELS:  # the scale is that of the longer side, rounded
         return {}
     return {"max_pixels": math.ceil(1.01 * n_pixels)}
 
 
 def _arguments(first: str, /, **named: Any) -> str:
-    """A call's arguments as they are typed; what is no plain value is typed as text."""
+    """The source of a call's arguments; values that are not plain become text."""
     plain = (str, int, float, list, tuple, dict, type(None))
     typed = [
         f"{name}={_typed(value if isinstance(value, plain) else str(value))}"
@@ -118,7 +119,7 @@ def _arguments(first: str, /, **named: Any) -> str:
 
 
 def _typed(value: Any) -> str:
-    """A plain value as it is typed, text in double quotes."""
+    """The source of a plain value, text in double quotes."""
     typed = repr(value)
     if typed.startswith("'") and '"' not in typed:
         return f'"{typed[1:-1]}"'
@@ -156,23 +157,17 @@ def _indented(fields: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _design(described: Mapping[str, Any]) -> list[str]:
-    """The mask design as an argument, saying what differs from the default; none if nothing."""
-    default = MaskDesign().describe()
-    changed = {
-        name: described[name]
-        for name in default
-        if described.get(name, default[name]) != default[name]
-    }
-    if not changed:
-        return []
+def _design(design: MaskDesign) -> list[str]:
+    """The mask design as an argument with what differs from the default; none if nothing does."""
+    described, default = design.plain(), MaskDesign().plain()
     typed = []
-    for name, value in changed.items():
+    for name, value in described.items():
+        if value == default[name]:
+            continue
         if name == "grid_size":
-            rows, columns = value
-            value = rows if rows == columns else (rows, columns)
+            value = design.grid_size
         if name == "fill" and value == "image":
             typed.append('fill=cs.read_image("fill.png")')  # its pixels are in the evidence only
         else:
             typed.append(f"{name}={_typed(value)}")
-    return [f"design=cs.MaskDesign({', '.join(typed)})"]
+    return [f"design=cs.MaskDesign({', '.join(typed)})"] if typed else []

@@ -1,80 +1,85 @@
-"""The report of a study: one HTML file with everything in it."""
+"""The report of a study: one HTML file with everything in it, and its figures as files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiaroscuro._version import __version__
-from chiaroscuro.figures import draw
-from chiaroscuro.report import cards, page
+from matplotlib.figure import Figure
+
+from chiaroscuro.figures import plots
+from chiaroscuro.figures.encode import data_uri
+from chiaroscuro.figures.legends import MAP_WORDS
+from chiaroscuro.figures.overlay import around, pixels
+from chiaroscuro.report import page
+from chiaroscuro.report.cards import AverageCard, mapped
+from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED, UNMARKED
+from chiaroscuro.studies.examine import FALSE_POSITIVE, HIT, MISSED, FOUND
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import Summary
 
-CARDS = 24  # a gallery
+CARDS = 24  # per gallery
 
 TITLES = {
-    HIT: "Faces found",
-    FALSE_ALARM: "False alarms",
     MISSED: "Missed faces",
-    UNMARKED: "What was found",
+    FALSE_POSITIVE: "False positives",
+    HIT: "Faces found",
+    FOUND: "Detections",
 }
 ORDERS = {
-    HIT: "the least sure of them first",
-    FALSE_ALARM: "the surest of them first",
-    MISSED: "those that came nearest to being found first",
-    UNMARKED: "the surest of them first",
+    MISSED: "nearest to being found first",
+    FALSE_POSITIVE: "highest score first",
+    HIT: "lowest score first",
+    FOUND: "highest score first",
 }
 
 
-def write_study_report(run: Run, summary: Summary, path: AnyPath) -> AnyPath:
-    """Write the report of a run.
+def write_study_report(
+    run: Run, summary: Summary, path: AnyPath, links: Mapping[str, AnyPath] | None = None
+) -> AnyPath:
+    """Write the report of a run, and its figures as SVG and PNG to ``figures`` beside it.
 
     Args:
         run: the run.
         summary: what ``summarise`` made of it.
         path: the HTML file.
+        links: further pages, by the text of their link.
     """
-    asked = run.asked
-    titles = {row["picture"]: row.get("title", row["picture"]) for row in summary.pictures}
+    record, figures = run.record, summary.figures
+    averages = {
+        kind: AverageCard.make(one) for kind, one in summary.averages.items() if one.n_targets
+    }
+    curves = bundle.matching(run.folder, "evaluation-*/collection.svg")
     return page.render(
         path,
         "study.html",
-        title=f"{asked['detector']['name']} on {Path(asked['data']['source']).name}",
-        asked=asked,
-        figures=summary.figures,
-        map_words=cards.MAP_WORDS,
+        title=f"{record.detector} on {Path(record.data.source).name}",
+        links={text: page.relative(other, path) for text, other in (links or {}).items()},
+        record=record,
+        figures=figures,
+        titles=TITLES,
+        settings={
+            "detector": record.detector,
+            "data set": record.data.source,
+            **flat(plain(record.settings)),
+        },
+        map_words=MAP_WORDS,
         failed=[row for row in summary.pictures if "failed" in row],
         galleries=[
             {
-                "kind": kind,
-                "title": TITLES[kind],
+                "title": title,
                 "order": ORDERS[kind],
-                "n": summary.figures["targets"][kind],
-                "cards": [
-                    _card(run, row, titles[row["picture"]])
-                    for row in most_worth_seeing(summary.targets, kind)
-                ],
+                "n": figures["targets"][kind],
+                "cards": [_card(run, row) for row in most_worth_seeing(summary.targets, kind)],
             }
-            for kind in (MISSED, FALSE_ALARM, HIT, UNMARKED)
-            if summary.figures["targets"].get(kind)
+            for kind, title in TITLES.items()
+            if figures["targets"].get(kind)
         ],
-        averages=[
-            {"kind": kind, "title": TITLES[kind], **cards.average(average)}
-            for kind, average in summary.averages.items()
-            if average.n_targets
-        ],
-        curves=[
-            {
-                "protocol": file.parent.name.removeprefix("evaluation-"),
-                "svg": embedded_svg(file),
-            }
-            for file in bundle.matching(run.folder, "evaluation-*/collection.svg")
-        ],
-        version=__version__,
+        averages=[{"title": TITLES[kind], **one.describe()} for kind, one in averages.items()],
+        curves=[embedded_svg(file) for file in curves],
+        files=page.save_figures(path, _figures(averages, figures["context"], str(run.folder.name))),
     )
 
 
@@ -83,25 +88,40 @@ def most_worth_seeing(targets: Sequence[Mapping[str, Any]], kind: str) -> list[M
     rows = [row for row in targets if row["kind"] == kind]
     if kind == MISSED:
         rows.sort(key=lambda row: -max(row["best_score"] or 0, row["whole_score"] or 0))
-    elif kind == HIT:
-        rows.sort(key=lambda row: row["score"])
     else:
-        rows.sort(key=lambda row: -row["score"])
+        rows.sort(key=lambda row: row["score"], reverse=kind != HIT)
     return rows[:CARDS]
 
 
-def _card(run: Run, row: Mapping[str, Any], title: str) -> dict[str, Any]:
-    folder = run.picture(row["picture"])
-    saved = SavedResult.load(folder)
-    explanation, image = saved.explanation, saved.image()
+def _card(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
+    saved = run.picture(row["picture"])
+    explanation, image, about = saved.explanation, saved.image(), saved.study.about
     index = row["target"] - 1
-    target, made = explanation.targets[index], cards.mapped(image, explanation, index)
-    plain, with_map = (cards.around(pixels, target) for pixels in (draw.pixels(image), made.pixels))
+    target, under_map = explanation.targets[index], mapped(image, explanation, index)
     return {
         **row,
-        "title": title,
-        "plain": page.embedded(plain),
-        "map": page.embedded(with_map),
-        "legend": made.legend,
+        "byline": ", ".join(str(about[name]) for name in ("painter", "date") if about.get(name)),
+        "url": page.web_address(about.get("url")),
+        "plain": data_uri(around(pixels(image), target)),
+        "map": data_uri(around(under_map.pixels, target)),
+        "legend": under_map.legend,
         "trust": explanation.fidelity_text(index),
     }
+
+
+def _figures(
+    averages: Mapping[str, AverageCard], context: Mapping[str, Any], name: str
+) -> dict[str, Figure]:
+    """The averages and the shares of the evidence, by the name of their file."""
+    figures = {
+        f"average-{TITLES[kind].lower().replace(' ', '-')}": one.figure(TITLES[kind])
+        for kind, one in averages.items()
+    }
+    rows = [
+        (f"{TITLES[kind]} ({of['n']})", {part: of[part]["value"] for part in plots.PARTS})
+        for kind, of in context.items()
+        if of["n"]
+    ]
+    if rows:
+        figures["context"] = plots.shares_figure(rows, f"Where the evidence lies, {name}")
+    return figures

@@ -1,7 +1,7 @@
 """SVG figures as part of a page, with nothing in them but shapes and text.
 
-A run folder may come from anybody, and an SVG may hold script, or fetch what is elsewhere. So a
-figure is built anew from the elements, attributes and styles that our own figures have.
+A run folder may come from anybody, and an SVG may hold script or fetch files from elsewhere. So a
+figure is rebuilt from the elements, attributes and styles that our own figures have.
 """
 
 import re

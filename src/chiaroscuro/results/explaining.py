@@ -16,7 +16,8 @@ from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.observe import no_evidence
 from chiaroscuro.evidence.targets import choose, find
-from chiaroscuro.figures import draw
+from chiaroscuro.figures import draw, encode
+from chiaroscuro.figures.look import Look
 from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.methods.explaining import explain_from, observe_for
 from chiaroscuro.results.folder import ResultFolder
@@ -55,7 +56,7 @@ def explain_picture(
     *,
     selection: Selection | None = None,
     choice: DetectorChoice | None = None,
-    look: draw.Look | None = None,
+    look: Look | None = None,
     overwrite: bool = False,
     captions: Sequence[str] = (),
     progress: Report | None = None,
@@ -88,7 +89,7 @@ def explain_picture(
         Exception: whatever ``progress`` raises; what was observed is saved first.
     """
     began = time.perf_counter()
-    folder, selection, look = out / picture.name, selection or Selection(), look or draw.Look()
+    folder, selection, look = out / picture.name, selection or Selection(), look or Look()
     if not overwrite:
         _refuse_folder_of_another(folder, picture)
     found = find(picture.image, detector, selection.min_score)
@@ -207,19 +208,19 @@ def _draw(
     result: Explanation,
     found: Proposals,
     folder: Path,
-    look: draw.Look,
+    look: Look,
     captions: Sequence[str],
 ) -> tuple[tuple[Path, ...], Path]:
     for stale in folder.glob("target-*.png"):
         stale.unlink()
     overlays = tuple(
-        draw.save_figure(
+        encode.save(
             draw.target_figure(picture.image, result, i, found, look, captions),
             folder / f"target-{i + 1:02}.png",
         )
         for i in range(len(result))
     )
-    sheet = draw.save_figure(
+    sheet = encode.save(
         draw.contact_sheet(
             picture.image, result, found, picture.title or picture.name, look, captions
         ),

@@ -8,7 +8,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from chiaroscuro.core.errors import TrainingError
-from chiaroscuro.figures import draw
+from chiaroscuro.figures.look import TARGET_COLOUR
+from chiaroscuro.figures.overlay import pixels
 from chiaroscuro.store import bundle
 from chiaroscuro.training.augment import random_crop
 from chiaroscuro.training.pictures import TrainingPicture
@@ -28,11 +29,11 @@ def save_samples(
     for i in range(COLUMNS * ROWS):
         picture = annotated[int(torch.randint(len(annotated), (), generator=generator))]
         crop, truth = random_crop(picture.image, picture.truth, settings.augmentation, generator)
-        card = Image.fromarray(draw.pixels(crop)).resize((SIDE, SIDE))
+        card = Image.fromarray(pixels(crop)).resize((SIDE, SIDE))
         pen = ImageDraw.Draw(card)
         for box, ignore in zip(truth.boxes.tolist(), truth.ignore.tolist(), strict=True):
             scaled = [value * SIDE / settings.augmentation.size for value in box]
-            pen.rectangle(scaled, outline=IGNORED_COLOUR if ignore else draw.TARGET_COLOUR, width=2)
+            pen.rectangle(scaled, outline=IGNORED_COLOUR if ignore else TARGET_COLOUR, width=2)
         sheet.paste(card, (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
     bundle.write_atomically(path, lambda stream: sheet.save(stream, "png"))
     return path

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from chiaroscuro.figures.colours import Scale
+from chiaroscuro.figures.legends import difference_scale
 from chiaroscuro.metrics.difference import MapDifference
-from chiaroscuro.report.cards import difference_scale
 
 _LONGER_PX = 640  # no map is finer than its masks' cells
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.figures import draw
-from chiaroscuro.report.cards import around
+from chiaroscuro.figures.overlay import around, overlay
+from chiaroscuro.results.folder import SavedResult
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import summarise_targets
 from chiaroscuro.web.layers import jpeg
@@ -70,9 +70,7 @@ def _card(run: Run, name: str, target: int) -> bytes:
     if not 1 <= target <= len(explanation):
         raise InputError(f"There is no target {target} in {name!r}.")
     one = explanation.targets[target - 1]
-    under = draw.overlay(
-        image, explanation.saliency[target - 1], explanation.standard_error[target - 1]
-    )
+    under = overlay(image, explanation.saliency[target - 1], explanation.standard_error[target - 1])
     return jpeg(around(under, one))
 
 

@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.figures import draw
+from chiaroscuro.figures import draw, encode
+from chiaroscuro.figures.look import Look
 from chiaroscuro.report.explanation import write_explanation_report
 from chiaroscuro.report.redo import redo_script
 from chiaroscuro.web.desk import Desk
@@ -23,7 +24,7 @@ FILES = {
 
 
 def take(
-    name: str, desk: Desk, detectors: Sequence[str], targets: Sequence[Target], look: draw.Look
+    name: str, desk: Desk, detectors: Sequence[str], targets: Sequence[Target], look: Look
 ) -> bytes:
     """One file of an explanation.
 
@@ -48,13 +49,13 @@ def take(
 _Maps = dict[str, Explanation]
 
 
-def _overlay(path: Path, desk: Desk, name: str, of: Explanation, _: _Maps, look: draw.Look) -> None:
+def _overlay(path: Path, desk: Desk, name: str, of: Explanation, _: _Maps, look: Look) -> None:
     found = desk.faces(name)
     if len(of) == 1:
         figure = draw.target_figure(desk.picture.image, of, 0, found, look)
     else:
         figure = draw.contact_sheet(desk.picture.image, of, found, desk.picture.title, look)
-    draw.save_figure(figure, path)
+    encode.save(figure, path)
 
 
 def _saliency(path: Path, desk: Desk, name: str, of: Explanation, *_: object) -> None:
@@ -70,7 +71,7 @@ def _manifest(path: Path, desk: Desk, name: str, of: Explanation, *_: object) ->
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def _report(path: Path, desk: Desk, _: str, __: Explanation, made: _Maps, look: draw.Look) -> None:
+def _report(path: Path, desk: Desk, _: str, __: Explanation, made: _Maps, look: Look) -> None:
     found = {one: desk.faces(one) for one in made}
     asked = {one: {"detector": one, "options": {}} for one in made}
     write_explanation_report(path, desk.picture, made, found, asked=asked, look=look)

@@ -24,12 +24,12 @@ from chiaroscuro.core.records import Target
 from chiaroscuro.data.samples import SamplePainting, met_faces, sample_painting
 from chiaroscuro.detectors.registry import describe_sources
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.figures import colours, draw
-from chiaroscuro.images.read import read_image
-from chiaroscuro.images.resize import shrink
+from chiaroscuro.figures import colours, legends
+from chiaroscuro.figures.look import Look
+from chiaroscuro.figures.overlay import pixels
+from chiaroscuro.images.read import read_image, shrink
 from chiaroscuro.metrics.difference import MapDifference
-from chiaroscuro.report import cards
-from chiaroscuro.results.picture import Picture
+from chiaroscuro.results.explaining import Picture
 from chiaroscuro.store.bundle import parse_json
 from chiaroscuro.web import layers
 from chiaroscuro.web.desk import MAX_MASKS, Desk, Detectors, Maps, read_target
@@ -169,7 +169,7 @@ class Views:
     async def picture(self, request: Request) -> Response:
         """The painting as it is explained."""
         image = self._desk(request).picture.image
-        content = await asyncio.to_thread(layers.jpeg, draw.pixels(image))
+        content = await asyncio.to_thread(layers.jpeg, pixels(image))
         return Response(content, media_type="image/jpeg", headers=_KEEP)
 
     async def faces(self, request: Request) -> Response:
@@ -238,7 +238,7 @@ class Views:
 
         def make() -> dict[str, Any]:
             explanation, scale = self._mapped(request)
-            return cards.map_legend(scale, explanation)
+            return legends.map_legend(scale, explanation)
 
         return JSONResponse(await asyncio.to_thread(make))
 
@@ -255,7 +255,7 @@ class Views:
 
         def make() -> dict[str, Any]:
             difference, names = self._differing(request)
-            return cards.difference_legend(difference, names)
+            return legends.difference_legend(difference, names)
 
         return JSONResponse(await asyncio.to_thread(make))
 
@@ -286,7 +286,7 @@ class Views:
                 _direction(asked.get("direction")),
                 _number(asked.get("share", "0"), "share"),
             )
-            return layers.jpeg(draw.pixels(image))
+            return layers.jpeg(pixels(image))
 
         async with self._turn:
             return Response(await asyncio.to_thread(make), media_type="image/jpeg")
@@ -495,9 +495,9 @@ def _number(value: Any, name: str) -> float:
     return number
 
 
-def _look(asked: Any) -> draw.Look:
+def _look(asked: Any) -> Look:
     """The colours, sign and threshold of an address; a name that there is none of is refused."""
-    return draw.Look(
+    return Look(
         colours=asked.get("colours", colours.SIGNED),
         sign=asked.get("sign", "all"),
         threshold=_number(asked.get("threshold", "0"), "threshold"),
@@ -527,4 +527,4 @@ def _sample(number: Any) -> SamplePainting:
 
 @cache
 def _thumbnail(number: int) -> bytes:
-    return layers.jpeg(draw.pixels(sample_painting(number).read()), _THUMBNAIL_PX)
+    return layers.jpeg(pixels(sample_painting(number).read()), _THUMBNAIL_PX)
