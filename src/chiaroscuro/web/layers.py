@@ -1,4 +1,4 @@
-"""Maps as transparent pictures, to be laid over a painting by the page."""
+"""Maps as transparent pictures, which the page lays over a painting."""
 
 import io
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from starlette.responses import Response
 from torch import Tensor
 
 from chiaroscuro.figures.colours import Scale
@@ -21,24 +22,30 @@ def map_layer(saliency: Tensor, standard_error: Tensor, scale: Scale) -> bytes:
     Args:
         saliency: ``height width``, raw.
         standard_error: of its values.
-        scale: what its colours mean.
+        scale: of its colours.
     """
     return _png(scale.of_map(_reduced(saliency), _reduced(standard_error)))
 
 
 def difference_layer(difference: MapDifference) -> bytes:
-    """A difference of two maps in standard errors as PNG, clear where it may be chance."""
+    """A difference of two maps in standard errors as PNG, clear where it may be due to chance."""
     return _png(difference_scale(difference).of_map(_reduced(difference.in_errors)))
 
 
 def jpeg(pixels: npt.NDArray[np.uint8], longer: int | None = None) -> bytes:
-    """A picture ``height width 3`` as JPEG, reduced to a longer side if asked."""
+    """A picture ``height width 3`` as JPEG, reduced to that longer side if it is given."""
     picture = Image.fromarray(pixels)
     if longer is not None:
         picture.thumbnail((longer, longer))
     stream = io.BytesIO()
     picture.save(stream, "jpeg", quality=88)
     return stream.getvalue()
+
+
+def jpeg_response(content: bytes, max_age_s: int = 3600) -> Response:
+    """A JPEG that the browser keeps."""
+    headers = {"cache-control": f"private, max-age={max_age_s}"}
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 def _reduced(values: Tensor) -> Tensor:

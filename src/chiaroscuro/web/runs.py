@@ -1,4 +1,4 @@
-"""Run folders of ``study``, to be browsed: those that the workbench was started with."""
+"""Run folders of ``study`` to browse: those that the workbench was started with."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,7 +21,7 @@ class Runs:
         folders: the ``--out`` of ``chiaroscuro study``.
 
     Raises:
-        BundleError: if one is no run folder.
+        BundleError: if one is not a run folder.
     """
 
     def __init__(self, folders: Sequence[str]) -> None:
@@ -40,12 +40,12 @@ class Runs:
         ]
 
     def table(self, number: int) -> dict[str, Any]:
-        """Every target of a run's complete pictures, with what the study says of it."""
+        """Every target of a run's complete pictures, with its results."""
         run = self._run(number)
         return {"targets": summarise_targets(run), "failed": run.failed()}
 
     def card(self, number: int, name: str, target: int) -> bytes:
-        """A target and its surroundings, as painted and under its map, as one JPEG.
+        """A target and its surroundings under its map, as JPEG.
 
         Args:
             number: of the run.
@@ -57,19 +57,19 @@ class Runs:
         """
         run = self._run(number)
         if name not in run.names or not run.done(name):
-            raise InputError(f"There is no complete picture {name!r} in this run.")
+            raise InputError(f"picture: this run has no complete picture {name!r}")
         return _card(run, name, target)
 
     def _run(self, number: int) -> Run:
         if not 0 <= number < len(self._runs):
-            raise InputError(f"There is no run {number}.")
+            raise InputError(f"run: wanted 0 to {len(self._runs) - 1}, got {number}")
         return self._runs[number]
 
 
 def _card(run: Run, name: str, target: int) -> bytes:
     image, explanation = _opened(str(run.folder), name)
     if not 1 <= target <= len(explanation):
-        raise InputError(f"There is no target {target} in {name!r}.")
+        raise InputError(f"target: wanted 1 to {len(explanation)} in {name!r}, got {target}")
     one = explanation.targets[target - 1]
     under = draw.overlay(
         image, explanation.saliency[target - 1], explanation.standard_error[target - 1]
