@@ -51,7 +51,7 @@ def structure(values: Any, kind: type[T]) -> T:
         raise InputError(f"{error.args[0]}: missing in the request") from error
 
 
-def _checked(_: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+def _checked(_: type, fields: list[Any]) -> list[Any]:
     """Let every field be converted by the check in its annotation."""
     return [field.evolve(converter=_converter(field.type)) for field in fields]
 
