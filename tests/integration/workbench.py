@@ -3,9 +3,9 @@
 import contextlib
 import io
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
 @contextlib.contextmanager
 def held(calls: int) -> Iterator[Callable[[], None]]:
     """Hold the detectors after that many calls with masked pictures, until released."""
-    module, permits = sys.modules["workbench_faces"], threading.Semaphore(calls)
+    module, permits = import_module("workbench_faces"), threading.Semaphore(calls)
 
     def release() -> None:
         module.PERMITS = None
