@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from workbench import BOX, held, painting_file, running
 
 CHROMIUM = next(
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
 )
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 300_000  # ends a test that hangs; a page waits for what it shows
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iter
         ),
     )
     page.goto(address)
-    expect(page.locator("body[data-ready=true]")).to_be_attached(timeout=PATIENCE_MS)
+    expect(page.locator("body[data-ready=true]")).to_be_attached()
     yield page
     context.close()
     assert errors == []
@@ -85,7 +86,7 @@ def explained(page: Page) -> None:
     page.locator(".face").first.click()
     page.select_option("#passes", "100")
     page.click("#start")
-    expect(page.locator("#pace")).to_contain_text("Done", timeout=PATIENCE_MS)
+    expect(page.locator("#pace")).to_contain_text("Done")
 
 
 def draw_over(page: Page, box: tuple[float, float, float, float]) -> None:
@@ -275,14 +276,14 @@ def test_a_reloaded_page_and_a_second_tab_follow_the_run(page: Page) -> None:
         other = page.context.new_page()
         other.goto(page.url)
         for one in (page, other):
-            expect(one.locator("#pace")).to_contain_text("of about", timeout=PATIENCE_MS)
+            expect(one.locator("#pace")).to_contain_text("of about")
             expect(one.locator(".face[aria-pressed=true]")).to_have_count(1)
         stop(other)
     for one in (page, other):
-        expect(one.locator("#pace")).to_contain_text("Stopped", timeout=PATIENCE_MS)
+        expect(one.locator("#pace")).to_contain_text("Stopped")
         expect(one.locator("#answers")).to_contain_text("passes, ")
     page.reload()
-    expect(page.locator("#answers")).to_contain_text("passes, ", timeout=PATIENCE_MS)
+    expect(page.locator("#answers")).to_contain_text("passes, ")
     page.click("#another")
     assert "#" not in page.url
 
@@ -290,6 +291,133 @@ def test_a_reloaded_page_and_a_second_tab_follow_the_run(page: Page) -> None:
 def test_an_address_of_a_painting_that_is_gone_says_so(page: Page, address: str) -> None:
     page.goto("about:blank")
     page.goto(f"{address}/#picture=gone&target=%7B")
-    expect(page.locator("#error")).to_contain_text("Open it again", timeout=PATIENCE_MS)
+    expect(page.locator("#error")).to_contain_text("Open it again")
     expect(page.locator("#choose")).to_be_visible()
     assert "#" not in page.url
+
+
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+ROWS = [
+    {
+        "picture": "a", "target": number, "kind": kind, "title": "A painting", "score": score,
+        "trust": "steady", "in_box": 0.4, "why": "The face is dark.",
+    }
+    for number, (kind, score) in enumerate([("hit", 0.9), ("missed", None)], start=1)
+]  # fmt: skip
+
+
+def too_faint(page: Page) -> list[dict]:
+    """Visible text with a contrast below 4.5 to 1."""
+    everything = page.evaluate(CONTRAST)
+    assert everything
+    return [one for one in everything if one["ratio"] < 4.5]
+
+
+@pytest.fixture(params=["dark", "light"])
+def themed(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page under a system theme, with a run folder to browse."""
+    context = browser.new_context(viewport=WIDE, color_scheme=request.param)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+
+    def with_run(route: Route) -> None:
+        answer = route.fetch(timeout=PATIENCE_MS)
+        runs = [{"run": 0, "name": "run", "detector": "find", "pictures": 1}]
+        route.fulfill(response=answer, json={**answer.json(), "runs": runs})
+
+    page.route("**/api/start", with_run)
+    page.route("**/api/runs/0", lambda route: route.fulfill(json={"targets": ROWS, "failed": {}}))
+    page.route("**/api/runs/0/*/*", lambda route: route.fulfill(body=painting_file()))
+    page.goto(address)
+    expect(page.locator("body[data-ready=true]")).to_be_attached()
+    yield page
+    context.close()
+
+
+def test_text_has_enough_contrast(themed: Page) -> None:
+    page = themed
+    assert too_faint(page) == []
+    page.dispatch_event("body", "dragover")
+    expect(page.locator("#drop.over")).to_be_visible()
+    assert too_faint(page) == []
+    opened(page)
+    expect(page.locator("#start")).to_be_disabled()
+    page.click("#draw")
+    assert too_faint(page) == []
+    draw_over(page, (70, 20, 70.5, 20.5))
+    expect(page.locator("#error")).to_be_visible()
+    assert too_faint(page) == []
+    with held(1):
+        page.locator(".face").first.click()
+        page.select_option("#passes", "100")
+        page.click("#start")
+        expect(page.locator("#stop")).to_be_visible()
+        assert too_faint(page) == []
+    expect(page.locator("#pace")).to_contain_text("Done")
+    expect(page.locator(".legend")).to_be_visible()
+    page.click("#measure")
+    expect(page.locator("#chart")).to_be_visible()
+    assert too_faint(page) == []
+    for control in page.locator("button:visible:enabled, a:visible, select:visible").all():
+        control.hover()
+        assert too_faint(page) == []
+        control.focus()
+        assert too_faint(page) == []
+
+
+def test_the_study_has_enough_contrast_and_is_browsed(themed: Page) -> None:
+    page = themed
+    page.click("#show-study")
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator(".card")).to_contain_text("not reported, steady, 40 % of the evidence")
+    expect(page.locator("#kinds [aria-pressed=true]")).to_have_text("Missed faces (1)")
+    assert too_faint(page) == []
+    page.get_by_role("button", name="Found faces (1)").click()
+    expect(page.locator(".card")).to_contain_text("score 0.90")
+    expect(page.locator("#counts")).to_have_text("1 of 1, highest score first")
+    page.click("#show-explain")
+    expect(page.locator("#study")).to_be_hidden()
+
+
+def test_low_contrast_is_noticed(themed: Page) -> None:
+    themed.locator("#choose-heading").evaluate("element => { element.style.color = '#555' }")
+    assert [one["text"] for one in too_faint(themed)] == ["Choose a painting"]
+    themed.locator("#choose-heading").evaluate("element => { element.style.color = '' }")
+    themed.locator("#choose").evaluate("element => { element.style.opacity = .3 }")
+    assert "Choose a painting" in [one["text"] for one in too_faint(themed)]
+
+
+def test_the_login_has_enough_contrast(browser: Browser, tmp_path: Path) -> None:
+    with running(tmp_path, password="chiaro e scuro") as address:
+        page = browser.new_page()
+        page.goto(address)
+        assert too_faint(page) == []
+        page.fill("[type=password]", "guess")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("The password is wrong.")
+        assert too_faint(page) == []
+        page.fill("[type=password]", "chiaro e scuro")
+        page.keyboard.press("Enter")
+        expect(page.locator("body[data-ready=true]")).to_be_attached()
+        page.close()
+
+
+def test_focus_is_visible(page: Page) -> None:
+    opened(page)
+    names = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        style = page.evaluate(
+            """() => {
+                const element = document.activeElement;
+                const shown = element.querySelector?.(".rim") ?? element;
+                const { outlineStyle, outlineWidth, strokeWidth } = getComputedStyle(shown);
+                return { name: element.id || element.getAttribute("class") || element.localName,
+                         outline: outlineStyle === "none" ? 0 : parseFloat(outlineWidth),
+                         rim: parseFloat(strokeWidth) };
+            }"""
+        )
+        names.add(style["name"])
+        if style["name"] != "body":
+            assert style["outline"] >= 2 or style["rim"] >= 9, style
+    assert {"face", "another", "first", "draw"} <= names

@@ -35,10 +35,10 @@ export function setDrawing(on) {
   else for (const stage of stages) stage.drawing.stop();
 }
 
-// Found faces, drawn boxes, and the target in case it is neither.
+// Found faces, drawn boxes, and the target of another detector, without that detector's score.
 function targetsOf(detector) {
   const targets = [...(state.faces[detector] ?? []), ...state.drawn];
-  if (state.target && !targets.some(isTarget)) targets.push(state.target);
+  if (state.target && !targets.some(isTarget)) targets.push({ ...state.target, score: null });
   return targets;
 }
 

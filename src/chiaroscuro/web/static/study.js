@@ -61,7 +61,7 @@ export function setUpStudy(runs) {
   for (const one of runs) byId("run").add(new Option(`${one.name} (${one.detector}, ${one.pictures} paintings)`, one.run));
   byId("run").addEventListener("change", open);
   byId("more").addEventListener("click", showMore);
-  byId("show-study").hidden = !runs.length;
+  byId("views").hidden = !runs.length;
   const view = (study) => {
     byId("explain").hidden = study;
     byId("study").hidden = !study;
