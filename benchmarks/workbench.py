@@ -1,10 +1,10 @@
-"""How soon is the workbench usable, and what do ten visitors at once cost it?
+"""How soon is the workbench usable, and what do ten users at once cost?
 
     python benchmarks/workbench.py
 
-Starts ``chiaroscuro app`` and drives Debian's chromium and ten plain visitors through it: seconds
+Starts ``chiaroscuro app`` and drives Debian's chromium and ten plain HTTP users through it: seconds
 from the command to the first paint and to a page that can be used, and requests until then; then,
-three times, ten visitors who each upload a painting of their own and explain a face from 100 masks
+three times, ten users who each upload a painting of their own and explain a face from 100 masks
 with CenterFace: the memory that the server holds before, at most meanwhile and after, and whether
 each got the answer of its own painting. Three minutes on two cores.
 """
@@ -26,7 +26,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from chiaroscuro.data.samples import met_faces
 
-VISITORS, N_MASKS = 10, 100
+USERS, N_MASKS = 10, 100
 
 
 def main() -> None:
@@ -65,8 +65,8 @@ def first_use(address: str, began: float) -> None:
 
 
 def together(address: str, pid: int) -> None:
-    paintings = met_faces()[:VISITORS]
-    start = threading.Barrier(VISITORS)
+    paintings = met_faces()[:USERS]
+    start = threading.Barrier(USERS)
     before, highest, over = memory_mb(pid), [0.0], threading.Event()
 
     def watch() -> None:
@@ -76,7 +76,7 @@ def together(address: str, pid: int) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
 
-    def visit(painting) -> tuple[float, bool]:
+    def use(painting) -> tuple[float, bool]:
         http = httpx.Client(base_url=address, timeout=600)
         http.get("/")
         stream = io.BytesIO()
@@ -86,28 +86,28 @@ def together(address: str, pid: int) -> None:
         picture = http.post("/api/pictures?name=p.png", content=stream.getvalue()).json()["picture"]
         faces = http.post(f"/api/pictures/{picture}/faces", json={"detector": "centerface"})
         target = faces.json()["faces"][0]
-        wish = {"detectors": ["centerface"], "targets": [target], "n_passes": N_MASKS}
-        job = http.post(f"/api/pictures/{picture}/jobs", json=wish).json()["job"]
+        request = {"detectors": ["centerface"], "targets": [target], "n_masks": N_MASKS}
+        job = http.post(f"/api/pictures/{picture}/jobs", json=request).json()["job"]
         last = {}
         with http.stream("GET", f"/api/jobs/{job}/events") as events:
             for line in events.iter_lines():
                 if line.startswith("data: "):
                     last = json.loads(line[6:])
-        content = http.get(f"/api/pictures/{picture}/take/evidence.npz", params={
+        content = http.get(f"/api/pictures/{picture}/export/evidence.npz", params={
             "detectors": "centerface", "targets": json.dumps([target])
         }).content  # fmt: skip
         own = np.array_equal(np.load(io.BytesIO(content))["image"], painting.read().numpy())
         assert last["state"] == "done", last
         return time.perf_counter() - began, own
 
-    with ThreadPoolExecutor(VISITORS) as pool:
-        answers = list(pool.map(visit, paintings))
+    with ThreadPoolExecutor(USERS) as pool:
+        results = list(pool.map(use, paintings))
     over.set()
     watcher.join()
-    seconds = sorted(one for one, _ in answers)
+    seconds = sorted(one for one, _ in results)
     print(
-        f"{VISITORS} visitors, {N_MASKS} masks each: answered after {seconds[0]:z.0f} to "
-        f"{seconds[-1]:z.0f} s, {sum(own for _, own in answers)} with their own painting; memory "
+        f"{USERS} users, {N_MASKS} passes each: done after {seconds[0]:z.0f} to "
+        f"{seconds[-1]:z.0f} s, {sum(own for _, own in results)} with their own painting; memory "
         f"{before:z.0f} MB before, at most {highest[0]:z.0f}, {memory_mb(pid):z.0f} after"
     )
 

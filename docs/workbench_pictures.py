@@ -54,7 +54,7 @@ def open_page(page: Page, address: str) -> None:
 def open_painting(page: Page, address: str) -> None:
     open_page(page, address)
     page.get_by_role("button", name="The Fortune-Teller").click()
-    expect(page.locator("#found")).to_contain_text("found.", timeout=PATIENCE_MS)
+    expect(page.locator("#found")).to_contain_text("found. Choose", timeout=PATIENCE_MS)
 
 
 def visit(page: Page, address: str) -> None:
@@ -64,18 +64,20 @@ def visit(page: Page, address: str) -> None:
     save(page, "workbench-choose")
     open_painting(page, address)
     page.locator(".face").first.click()
-    ask(page)
+    explain(page)
     save(page, "workbench-explain")
     page.click("#draw")
     draw(page, MISSED_FACE)
-    expect(page.locator("#pace")).to_contain_text("not asked again")
+    expect(page.locator("#pace")).to_contain_text("no new ones were needed")
     page.wait_for_timeout(500)
     save(page, "workbench-missed")
     page.select_option("#first", "retinaface")
     page.select_option("#second", "retinaface-paintings")
     expect(page.locator(".stage")).to_have_count(3)
-    expect(page.locator("#found")).to_contain_text("Model3: 5 found", timeout=PATIENCE_MS)
-    ask(page)
+    expect(page.locator("#found")).to_contain_text(
+        "painting-trained: 5 faces found", timeout=PATIENCE_MS
+    )
+    explain(page)
     page.wait_for_timeout(1000)
     page.set_viewport_size({"width": 1280, "height": 1150})  # the difference and its legend too
     save(page, "workbench-compare")
@@ -83,12 +85,12 @@ def visit(page: Page, address: str) -> None:
     page.select_option("#second", "")
     expect(page.locator(".stage")).to_have_count(1)
     page.locator(".face").first.click()
-    expect(page.locator("#pace")).to_contain_text("not asked again")
+    expect(page.locator("#pace")).to_contain_text("no new ones were needed")
     page.click("#measure")
     expect(page.locator("#chart")).to_be_visible(timeout=PATIENCE_MS)
     page.locator("#share").fill("18")
-    expect(page.locator("#live")).to_contain_text("the detector answers")
-    page.locator("#believe").scroll_into_view_if_needed()
+    expect(page.locator("#live")).to_contain_text("hidden: score")
+    page.locator("#check").scroll_into_view_if_needed()
     page.wait_for_timeout(1500)
     save(page, "workbench-believe")
 
@@ -96,13 +98,13 @@ def visit(page: Page, address: str) -> None:
 def visit_narrow(page: Page, address: str) -> None:
     open_painting(page, address)
     page.locator(".face").first.click()
-    ask(page)
+    explain(page)
     page.evaluate("() => window.scrollTo(0, 0)")
     save(page, "workbench-narrow")
 
 
-def ask(page: Page) -> None:
-    page.select_option("#masks", "250")
+def explain(page: Page) -> None:
+    page.select_option("#passes", "250")
     page.click("#start")
     expect(page.locator("#pace")).to_contain_text("Done", timeout=PATIENCE_MS)
     page.wait_for_timeout(500)

@@ -12,8 +12,8 @@ from pathlib import Path
 from chiaroscuro.core.plan import DetectorChoice, Plan, StudySettings
 from chiaroscuro.core.progress import Report
 from chiaroscuro.data.datasets import DataSet, open_data_set
-from chiaroscuro.data.samples import MET_FACES
 from chiaroscuro.data.paths import folder_name
+from chiaroscuro.data.samples import MET_FACES
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.study import write_study_report

@@ -1,16 +1,17 @@
-"""A workbench on a free port of the loopback address, and detectors that answer at once."""
+"""A workbench on a free port of the loopback address, and fast detectors that can be held."""
 
 import contextlib
 import io
 import json
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import httpx
 import numpy as np
 import uvicorn
+from anyio import open_file  # noqa: F401  (loaded lazily; not while another thread imports)
 from PIL import Image
 from waiting import PATIENCE_S
 
@@ -18,19 +19,20 @@ from chiaroscuro.web.app import WorkbenchSettings, make_app
 
 BOX = (30, 20, 60, 60)  # the bright face in `painting_file`
 DETECTORS = ("workbench_faces:find", "workbench_faces:strict", "workbench_faces:broken")
-_VISITORS: list["Visitor"] = []
+_USERS: list["User"] = []
 MODULE = '''
-import time
 import numpy as np
 
-PACE = 0.0
 CALLS = []
+PERMITS = None  # a semaphore: one permit per call with masked pictures
 
 
 def find(images, factor=1.0):
-    """One face, as sure as its place is bright."""
+    """One face; its score is the brightness of its place."""
     CALLS.append(len(images))
-    time.sleep(PACE * len(images))
+    permits = PERMITS
+    if permits is not None and len(images) > 1:
+        permits.acquire()
     found = []
     for image in np.asarray(images):
         score = float(image[:, 20:60, 30:60].mean()) * factor
@@ -60,31 +62,57 @@ def painting_file(face: int = 250, size: tuple[int, int] = (120, 90)) -> bytes:
 
 @contextlib.contextmanager
 def running(folder: Path, **settings: object) -> Iterator[str]:
-    """The address of a workbench that runs meanwhile."""
+    """The address of a workbench that runs inside the context."""
     (folder / "workbench_faces.py").write_text(MODULE)
     app = make_app(WorkbenchSettings(**{"detectors": DETECTORS, **settings}))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    server = _Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
+    assert server.ready.wait(PATIENCE_S)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        while _VISITORS:
-            _VISITORS.pop().http.close()
+        while _USERS:
+            _USERS.pop().http.close()
         server.should_exit = True
         thread.join(timeout=PATIENCE_S)
         assert not thread.is_alive()
 
 
-class Visitor:
-    """Somebody with a browser, in code."""
+class _Server(uvicorn.Server):
+    """A server that reports when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: object = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@contextlib.contextmanager
+def held(calls: int) -> Iterator[Callable[[], None]]:
+    """Hold the detectors after that many calls with masked pictures, until released."""
+    module, permits = import_module("workbench_faces"), threading.Semaphore(calls)
+
+    def release() -> None:
+        module.PERMITS = None
+        permits.release(1000)
+
+    module.PERMITS = permits
+    try:
+        yield release
+    finally:
+        release()
+
+
+class User:
+    """A user without a browser."""
 
     def __init__(self, address: str) -> None:
         self.http = httpx.Client(base_url=address, timeout=PATIENCE_S)
-        _VISITORS.append(self)
+        _USERS.append(self)
         self.http.get("/")
 
     def post(self, path: str, **value: object) -> httpx.Response:

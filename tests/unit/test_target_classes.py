@@ -127,14 +127,14 @@ def test_the_command_line_refuses_an_unknown_class_before_any_pass(
 
 def test_the_workbench_does_the_same(picture: Tensor) -> None:
     pytest.importorskip("starlette")
-    from chiaroscuro.web.desk import Desk, Detectors
+    from chiaroscuro.web.painting import Detectors, Painting
 
     detectors = Detectors(["two"])
     detectors._loaded["two"] = TwoClasses()
-    desk = Desk(Picture(source="a.png", image=picture), detectors)
+    painting = Painting(Picture(source="a.png", image=picture), detectors)
     drawn = cs.Target(box=BOX)
-    desk._watched["two"] = cs.observe(picture, TwoClasses(), n_passes=20)
-    answer = desk.answer("two", drawn)
+    painting.observed["two"] = cs.observe(picture, TwoClasses(), n_masks=20)
+    answer = painting.result("two", drawn)
     assert answer["label"] == 0
     assert "takes its class" in answer["notes"][0]
-    assert desk.explain_all("two", [drawn]).targets[0].label == 0
+    assert painting.explain_all("two", [drawn]).targets[0].label == 0

@@ -76,5 +76,5 @@ def app(
         device=device,
         max_upload_bytes=max_upload * 2**20,
     )
-    serve(settings, port, open_browser=browser, tell=lambda text: print(text, flush=True))
+    serve(settings, port, open_browser=browser, report=lambda text: print(text, flush=True))
     note("closed")

@@ -246,6 +246,15 @@ class Target:
         limits = torch.tensor([width, height, width, height], dtype=torch.float32)
         return self._with(torch.minimum(self.box.clamp(min=0), limits))
 
+    def plain(self) -> dict[str, Any]:
+        """Box, label, score and origin as JSON values."""
+        return {
+            "box": [round(v, 3) for v in self.box.tolist()],
+            "label": self.label,
+            "score": None if self.score is None else round(self.score, 6),
+            "origin": self.origin,
+        }
+
     def _with(self, box: Tensor) -> "Target":
         return Target(
             box=box,

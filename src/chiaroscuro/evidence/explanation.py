@@ -141,10 +141,7 @@ class Explanation:
     def _target_records(self) -> Iterator[TargetRecord]:
         for i, target in enumerate(self.targets):
             yield TargetRecord(
-                box=[round(v, 3) for v in target.box.tolist()],  # type: ignore[arg-type]
-                label=target.label,
-                score=None if target.score is None else round(target.score, 6),
-                origin=target.origin,
+                **target.plain(),
                 fidelity=_known(self.fidelity[i], 4),
                 mean_weight=_known(self.mean_weight[i], 6),
             )

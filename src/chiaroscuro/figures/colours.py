@@ -10,7 +10,7 @@ every common form of colour blindness (Okabe and Ito, 2008).
 Their colours are full, and the legend shows where zero lies.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,8 +21,8 @@ from jaxtyping import Float
 from matplotlib.colors import Colormap, ListedColormap
 from torch import Tensor
 
-from chiaroscuro.store.schema import MapSettings
 from chiaroscuro.core.errors import UnknownNameError
+from chiaroscuro.store.schema import MapSettings
 
 SIGNED, PAPER = "signed", "paper"
 OTHERS = ("viridis", "coolwarm")  # those of matplotlib's that lists of choices name

@@ -15,8 +15,8 @@ from chiaroscuro.core.text import plural
 from chiaroscuro.figures.colours import CURVES, Scale
 from chiaroscuro.figures.look import Look
 from chiaroscuro.figures.panels import draw_bar
-from chiaroscuro.metrics import CollectionCurve
 from chiaroscuro.store.bundle import printable
+from chiaroscuro.store.schema import SetCurve
 
 PARTS = {"in_box": "in the box", "in_ring": "in the ring around it", "beyond": "beyond"}
 PART_COLOURS = ("#d9a441", "#8a6f3b", "#4b4a46")  # of box, ring and beyond, as on the pages

@@ -1,17 +1,14 @@
 """The significant difference of two maps of one target."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiaroscuro.store.schema import MapSettings
-from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.metrics.maps import usable_map
+from chiaroscuro.store.schema import MapSettings
 
 FALSE_POSITIVES = 0.05  # probability that anything is shown where two maps are alike
 

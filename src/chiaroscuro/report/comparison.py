@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.text import plural
 from chiaroscuro.figures import colours, plots
 from chiaroscuro.figures.encode import data_uri
@@ -14,8 +15,9 @@ from chiaroscuro.report import page
 from chiaroscuro.report.cards import AverageCard, compared
 from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
+from chiaroscuro.store.schema import SetCurve
 from chiaroscuro.studies.compare import Comparison, Subject
 from chiaroscuro.studies.examine import FALSE_POSITIVE
 from chiaroscuro.studies.run import Run

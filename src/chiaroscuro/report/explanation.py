@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from chiaroscuro.core import boxes
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.plan import DetectorChoice
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.figures.draw import ORIGINS
@@ -20,7 +22,7 @@ from chiaroscuro.metrics.context import context_share
 from chiaroscuro.report import page
 from chiaroscuro.report.cards import compared, mapped
 from chiaroscuro.report.provenance import notes_on, scripts, settings_table
-from chiaroscuro.results.explaining import Picture
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.store.bundle import AnyPath
 
 PICTURE_PX, MAP_PX = 1400, 900  # longer side at most: of the picture, of a map over all of it

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from chiaroscuro.core.declared import plain
 from chiaroscuro.figures import plots
 from chiaroscuro.figures.encode import data_uri
 from chiaroscuro.figures.legends import MAP_WORDS
@@ -16,7 +17,7 @@ from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.studies.examine import FALSE_POSITIVE, HIT, MISSED, FOUND
+from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT, MISSED
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import Summary
 

@@ -1,55 +1,38 @@
-"""What starts at once: the page, its files, who may come in. Everything else loads meanwhile."""
+"""The workbench as an ASGI application: the page, login and errors; starts without torch."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
+from cachetools import LRUCache
 from jinja2 import Environment, PackageLoader
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chiaroscuro._version import __version__
-from chiaroscuro.web.guard import Guard, same
+from chiaroscuro.core.errors import ChiaroscuroError
+from chiaroscuro.web.guard import COOKIE, Guard, same
+from chiaroscuro.web.settings import WorkbenchSettings
 
-COOKIE = "chiaroscuro"
-STATIC = Path(__file__).parent / "static"
-_MAX_VISITORS = 1000  # cookies that are known; the oldest go
+if TYPE_CHECKING:
+    from chiaroscuro.web.workbench import Workbench
 
+__all__ = ["WorkbenchSettings", "make_app"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkbenchSettings:
-    """How the workbench is run.
-
-    Attributes:
-        host: address that is listened on.
-        names: further names under which it may be asked for.
-        password: asked of every visitor; empty for none.
-        detectors: that can be chosen, the first two first.
-        runs: run folders of ``study`` that can be browsed.
-        device: where detectors run.
-        max_upload_bytes: of a picture's file.
-        max_pixels: of a picture.
-        max_side: longer side to which pictures are reduced.
-    """
-
-    host: str = "127.0.0.1"
-    names: tuple[str, ...] = ()
-    password: str = ""
-    detectors: tuple[str, ...] = ("centerface", "retinaface", "retinaface-paintings")
-    runs: tuple[str, ...] = ()
-    device: str = "auto"
-    max_upload_bytes: int = 64 * 2**20
-    max_pixels: int = 100_000_000
-    max_side: int = 1280
+_STATIC = Path(__file__).parent / "static"
+_MAX_COOKIES = 1000
+_FORM_BYTES = 4096
+_PAGES = Environment(loader=PackageLoader("chiaroscuro.web"), autoescape=True)
 
 
 def make_app(settings: WorkbenchSettings) -> ASGIApp:
@@ -57,128 +40,109 @@ def make_app(settings: WorkbenchSettings) -> ASGIApp:
 
     The page is served at once; torch and the detectors' packages load in a thread meanwhile.
     """
-    answers = _Answers(settings)
-    visitors = _Visitors()
-    pages = Environment(loader=PackageLoader("chiaroscuro.web"), autoescape=True)
-
-    async def page(request: Request) -> Response:
-        known = visitors.known(request)
-        name = "workbench.html" if known or not settings.password else "door.html"
-        html = pages.get_template(name).render(version=__version__, wrong=False)
-        response = HTMLResponse(html)
-        if not known and not settings.password:
-            visitors.let_in(response)
-        return response
-
-    async def enter(request: Request) -> Response:
-        body = await request.body() if _small(request) else b""
-        given = dict(_pairs(body)).get("password", "")
-        if not settings.password or not same(given, settings.password):
-            await asyncio.sleep(1)  # a guess a second
-            html = pages.get_template("door.html").render(version=__version__, wrong=True)
-            return HTMLResponse(html, 403)
-        response = RedirectResponse("/", 303)
-        visitors.let_in(response)
-        return response
+    login = _Login(settings.password)
+    api = _Api(settings, login)
 
     @asynccontextmanager
-    async def life(_: Starlette) -> AsyncIterator[None]:
-        loading = asyncio.create_task(answers.load())
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        loading = asyncio.create_task(api.load())
         yield
         loading.cancel()
-        answers.close()
+        api.close()
 
     return Starlette(
         routes=[
-            Route("/", page),
-            Route("/enter", enter, methods=["POST"]),
-            Mount("/static", StaticFiles(directory=STATIC)),
-            Mount("/", visitors.only(answers)),
+            Route("/", login.page),
+            Route("/enter", login.enter, methods=["POST"]),
+            Mount("/static", StaticFiles(directory=_STATIC)),
+            Mount("/", api),
         ],
         middleware=[Middleware(Guard, host=settings.host, names=settings.names)],
-        lifespan=life,
+        exception_handlers={
+            HTTPException: _error,
+            ChiaroscuroError: _error,
+            ClientDisconnect: _error,
+        },
+        lifespan=lifespan,
     )
 
 
-class _Answers:
-    """The views, which bring torch: loaded in a thread, waited for by the first who asks."""
-
-    def __init__(self, settings: WorkbenchSettings) -> None:
-        self._settings = settings
-        self._views: Any = None
-        self._app: ASGIApp | None = None
-        self._lock = asyncio.Lock()
-
-    async def load(self) -> ASGIApp:
-        async with self._lock:
-            if self._app is None:
-                views = await asyncio.to_thread(_import_views)
-                of = self._settings
-                self._views = views(
-                    of.detectors,
-                    of.runs,
-                    of.device,
-                    of.max_upload_bytes,
-                    of.max_pixels,
-                    of.max_side,
-                )
-                self._app = self._views.app()
-            return self._app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = await self.load()
-        await app(scope, receive, send)
-
-    def close(self) -> None:
-        if self._views is not None:
-            self._views.close()
+async def _error(_: Request, error: Exception) -> Response:
+    """Every error that a request causes is a sentence under ``error``."""
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    return JSONResponse({"error": str(error)}, 400)
 
 
-class _Visitors:
-    """Cookies that were given out."""
+class _Login:
+    """The page, or the login form before it; the cookies that were given out."""
 
-    def __init__(self) -> None:
-        self._cookies: dict[str, None] = {}
+    def __init__(self, password: str) -> None:
+        self._password = password
+        self._cookies: LRUCache[str, bool] = LRUCache(_MAX_COOKIES)
 
     def known(self, request: Request) -> bool:
-        return request.cookies.get(COOKIE, "") in self._cookies
+        return self._cookies.get(request.cookies.get(COOKIE, ""), False)
 
-    def let_in(self, response: Response) -> None:
+    async def page(self, request: Request) -> Response:
+        known = self.known(request)
+        response = _html("workbench.html" if known or not self._password else "login.html")
+        if not known and not self._password:
+            self._admit(response)
+        return response
+
+    async def enter(self, request: Request) -> Response:
+        length = request.headers.get("content-length", "")
+        small = length.isdecimal() and int(length) <= _FORM_BYTES
+        form = (await request.body()).decode("utf-8", "replace") if small else ""
+        given = dict(parse_qsl(form)).get("password", "")
+        if not self._password or not same(given, self._password):
+            await asyncio.sleep(1)  # slows down guessing
+            return _html("login.html", status=403, wrong=True)
+        response = RedirectResponse("/", 303)
+        self._admit(response)
+        return response
+
+    def _admit(self, response: Response) -> None:
         cookie = secrets.token_urlsafe(24)
-        self._cookies[cookie] = None
-        while len(self._cookies) > _MAX_VISITORS:
-            del self._cookies[next(iter(self._cookies))]
+        self._cookies[cookie] = True
         response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/")
 
-    def only(self, app: ASGIApp) -> ASGIApp:
-        """An application for those who were let in; it finds the visitor in the scope."""
 
-        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                return
-            request = Request(scope)
-            if not self.known(request):
-                sentence = "Open the workbench's page first, or again: it was started anew."
-                await JSONResponse({"error": sentence}, 401)(scope, receive, send)
-                return
-            inner = {**scope, "chiaroscuro.session": request.cookies[COOKIE]}
-            await app(inner, receive, send)
+class _Api:
+    """The API, which imports torch: loaded in a thread, awaited by the first request."""
 
-        return guarded
+    def __init__(self, settings: WorkbenchSettings, login: _Login) -> None:
+        self._settings, self._login = settings, login
+        self._loaded: tuple[Workbench, Router] | None = None
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> "tuple[Workbench, Router]":
+        async with self._lock:
+            if self._loaded is None:
+                self._loaded = await asyncio.to_thread(_load, self._settings)
+            return self._loaded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if not self._login.known(Request(scope)):
+            raise HTTPException(401, "This page is not logged in. Load it again.")
+        workbench, router = await self.load()
+        scope["app"].state.workbench = workbench
+        await router(scope, receive, send)
+
+    def close(self) -> None:
+        if self._loaded is not None:
+            self._loaded[0].close()
 
 
-def _import_views() -> Callable[..., Any]:
-    from chiaroscuro.web.views import Views
+def _load(settings: WorkbenchSettings) -> "tuple[Workbench, Router]":
+    from chiaroscuro.web.api import ROUTES
+    from chiaroscuro.web.workbench import Workbench
 
-    return Views
-
-
-def _small(request: Request) -> bool:
-    stated = request.headers.get("content-length", "")
-    return stated.isdecimal() and int(stated) <= 4096
+    return Workbench(settings), Router(ROUTES)
 
 
-def _pairs(body: bytes) -> list[tuple[str, str]]:
-    from urllib.parse import parse_qsl
-
-    return parse_qsl(body.decode("utf-8", "replace"))
+def _html(name: str, status: int = 200, **values: object) -> Response:
+    return HTMLResponse(_PAGES.get_template(name).render(version=__version__, **values), status)

@@ -1,9 +1,9 @@
-"""Who may come in: hosts, origins, a password, and what a page of ours may load.
+"""Access control: allowed hosts and origins, response headers, password comparison.
 
-The workbench runs the detectors of the machine that it runs on. So it listens on the loopback
-address unless told otherwise, and then asks for a password; it answers under its own names only
-(DNS rebinding), takes orders from its own pages only (cross-site requests), and its pages load
-nothing from anywhere else.
+The workbench runs detectors on its own machine. It therefore listens on the loopback address by
+default and requires a password on any other. It answers only under its own names (against DNS
+rebinding), accepts changes only from its own page (against cross-site requests), and its page
+loads nothing from other servers.
 """
 
 import hmac
@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+COOKIE = "chiaroscuro"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _POLICY = (
     "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
@@ -31,18 +32,18 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
-    """Middleware that refuses foreign hosts and origins, and sets the headers of every answer.
+    """Middleware that refuses other hosts and origins, and sets the headers of every answer.
 
     Args:
-        app: what is guarded.
-        host: the address that is listened on.
-        names: further names under which the workbench may be asked for.
+        app: the application behind it.
+        host: the address that the workbench listens on.
+        names: further host names under which the workbench is reached.
     """
 
     def __init__(self, app: ASGIApp, host: str, names: Collection[str] = ()) -> None:
         self._app = app
         self._names = {*LOOPBACK, host, *names}
-        self._any_address = host in ("0.0.0.0", "::")  # noqa: S104  (asked for, with a password)
+        self._any_address = host in ("0.0.0.0", "::")  # noqa: S104  (only with a password)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
@@ -70,28 +71,27 @@ class Guard:
         name = urlsplit(f"//{host}").hostname or ""
         if name not in self._names and not (self._any_address and _is_address(name)):
             return (
-                f"The workbench is not known under the name {name!r}. Start it with "
-                f"--name {name}, if that is yours."
+                f"The workbench does not answer under the host name {name!r}. If this name is "
+                f"yours, start the workbench with --name {name}."
             )
         if method in _SAFE:
             return ""
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return "Orders are taken from the workbench's own page only."
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return "Orders are taken from the workbench's own page only."
+        foreign = origin is not None and urlsplit(origin).netloc != host
+        if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return "The workbench accepts changes from its own page only."
         return ""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether an address can be reached from this machine only."""
     if host == "localhost":
         return True
     return _is_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def same(given: str, password: str) -> bool:
-    """Compare without telling by the time how much was right."""
+    """Compare in a time that does not reveal how much is right."""
     return hmac.compare_digest(given.encode(), password.encode())
 
 

@@ -1,185 +1,169 @@
-"""One run at a time: a queue in front of the detectors, progress to any number of listeners.
+"""One run at a time: a queue for the detectors, and progress for any number of listeners.
 
-A job's state is one JSON object with a version. A listener gets the newest state whenever it has
-not seen it: nothing piles up, a page that was cut off goes on with the present, and a second tab
-sees what the first one sees.
+A job's state is one JSON object with a version. A listener gets the newest state that it has not
+seen yet: nothing piles up, a page that lost its connection resumes with the current state, and
+two tabs show the same.
 """
 
 import asyncio
 import threading
 import traceback
-from collections import deque
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from cachetools import TTLCache
+
 from chiaroscuro.core.errors import ChiaroscuroError
+from chiaroscuro.evidence.evidence import Evidence
 
-GRACE_S = 10.0  # how long a job goes on without a listener
+GRACE_S = 10.0  # how long a job runs without a listener
 FINISHED = ("done", "stopped", "failed")
-_KEPT = 50  # finished jobs that can still be asked for
+_KEPT, _KEPT_S = 50, 3600.0  # finished jobs whose state is kept, and for how long
 
 
-class Stopped(Exception):  # noqa: N818  (no error: a wish)
-    """Raised in a job's work once it is asked to stop."""
+class Stopped(Exception):  # noqa: N818  (a request, not an error)
+    """Raised in a job's work once it is to stop; ``observe`` attaches its evidence so far."""
+
+    evidence: Evidence | None = None
 
 
 class Job:
     """A piece of work and its state.
 
-    Attributes:
-        id: unguessable.
-        owner: the session that asked.
-        work: called in the worker's thread with this job; says ``update``, looks at ``stopping``.
-        asked: what a page that comes later must know to show it, as plain JSON values.
-        stopping: whether it was asked to stop.
+    Args:
+        number: unguessable.
+        owner: id of the session that started it.
+        work: called in the worker thread with this job; calls ``update`` and ``check``.
+        request: what another page needs to show the job, as plain JSON values.
     """
 
     def __init__(
-        self,
-        number: str,
-        owner: str,
-        work: Callable[["Job"], None],
-        asked: dict[str, Any],
-        loop: asyncio.AbstractEventLoop,
+        self, number: str, owner: str, work: Callable[["Job"], None], request: dict[str, Any]
     ) -> None:
-        self.id, self.owner, self.work, self.asked = number, owner, work, asked
-        self.stopping = threading.Event()
-        self._loop = loop
+        self.id, self.owner, self.work, self.request = number, owner, work, request
+        self.state: dict[str, Any] = {"state": "queued", "ahead": 0}
+        self._version = 1
         self._lock = threading.Lock()
-        self._version, self._state = 1, {"state": "queued", "ahead": 0}
-        self._news = asyncio.Condition()
+        self._stopping = threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Condition()
         self._listeners = 0
-        self._alone: asyncio.TimerHandle | None = None
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What listeners are told."""
-        return self._state
+        self._grace: asyncio.TimerHandle | None = None
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will change."""
-        return self._state["state"] in FINISHED
+        """Whether the state is final."""
+        return self.state["state"] in FINISHED
 
     def update(self, **values: Any) -> None:
         """Change the state, from any thread."""
         with self._lock:
-            self._state = {**self._state, **values}
+            self.state = {**self.state, **values}
             self._version += 1
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._tell()))
+        asyncio.run_coroutine_threadsafe(self._notify(), self._loop)
 
     def check(self) -> None:
-        """Raise ``Stopped`` if the job was asked to stop."""
-        if self.stopping.is_set():
+        """Raise ``Stopped`` if the job is to stop."""
+        if self._stopping.is_set():
             raise Stopped
 
     def stop(self) -> None:
-        """Ask the job to stop; it does between two batches."""
-        self.stopping.set()
+        """Let the job stop after the batch under way."""
+        self._stopping.set()
 
     async def listen(self, seen: int = 0) -> AsyncIterator[tuple[int, dict[str, Any]]]:
-        """Versions and states, the newest at once, until the job is finished."""
+        """Versions and states newer than ``seen``, until the job is finished."""
         self._listeners += 1
-        if self._alone is not None:
-            self._alone.cancel()
+        if self._grace is not None:
+            self._grace.cancel()
         try:
             while True:
                 with self._lock:
-                    version, state = self._version, self._state
+                    version, state = self._version, self.state
                 if version > seen:
                     seen = version
                     yield version, state
                 if state["state"] in FINISHED:
                     return
-                async with self._news:
+                async with self._changed:
                     while self._version <= seen:
-                        await self._news.wait()
+                        await self._changed.wait()
         finally:
             self._listeners -= 1
-            self.leave_alone()
+            self.stop_unless_heard()
 
-    def leave_alone(self) -> None:
-        """Stop the job after a while, unless somebody listens by then."""
+    def stop_unless_heard(self) -> None:
+        """Stop the job after ``GRACE_S`` seconds without a listener."""
         if self._listeners == 0 and not self.finished:
-            self._alone = self._loop.call_later(GRACE_S, self._nobody)
+            self._grace = self._loop.call_later(GRACE_S, self._end_grace)
 
-    def _nobody(self) -> None:
+    def _end_grace(self) -> None:
         if self._listeners == 0:
             self.stop()
 
-    async def _tell(self) -> None:
-        async with self._news:
-            self._news.notify_all()
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
 
 class Jobs:
-    """The queue, and the thread that works it off."""
+    """The queue, and the thread that runs one job at a time."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Job] = deque()
-        self._known: dict[str, Job] = {}
-        self._ready = threading.Condition()
-        self._closing = False
-        self._running: Job | None = None
-        self._thread = threading.Thread(target=self._work, name="workbench", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="workbench")
+        self._unfinished: dict[str, Job] = {}  # in the order of the queue, the running one first
+        self._finished: TTLCache[str, Job] = TTLCache(_KEPT, _KEPT_S)
+        self._lock = threading.Lock()
 
     def add(self, job: Job) -> None:
         """Put a job at the end of the queue."""
-        with self._ready:
-            for number in [n for n, j in self._known.items() if j.finished][:-_KEPT]:
-                del self._known[number]
-            self._known[job.id] = job
-            self._waiting.append(job)
+        with self._lock:
+            self._unfinished[job.id] = job
             self._count()
-            self._ready.notify()
-        job.leave_alone()
+            self._thread.submit(self._run, job)
+        job.stop_unless_heard()
 
     def get(self, number: str, owner: str) -> Job | None:
-        """A job of that session, None if it has none of that number."""
-        job = self._known.get(number)
+        """A job of that session; None if it has none of that number."""
+        with self._lock:
+            job = self._unfinished.get(number) or self._finished.get(number)
         return job if job is not None and job.owner == owner else None
-
-    def stop_all(self, owner: str | None = None) -> None:
-        """Ask all jobs of a session, or of everybody, to stop."""
-        for job in list(self._known.values()):
-            if owner is None or job.owner == owner:
-                job.stop()
 
     def current(self, owner: str) -> Job | None:
         """The job of that session that waits or runs."""
-        unfinished = (j for j in list(self._known.values()) if j.owner == owner and not j.finished)
-        return next(unfinished, None)
+        return next((job for job in self._active() if job.owner == owner), None)
+
+    def stop_all(self, owner: str | None = None) -> None:
+        """Stop all jobs of a session, or of all sessions."""
+        for job in self._active():
+            if owner is None or job.owner == owner:
+                job.stop()
 
     def close(self) -> None:
         """Stop everything and wait for the batch under way."""
         self.stop_all()
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
-        self._thread.join(timeout=30)
+        self._thread.shutdown()
 
-    def _work(self) -> None:
-        while True:
-            with self._ready:
-                while not self._waiting and not self._closing:
-                    self._ready.wait()
-                if not self._waiting:
-                    return
-                job = self._running = self._waiting.popleft()
-                self._count()
-            _run(job)
-            with self._ready:
-                self._running = None
+    def _active(self) -> list[Job]:
+        with self._lock:
+            return [job for job in self._unfinished.values() if not job.finished]
+
+    def _run(self, job: Job) -> None:
+        _work(job)
+        with self._lock:
+            self._finished[job.id] = self._unfinished.pop(job.id)
+            self._count()
 
     def _count(self) -> None:
-        running = int(self._running is not None and not self._running.finished)
-        for ahead, job in enumerate(self._waiting):
-            job.update(ahead=ahead + running)
+        active = (job for job in self._unfinished.values() if not job.finished)
+        for ahead, job in enumerate(active):
+            if job.state["state"] == "queued" and job.state["ahead"] != ahead:
+                job.update(ahead=ahead)
 
 
-def _run(job: Job) -> None:
-    """Work a job off; whatever happens, its state says so and the queue goes on."""
+def _work(job: Job) -> None:
+    """Run a job; its state reports whatever happens, and the queue stays alive."""
     try:
         job.check()
         job.update(state="running", ahead=0)
@@ -191,4 +175,4 @@ def _run(job: Job) -> None:
         job.update(state="failed", error=str(error))
     except Exception as error:
         traceback.print_exc()
-        job.update(state="failed", error=f"Something broke: {type(error).__name__}: {error}")
+        job.update(state="failed", error=f"Unexpected {type(error).__name__}: {error}")

@@ -1,14 +1,11 @@
-"""Maps as transparent pictures, to be laid over a painting by the page."""
+"""Maps as transparent pictures, which the page lays over a painting."""
 
-import io
-
-import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
+from starlette.responses import Response
 from torch import Tensor
 
 from chiaroscuro.figures.colours import Scale
+from chiaroscuro.figures.encode import png
 from chiaroscuro.figures.legends import difference_scale
 from chiaroscuro.metrics.difference import MapDifference
 
@@ -21,24 +18,20 @@ def map_layer(saliency: Tensor, standard_error: Tensor, scale: Scale) -> bytes:
     Args:
         saliency: ``height width``, raw.
         standard_error: of its values.
-        scale: what its colours mean.
+        scale: of its colours.
     """
-    return _png(scale.of_map(_reduced(saliency), _reduced(standard_error)))
+    return png(scale.of_map(_reduced(saliency), _reduced(standard_error)))
 
 
 def difference_layer(difference: MapDifference) -> bytes:
-    """A difference of two maps in standard errors as PNG, clear where it may be chance."""
-    return _png(difference_scale(difference).of_map(_reduced(difference.in_errors)))
+    """A difference of two maps in standard errors as PNG, clear where it may be due to chance."""
+    return png(difference_scale(difference).of_map(_reduced(difference.in_errors)))
 
 
-def jpeg(pixels: npt.NDArray[np.uint8], longer: int | None = None) -> bytes:
-    """A picture ``height width 3`` as JPEG, reduced to a longer side if asked."""
-    picture = Image.fromarray(pixels)
-    if longer is not None:
-        picture.thumbnail((longer, longer))
-    stream = io.BytesIO()
-    picture.save(stream, "jpeg", quality=88)
-    return stream.getvalue()
+def jpeg_response(content: bytes, max_age_s: int = 3600) -> Response:
+    """A JPEG that the browser keeps."""
+    headers = {"cache-control": f"private, max-age={max_age_s}"}
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 def _reduced(values: Tensor) -> Tensor:
@@ -46,9 +39,3 @@ def _reduced(values: Tensor) -> Tensor:
     size = [max(1, round(side * scale)) for side in values.shape]
     small = torch.nn.functional.interpolate(values[None, None].float(), size=size, mode="area")
     return small[0, 0]
-
-
-def _png(rgba: npt.NDArray[np.float64]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray((rgba.clip(0, 1) * 255).round().astype(np.uint8), "RGBA").save(stream, "png")
-    return stream.getvalue()

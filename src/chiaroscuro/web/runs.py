@@ -1,4 +1,4 @@
-"""Run folders of ``study``, to be browsed: those that the workbench was started with."""
+"""Run folders of ``study`` to browse: those that the workbench was started with."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -6,11 +6,10 @@ from typing import Any
 
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.figures.encode import jpeg
 from chiaroscuro.figures.overlay import around, overlay
-from chiaroscuro.results.folder import SavedResult
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import summarise_targets
-from chiaroscuro.web.layers import jpeg
 
 
 class Runs:
@@ -20,7 +19,7 @@ class Runs:
         folders: the ``--out`` of ``chiaroscuro study``.
 
     Raises:
-        BundleError: if one is no run folder.
+        BundleError: if one is not a run folder.
     """
 
     def __init__(self, folders: Sequence[str]) -> None:
@@ -32,19 +31,19 @@ class Runs:
             {
                 "run": number,
                 "name": run.folder.name,
-                "detector": run.asked["detector"]["name"],
+                "detector": run.record.detector,
                 "pictures": len(run.names),
             }
             for number, run in enumerate(self._runs)
         ]
 
     def table(self, number: int) -> dict[str, Any]:
-        """Every target of a run's complete pictures, with what the study says of it."""
+        """Every target of a run's complete pictures, with its results."""
         run = self._run(number)
         return {"targets": summarise_targets(run), "failed": run.failed()}
 
     def card(self, number: int, name: str, target: int) -> bytes:
-        """A target and its surroundings, as painted and under its map, as one JPEG.
+        """A target and its surroundings under its map, as JPEG.
 
         Args:
             number: of the run.
@@ -56,19 +55,19 @@ class Runs:
         """
         run = self._run(number)
         if name not in run.names or not run.done(name):
-            raise InputError(f"There is no complete picture {name!r} in this run.")
+            raise InputError(f"picture: this run has no complete picture {name!r}")
         return _card(run, name, target)
 
     def _run(self, number: int) -> Run:
         if not 0 <= number < len(self._runs):
-            raise InputError(f"There is no run {number}.")
+            raise InputError(f"run: wanted 0 to {len(self._runs) - 1}, got {number}")
         return self._runs[number]
 
 
 def _card(run: Run, name: str, target: int) -> bytes:
     image, explanation = _opened(str(run.folder), name)
     if not 1 <= target <= len(explanation):
-        raise InputError(f"There is no target {target} in {name!r}.")
+        raise InputError(f"target: wanted 1 to {len(explanation)} in {name!r}, got {target}")
     one = explanation.targets[target - 1]
     under = overlay(image, explanation.saliency[target - 1], explanation.standard_error[target - 1])
     return jpeg(around(under, one))
@@ -76,5 +75,5 @@ def _card(run: Run, name: str, target: int) -> bytes:
 
 @lru_cache(maxsize=8)
 def _opened(folder: str, name: str) -> tuple[Any, Explanation]:
-    saved = SavedResult.load(Run.load(folder).picture(name))
+    saved = Run.load(folder).picture(name)
     return saved.image(), saved.explanation

@@ -1,4 +1,4 @@
-"""The server: uvicorn on one socket, its address said as soon as it listens."""
+"""The server: uvicorn on one socket; reports its address as soon as it listens."""
 
 import contextlib
 import socket
@@ -16,18 +16,18 @@ def serve(
     port: int,
     *,
     open_browser: bool,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
     """Serve the workbench until Ctrl-C.
 
     Args:
         settings: how it is run.
-        port: 0 takes a free one.
-        open_browser: whether the page is opened.
-        tell: gets the sentence that names the address.
+        port: 0 for a free one.
+        open_browser: whether to open the page.
+        report: called with a sentence that contains the address.
 
     Raises:
-        InputError: if the address cannot be listened on.
+        InputError: if the server cannot listen on the address.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -37,7 +37,7 @@ def serve(
     except OSError as error:
         listening.close()
         raise InputError(
-            f"{settings.host}:{port} cannot be listened on ({error.strerror}); another workbench "
+            f"port: cannot listen on {settings.host}:{port} ({error.strerror}); another workbench "
             "may be running there: choose another --port, or 0 for a free one"
         ) from error
     host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
@@ -48,7 +48,7 @@ def serve(
         timeout_graceful_shutdown=5,
         server_header=False,
     )
-    tell(f"The workbench is open at {address} (Ctrl-C closes it)")
+    report(f"The workbench is open at {address} (Ctrl-C closes it)")
     if open_browser:
         webbrowser.open(address)
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,74 +1,67 @@
-"""What belongs to one visitor: paintings with their evidence; bounded, and dropped when idle."""
+"""What belongs to one user: paintings with their evidence; bounded, and dropped when idle."""
 
-import secrets
+import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
-T = TypeVar("T")
+from cachetools import LRUCache, TTLCache
 
-MAX_SESSIONS, MAX_PICTURES = 32, 3
+from chiaroscuro.web.painting import Painting
+
+MAX_SESSIONS, MAX_PAINTINGS = 32, 3
 IDLE_S = 3600.0
 
 
-@dataclass(slots=True, eq=False)
-class Session(Generic[T]):
-    """A visitor's things.
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """The workspace of one user.
 
     Attributes:
         id: unguessable; the cookie's value.
-        desks: by number, the oldest first; at most three, the one unused for longest goes.
-        seen: when the visitor last asked for something, in seconds of a steady clock.
+        paintings: by number; at most three, the least recently used is dropped first.
     """
 
     id: str
-    desks: "OrderedDict[str, T]" = field(default_factory=OrderedDict)
-    seen: float = 0.0
-
-    def add(self, desk: T) -> str:
-        """Keep a desk, and return its number."""
-        number = secrets.token_urlsafe(9)
-        self.desks[number] = desk
-        while len(self.desks) > MAX_PICTURES:
-            self.desks.popitem(last=False)
-        return number
-
-    def desk(self, number: str) -> T | None:
-        """The desk of that number, None if it is gone."""
-        if number not in self.desks:
-            return None
-        self.desks.move_to_end(number)
-        return self.desks[number]
+    paintings: LRUCache[str, Painting] = field(default_factory=lambda: LRUCache(MAX_PAINTINGS))
 
 
-class Sessions(Generic[T]):
-    """All visitors.
+class Sessions(TTLCache[str, Session]):
+    """All sessions: the least recently used is dropped first, any after an idle hour.
 
     Args:
-        ended: called with the number of a session that is dropped.
-        clock: seconds of a steady clock.
+        ended: called with the id of every session that is dropped.
+        timer: seconds of a steady clock.
     """
 
     def __init__(
-        self, ended: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self, ended: Callable[[str], None], timer: Callable[[], float] = time.monotonic
     ) -> None:
-        self._ended, self._clock = ended, clock
-        self._sessions: OrderedDict[str, Session[T]] = OrderedDict()
+        super().__init__(MAX_SESSIONS, IDLE_S, timer=timer)
+        self._ended = ended
+        self.lock = threading.RLock()  # also guards the paintings of every session
 
-    def of(self, number: str) -> Session[T]:
-        """The session of that number; begun if there is none."""
-        now = self._clock()
-        for old in [n for n, s in self._sessions.items() if now - s.seen > IDLE_S and n != number]:
-            self._drop(old)
-        session = self._sessions.setdefault(number, Session(number))
-        session.seen = now
-        self._sessions.move_to_end(number)
-        while len(self._sessions) > MAX_SESSIONS:
-            self._drop(next(iter(self._sessions)))
+    def of(self, number: str) -> Session:
+        """The session with that id, kept for another hour; a new one if there is none."""
+        with self.lock:
+            session = self.get(number) or Session(number)
+            self[number] = session
         return session
 
-    def _drop(self, number: str) -> None:
-        del self._sessions[number]
+    def painting(self, number: str, picture: str) -> Painting | None:
+        """A painting of a session; None if it is no longer kept."""
+        with self.lock:
+            return self.of(number).paintings.get(picture)
+
+    def expire(self, time: float | None = None) -> list[tuple[str, Session]]:
+        """Drop idle sessions."""
+        expired = list(super().expire(time))
+        for number, _ in expired:
+            self._ended(number)
+        return expired
+
+    def popitem(self) -> tuple[str, Session]:
+        """Drop the session that is unused for longest."""
+        number, session = super().popitem()
         self._ended(number)
+        return number, session

@@ -1,14 +1,14 @@
-// What the page asks of the workbench. Every failure is an Error whose message is a sentence.
+// Requests to the workbench. Every failure is an Error whose message is a sentence.
 
-async function asked(address, options = {}) {
+async function request(address, options = {}) {
   let answer;
   try {
     answer = await fetch(address, options);
   } catch {
-    throw new Error("The workbench does not answer. Is it still running?");
+    throw new Error("The workbench does not respond. Check that it is running.");
   }
   const value = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(value.error ?? `The workbench refused (${answer.status}).`);
+  if (!answer.ok) throw new Error(value.error ?? `The workbench refused the request (${answer.status}).`);
   return value;
 }
 
@@ -18,25 +18,25 @@ const json = (value) => ({
   body: JSON.stringify(value),
 });
 
-export const start = () => asked("/api/start");
-export const sample = (id) => asked("/api/pictures", json({ sample: id }));
+export const start = () => request("/api/start");
+export const sample = (id) => request("/api/pictures", json({ sample: id }));
 export const upload = (file) =>
-  asked(`/api/pictures?${new URLSearchParams({ name: file.name })}`, {
+  request(`/api/pictures?${new URLSearchParams({ name: file.name })}`, {
     method: "POST",
     headers: { "content-type": "application/octet-stream" },
     body: file,
   });
-export const picture = (id) => asked(`/api/pictures/${encodeURIComponent(id)}`);
-export const faces = (picture, detector) => asked(`/api/pictures/${picture}/faces`, json({ detector }));
+export const picture = (id) => request(`/api/pictures/${encodeURIComponent(id)}`);
+export const faces = (picture, detector) => request(`/api/pictures/${picture}/faces`, json({ detector }));
 export const explain = (picture, detectors, targets) =>
-  asked(`/api/pictures/${picture}/explain`, json({ detectors, targets }));
-export const begin = (picture, what) => asked(`/api/pictures/${picture}/jobs`, json(what));
-export const stop = (job) => asked(`/api/jobs/${job}/stop`, json({}));
-export const live = (picture, what) => asked(`/api/pictures/${picture}/live`, json(what));
-export const run = (number) => asked(`/api/runs/${number}`);
+  request(`/api/pictures/${picture}/explain`, json({ detectors, targets }));
+export const begin = (picture, what) => request(`/api/pictures/${picture}/jobs`, json(what));
+export const stop = (job) => request(`/api/jobs/${job}/stop`, json({}));
+export const live = (picture, what) => request(`/api/pictures/${picture}/live`, json(what));
+export const run = (number) => request(`/api/runs/${number}`);
 
-// Follows a job until it is finished; the browser itself goes on after a lost connection.
-export function follow(job, tell) {
+// Follows a job until it is finished; the browser reconnects by itself.
+export function follow(job, report) {
   return new Promise((resolve) => {
     const events = new EventSource(`/api/jobs/${job}/events`);
     let last = { state: "queued" };
@@ -46,14 +46,14 @@ export function follow(job, tell) {
     };
     events.addEventListener("state", (event) => {
       last = JSON.parse(event.data);
-      tell(last);
+      report(last);
       if (["done", "stopped", "failed"].includes(last.state)) end(last);
     });
     events.addEventListener("error", () => {
       if (events.readyState === EventSource.CLOSED) {
-        end({ ...last, state: "failed", error: "The workbench does not answer. Is it still running?" });
+        end({ ...last, state: "failed", error: "The workbench does not respond. Check that it is running." });
       } else {
-        tell({ ...last, lost: true });
+        report({ ...last, lost: true });
       }
     });
   });
@@ -67,7 +67,7 @@ export function layerAddress(picture, kind, target, more) {
   return `/api/pictures/${picture}/${kind}?${words}`;
 }
 
-export const legend = (picture, kind, target, more) => asked(layerAddress(picture, `${kind}.json`, target, more));
+export const legend = (picture, kind, target, more) => request(layerAddress(picture, `${kind}.json`, target, more));
 
 // `look` has the colours, sign and threshold of the page.
 export function fileAddress(picture, name, detectors, targets, look) {
@@ -76,5 +76,5 @@ export function fileAddress(picture, name, detectors, targets, look) {
     targets: JSON.stringify(targets),
     ...look,
   });
-  return `/api/pictures/${picture}/take/${name}?${words}`;
+  return `/api/pictures/${picture}/export/${name}?${words}`;
 }
