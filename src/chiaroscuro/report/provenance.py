@@ -32,9 +32,9 @@ def settings_table(
     height, width = picture.image.shape[1:]
     reduced = "" if picture.scale == 1 else f", reduced by a factor of {1 / picture.scale:z.4g}"
     rows = [("picture", [file_name(picture)]), ("size", [f"{width} x {height} pixels{reduced}"])]
-    flat = [flat(one.settings) for one in explanations.values()]
-    for key in dict.fromkeys(key for one in flat for key in one):
-        values = [one.get(key, "—") for one in flat]
+    columns = [flat(one.settings) for one in explanations.values()]
+    for key in dict.fromkeys(key for one in columns for key in one):
+        values = [one.get(key, "—") for one in columns]
         rows.append((key, values[:1] if len(set(values)) == 1 else values))
     return rows
 
