@@ -18,7 +18,6 @@ from chiaroscuro.data.datasets import MET_FACES, open_data_set
 from chiaroscuro.demo import MATCH_IOU
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.figures import encode, plots
-from chiaroscuro.results.explaining import Settings
 from chiaroscuro.studies.examine import StudySettings
 from chiaroscuro.studies.run import study
 
@@ -30,9 +29,7 @@ N_MASKS = 150
 def main() -> None:
     for name in sys.argv[1:] or ("centerface", "retinaface"):
         choice = DetectorChoice(detector=name)
-        settings = StudySettings(
-            plan=Plan(n_passes=N_MASKS), choice=choice, match_iou=MATCH_IOU
-        )
+        settings = StudySettings(plan=Plan(n_passes=N_MASKS), choice=choice, match_iou=MATCH_IOU)
         study(open_data_set(MET_FACES), load_detector(name), OUT / name, settings)
         for protocol in ("painting", "chiaroscuro"):
             print(f"\n{name}")

@@ -11,7 +11,6 @@ from pathlib import Path
 from chiaroscuro.cli import app
 from chiaroscuro.demo import MATCH_IOU, sample_set
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.results.explaining import Settings
 from chiaroscuro.studies.examine import StudySettings
 from chiaroscuro.studies.run import study
 

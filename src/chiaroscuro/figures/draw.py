@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.evidence.evidence import usable_image
 from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.figures import panels
 from chiaroscuro.figures.look import DEFAULT_LOOK, Look
 from chiaroscuro.figures.overlay import pixels

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from chiaroscuro.core.records import Target
-from chiaroscuro.evidence.evidence import usable_image
+from chiaroscuro.evidence.observe import usable_image
 from chiaroscuro.figures.colours import SIGNED, Scale, greyed, laid_over
 from chiaroscuro.figures.look import TARGET_COLOUR
 from chiaroscuro.metrics.maps import usable_map

@@ -76,17 +76,18 @@ def collection_figure(insertion: SetCurve, deletion: SetCurve) -> Figure:
     """Average precision of a whole set as its pixels are put in and hidden."""
     figure, (axes,) = _figure(1)
     for curve, colour in zip((insertion, deletion), CURVES, strict=False):
-        share, direction = 100 * curve.fraction.numpy(), curve.direction
+        share, direction = 100 * np.array(curve.fraction), curve.direction
         ap50 = f"{direction}, AP50 (area {curve.ap50_area:z.3f})"
         ap = f"{direction}, AP (area {curve.area:z.3f})"
         style: dict[str, Any] = {"color": colour, "linewidth": 2.2, "marker": "."}
-        axes.plot(share, curve.ap50.numpy(), label=ap50, **style)
+        axes.plot(share, curve.ap50, label=ap50, **style)
         style = {"color": colour, "linewidth": 1.2, "linestyle": _DASHES}
-        axes.plot(share, curve.ap.numpy(), label=ap, **style)
+        axes.plot(share, curve.ap, label=ap, **style)
     boxes = plural(insertion.n_boxes, "annotated box", "annotated boxes")
     axes.set_ylabel("average precision of the set")
     axes.set_title(
-        f"{plural(insertion.n_pictures, 'picture')}, {boxes}, protocol {insertion.protocol.name}",
+        f"{plural(insertion.n_pictures, 'picture')}, {boxes}, "
+        f"protocol {insertion.protocol['name']}",
         loc="left",
         fontsize=10,
     )
@@ -109,10 +110,10 @@ def collections_figure(runs: Mapping[str, Sequence[SetCurve]]) -> Figure:
                 color=colour,
                 linewidth=2,
                 marker=".",
-                linestyle="solid" if curve["direction"] == "insertion" else _DASHES,
-                label=f"{name}, {curve['direction']} (area {curve['ap50_area']:z.3f})",
+                linestyle="solid" if curve.direction == "insertion" else _DASHES,
+                label=f"{name}, {curve.direction} (area {curve.ap50_area:z.3f})",
             )
-    protocol = next(iter(runs.values()))[0]["protocol"]["name"]
+    protocol = next(iter(runs.values()))[0].protocol["name"]
     axes.set_ylabel("AP50 of the set")
     axes.set_title(f"Protocol {protocol}", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=8)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from chiaroscuro.core.declared import plain
 from chiaroscuro.core.text import plural
+from chiaroscuro.evaluation.records import EvaluationRecord
 from chiaroscuro.figures import colours, plots
 from chiaroscuro.figures.encode import data_uri
 from chiaroscuro.figures.legends import MAP_WORDS

@@ -57,10 +57,10 @@ def redo_script(
     ]
     if reduced:
         lines.append(f"image, _ = shrink(image, {max(picture.image.shape[1:])})")
-    choice = choice or DetectorChoice(detector=settings.detector)
+    choice = choice if choice and choice.detector else DetectorChoice(detector=settings.detector)
     lines += [
         f'assert image_hash(image) == "{settings.image_sha256}"',
-        f"detector = cs.load_detector({_arguments(choice.detector or settings.detector, **choice.options)})",
+        f"detector = cs.load_detector({_arguments(choice.detector, **choice.options)})",
         *_targets(explanation.targets),
     ]
     estimator = f"estimator={_typed(settings.estimator)}"

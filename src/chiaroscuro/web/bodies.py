@@ -5,7 +5,7 @@ Numbers and lists in a query are text; they are parsed before they are checked.
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -117,7 +117,7 @@ class TargetsBody:
 class ObservationBody(TargetsBody):
     """A job that observes detectors; ``n_passes`` is a number or ``"auto"``."""
 
-    n_passes: int | str = setting(either(one_of("auto"), whole(10, MAX_PASSES)), "auto")
+    n_passes: int | Literal["auto"] = setting(either(one_of("auto"), whole(10, MAX_PASSES)), "auto")
     seed: int = setting(limits.SEED, 0)
 
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from chiaroscuro.core.declared import read
 from chiaroscuro.store.bundle import parse_json
-from chiaroscuro.web.bodies import structure
 
 _JSON_BYTES = 64_000
 T = TypeVar("T")
@@ -36,7 +36,7 @@ async def read_json(request: Request) -> Any:
 
 async def read_body(request: Request, kind: type[T]) -> T:
     """The request's body as that class of ``bodies``."""
-    return structure(await read_json(request), kind)
+    return read(kind, await read_json(request))
 
 
 def read_query(request: Request, kind: type[T]) -> T:
@@ -44,4 +44,4 @@ def read_query(request: Request, kind: type[T]) -> T:
     values: dict[str, Any] = dict(request.query_params)
     if "box" in values:
         values["target"] = {"box": values["box"].split(","), "label": values.get("label")}
-    return structure(values, kind)
+    return read(kind, values)
