@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from anyio.to_thread import current_default_thread_limiter
 from cachetools import LRUCache
 from jinja2 import Environment, PackageLoader
 from starlette.applications import Starlette
@@ -32,6 +33,7 @@ __all__ = ["WorkbenchSettings", "make_app"]
 _STATIC = Path(__file__).parent / "static"
 _MAX_COOKIES = 1000
 _FORM_BYTES = 4096
+_THREADS = 8  # requests that compute at once, which bounds the memory for maps
 _PAGES = Environment(loader=PackageLoader("chiaroscuro.web"), autoescape=True)
 
 
@@ -45,6 +47,7 @@ def make_app(settings: WorkbenchSettings) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = _THREADS
         loading = asyncio.create_task(api.load())
         yield
         loading.cancel()
