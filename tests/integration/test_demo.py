@@ -10,7 +10,7 @@ import pytest
 import chiaroscuro as cs
 from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.demo import MATCH_IOU, PAINTINGS, run_demo
-from chiaroscuro.results.explaining import Picture, Settings, detect_picture
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.studies.matching import FALSE_ALARMS, match
 
 pytestmark = pytest.mark.weights

@@ -13,7 +13,7 @@ from test_workbench_browser import CHROMIUM, NARROW, WIDE
 
 import chiaroscuro as cs
 from chiaroscuro.report.explanation import write_explanation_report
-from chiaroscuro.results.explaining import open_picture
+from chiaroscuro.results.picture import open_picture
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs a browser: install Debian's chromium, or Chrome"

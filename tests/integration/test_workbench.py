@@ -20,7 +20,8 @@ from workbench import BOX, DETECTORS, User, held, painting_file, running
 
 from chiaroscuro.cli import app
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.results.explaining import Picture
+from chiaroscuro.evidence.observe import observe
+from chiaroscuro.results.picture import Picture
 from chiaroscuro.testing import PlantedDetector
 from chiaroscuro.web import app as workbench_app
 from chiaroscuro.web import jobs

@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgb
 from torch import Tensor
 
 from chiaroscuro.core.errors import UnknownNameError
+from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.figures.colours import (
     LOWERS,
     RAISES,
@@ -19,6 +20,7 @@ from chiaroscuro.figures.colours import (
 )
 from chiaroscuro.figures.look import Look
 from chiaroscuro.figures.overlay import overlay
+from chiaroscuro.store.schema import MapSettings
 
 HEIGHT, WIDTH = 40, 56
 
@@ -205,10 +207,21 @@ def test_unknown_names_are_refused() -> None:
         Look(sign="both")
 
 
+def made_by(method: str, estimator: str | None = None) -> MapSettings:
+    return MapSettings(
+        method=method,
+        detector="x",
+        n_passes=1,
+        estimator=estimator,
+        seed=0,
+        design=MaskDesign(),
+    )
+
+
 def test_only_methods_that_show_parts_say_that_showing_raises() -> None:
-    assert sides({"method": "drise", "estimator": "surrogate"})[0] == "showing it raises the weight"
-    assert sides({"method": "occlusion"}, "the answer")[0] == "showing it raises the answer"
-    for settings in ({"method": "gradcam"}, {"method": "search"}, {"estimator": "paper"}):
+    assert sides(made_by("drise", "surrogate"))[0] == "showing it raises the weight"
+    assert sides(made_by("occlusion"), "the answer")[0] == "showing it raises the answer"
+    for settings in (made_by("gradcam"), made_by("search"), made_by("drise", "paper")):
         favour, against = sides(settings)
         assert "raises" not in favour
         assert "lowers" not in against

@@ -92,4 +92,5 @@ def test_cells_are_read_from_the_settings(image: Tensor) -> None:
         design=cs.MaskDesign(grid_size=(5, 7)),
     )
     assert n_cells_of(result.settings) == 35
-    assert n_cells_of({}) == 256
+    usual = cs.explain(image, lambda images: [[]] * len(images), ())
+    assert n_cells_of(usual.settings) == 256

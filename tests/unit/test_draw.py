@@ -11,6 +11,7 @@ from chiaroscuro.core.records import as_targets
 from chiaroscuro.figures import draw, encode
 from chiaroscuro.figures.look import Look
 from chiaroscuro.figures.overlay import overlay
+from chiaroscuro.store.schema import MapSettings
 
 
 def ramp() -> torch.Tensor:
@@ -121,6 +122,9 @@ def test_contours_follow_the_sign(image: torch.Tensor) -> None:
             standard_error=torch.zeros(1, 40, 56),
             fidelity=torch.ones(1),
             mean_weight=torch.ones(1),
+            settings=MapSettings(
+                method="drise", detector="x", n_passes=1, seed=0, design=cs.MaskDesign()
+            ),
         )
         (axes,) = draw.target_figure(image, result, 0, look=Look(contours=True)).axes
         return [

@@ -234,7 +234,7 @@ def test_ctrl_c_leaves_the_evidence(image: Tensor) -> None:
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        (lambda images: [], "wanted 1 results, one an image, got 0"),
+        (lambda images: [], "wanted 1 results, one per image, got 0"),
         (lambda images: None, "wanted 1 results"),
         (lambda images: [torch.zeros(2, 3)] * len(images), r"got shape \(2, 3\)"),
         (lambda images: ["face"] * len(images), "got str"),

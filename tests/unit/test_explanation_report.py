@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor
 
 import chiaroscuro as cs
 from chiaroscuro.core.errors import InputError
-from chiaroscuro.core.plan import Reading
+from chiaroscuro.core.notes import Note, note_check
+from chiaroscuro.core.plan import DetectorChoice, Reading
 from chiaroscuro.figures.encode import data_uri, jpeg
 from chiaroscuro.images.read import read_image
 from chiaroscuro.report import cards
@@ -95,10 +97,10 @@ def same(first: cs.Explanation, second: cs.Explanation) -> bool:
 def test_the_lines_redo_the_maps_to_the_bit(folder: Path, max_side: int | None) -> None:
     picture = open_picture(folder / "painting.jpg", Reading(max_side=max_side))
     result, _ = explained(picture)
-    script = redo_script(picture, result, "faces_by_brightness:find")
+    script = redo_script(picture, result, DetectorChoice(detector="faces_by_brightness:find"))
     again = redone(script)
     assert same(result, again)
-    assert [t.describe() for t in again.targets] == [t.describe() for t in result.targets]
+    assert [t.plain() for t in again.targets] == [t.plain() for t in result.targets]
     assert ("shrink(image, 53)" in script) == (max_side is not None)
     assert "MaskDesign" not in script
     assert str(folder) not in script
@@ -109,8 +111,8 @@ def test_every_choice_is_in_the_lines(folder: Path) -> None:
     picture = open_picture("painting.jpg")
     design = cs.MaskDesign(grid_size=(5, 8), keep_probability=0.7, antithetic=False, fill="blur")
     result, _ = explained(picture, estimator="centred", n_passes=13, seed=2**63, design=design)
-    options = {"min_score": 0.02}
-    script = redo_script(picture, result, "faces_by_brightness:find", options, out="my/own")
+    choice = DetectorChoice(detector="faces_by_brightness:find", options={"min_score": 0.02})
+    script = redo_script(picture, result, choice, out="my/own")
     assert "min_score=0.02" in script
     assert f"n_passes=13, seed={2**63}" in script
     assert same(redone(script), result)
@@ -120,7 +122,9 @@ def test_every_choice_is_in_the_lines(folder: Path) -> None:
 def test_the_number_of_masks_is_the_number_made(folder: Path) -> None:
     picture = open_picture("painting.jpg")
     result = cs.explain(picture.image, "faces_by_brightness:find", TARGETS, fidelity=0.3)
-    assert f"n_passes={result.settings['n_masks']}," in redo_script(picture, result, "x:y")
+    assert f"n_passes={result.settings.n_passes}," in redo_script(
+        picture, result, DetectorChoice(detector="x:y")
+    )
 
 
 def test_found_targets_keep_score_label_and_class_probabilities(folder: Path) -> None:
@@ -134,7 +138,7 @@ def test_found_targets_keep_score_label_and_class_probabilities(folder: Path) ->
         origin="found",
     )
     result, _ = explained(picture, "faces_by_brightness:classes", targets=[found, drawn])
-    script = redo_script(picture, result, "faces_by_brightness:classes")
+    script = redo_script(picture, result, DetectorChoice(detector="faces_by_brightness:classes"))
     again = redone(script)
     assert same(result, again)
     for target, other in zip(result.targets, again.targets, strict=True):
@@ -151,14 +155,18 @@ def test_found_targets_keep_score_label_and_class_probabilities(folder: Path) ->
 def test_nothing_to_explain_is_redone_too(folder: Path) -> None:
     picture = open_picture("painting.jpg")
     result = cs.explain(picture.image, "faces_by_brightness:find", ())
-    again = redone(redo_script(picture, result, "faces_by_brightness:find"))
+    again = redone(
+        redo_script(picture, result, DetectorChoice(detector="faces_by_brightness:find"))
+    )
     assert len(again) == 0
     assert again.settings == result.settings
 
 
 def test_another_file_of_that_name_is_noticed(folder: Path) -> None:
     picture = open_picture("painting.jpg")
-    script = redo_script(picture, explained(picture)[0], "faces_by_brightness:find")
+    script = redo_script(
+        picture, explained(picture)[0], DetectorChoice(detector="faces_by_brightness:find")
+    )
     Image.new("RGB", (90, 60)).save("painting.jpg")
     with pytest.raises(AssertionError):
         redone(script)
@@ -170,8 +178,9 @@ def test_text_in_the_lines_is_data(folder: Path) -> None:
     picture = open_picture(source)
     result, _ = explained(picture)
     spec = "faces_by_brightness:find"
-    assert same(redone(redo_script(picture, result, spec, {"device": torch.device("cpu")})), result)
-    assert 'device="cpu"' in redo_script(picture, result, spec, {"device": torch.device("cpu")})
+    choice = DetectorChoice(detector=spec, options={"device": torch.device("cpu")})
+    assert same(redone(redo_script(picture, result, choice)), result)
+    assert 'device="cpu"' in redo_script(picture, result, choice)
 
 
 def test_an_address_stays_whole_and_a_huge_file_may_be_read() -> None:
@@ -189,7 +198,11 @@ def test_what_cannot_be_redone_is_refused(image: Tensor) -> None:
     result = cs.explain(pixels, lambda images: [[]] * len(images), ())
     with pytest.raises(InputError, match="another picture"):
         redo_script(Picture(source="a.jpg", image=pixels.flip(2)), result)
-    for settings in ({**result.settings, "method": "gradcam"}, {"method": "drise"}):
+    of_another, of_nothing = (
+        attrs.evolve(result.settings, **change)
+        for change in ({"method": "gradcam"}, {"image_sha256": None})
+    )
+    for settings in (of_another, of_nothing):
         with pytest.raises(InputError, match="wanted an explanation by D-RISE"):
             redo_script(Picture(source="a.jpg", image=pixels), replace(result, settings=settings))
 
@@ -232,14 +245,21 @@ def test_two_detectors_under_the_same_masks_are_compared(folder: Path) -> None:
     pair = {name: explained(picture, f"faces_by_brightness:{name}") for name in ("find", "dark")}
     explanations = {name: result for name, (result, _) in pair.items()}
     found = {name: found for name, (_, found) in pair.items()}
-    asked = {"dark": {"detector": "faces_by_brightness:dark", "options": {"min_score": 0.2}}}
+    choices = {
+        "dark": DetectorChoice(detector="faces_by_brightness:dark", options={"min_score": 0.2})
+    }
     write_explanation_report(
-        folder / "r.html", picture, explanations, found, ["a face", "a false alarm"], asked=asked
+        folder / "r.html",
+        picture,
+        explanations,
+        found,
+        ["a face", "a false positive"],
+        choices=choices,
     )
     text = (folder / "r.html").read_text()
     assert "find and dark" in text
     assert "under the same masks" in text
-    assert "2: a false alarm" in text
+    assert "2: a false positive" in text
     assert "Correlation of the two maps" in text
     assert "load_detector(&#34;faces_by_brightness:dark&#34;, min_score=0.2)" in text
     assert "out-2" in text
@@ -272,7 +292,7 @@ def test_other_masks_no_difference(folder: Path) -> None:
 def test_no_target_at_all(folder: Path) -> None:
     picture = open_picture("painting.jpg")
     result = cs.explain(picture.image, "faces_by_brightness:find", ())
-    result = replace(result, notes=("nothing was found",))
+    result = replace(result, notes=(Note("nothing found", min_score=0.3),))
     for names in (["find"], ["find", "dark"]):
         write_explanation_report(folder / "r.html", picture, dict.fromkeys(names, result), {})
         text = (folder / "r.html").read_text()
@@ -287,15 +307,17 @@ def test_words_of_users_are_escaped(folder: Path) -> None:
     bad = "<script>alert('x')</script>\"'&\udc80"
     picture = replace(open_picture("painting.jpg"), title=bad, source=f"x/{bad}")
     result, found = explained(picture)
-    result = replace(result, notes=(bad, f"target 1: {bad}"), meaning=bad)
-    result = replace(result, settings={**result.settings, bad: bad})
+    notes = [{"kind": "x", "target": one, "values": {}, "text": bad} for one in (None, 1)]
+    result = replace(result, notes=tuple(note_check("note", note) for note in notes), meaning=bad)
+    settings = attrs.evolve(result.settings, choices={bad: bad})
+    result = replace(result, settings=settings)
     write_explanation_report(
         folder / "r.html",
         picture,
         {bad: result, "other": result},
         {bad: found},
         [bad, bad],
-        asked={bad: {"detector": bad, "options": {}}},
+        choices={bad: DetectorChoice(detector=bad)},
     )
     text = (folder / "r.html").read_text()
     assert "<script" not in text

@@ -21,7 +21,8 @@ from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_
 from chiaroscuro.results.explaining import explain_picture
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.results.picture import open_picture
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.store import bundle
+from chiaroscuro.store.schema import RunRecord, folder_name
 from chiaroscuro.studies.run import Run
 
 BOX = (6, 4, 22, 16)
@@ -243,14 +244,14 @@ def test_a_damaged_manifest_is_named(
         ("[1]", "wanted a JSON object, got list"),
         ('{"a": ' * 100_000, "no readable JSON"),
         ("", "no readable JSON"),
-        ("\xff", "settings is absent|no readable JSON"),
+        ("\xff", "settings is absent|not readable|no readable JSON"),
     ],
 )
 def test_json_is_strict(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(BundleError, match=says) as caught:
-        bundle.read_json(path, contents.RUN)
+        bundle.read_record(path, RunRecord)
     assert str(path) in str(caught.value)
 
 
@@ -283,8 +284,8 @@ def test_maps_and_evidence_of_two_pictures_do_not_mix(tmp_path: Path) -> None:
 def test_names_in_a_run_stay_in_its_folder() -> None:
     for name in ("../x", "/etc/x", "a/../../x", "..", ".", "", "a\0b"):
         with pytest.raises(InputError, match="wanted the name of a folder"):
-            contents.folder_name("pictures", name)
-    assert contents.folder_name("pictures", "a__b é") == "a__b é"
+            folder_name("pictures", name)
+    assert folder_name("pictures", "a__b é") == "a__b é"
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_later_box_is_told_that_its_proposals_may_be_missing(
     assert int(evidence.counts.max()) == MAX_PROPOSALS + 1
     for one in (evidence, cs.Evidence.load(evidence.save(tmp_path / "evidence.npz"))):
         notes = one.explain([FACE, OTHER]).notes
-        assert any(note.startswith("target 2 was no target of that run") for note in notes)
+        assert any(note.startswith("target 2: it was no target of that run") for note in notes)
         assert not any("may have been dropped" in note for note in one.explain([FACE]).notes)
 
 
@@ -69,7 +69,7 @@ def test_resuming_for_another_target_does_not_claim_the_masks_before(picture: Te
     first = cs.observe(picture, Crowd(), n_passes=10, targets=[FACE])
     both = cs.observe(picture, Crowd(), n_passes=20, targets=[FACE, OTHER], resume=first)
     notes = both.explain([FACE, OTHER]).notes
-    assert any(note.startswith("target 2 was no target of that run") for note in notes)
+    assert any(note.startswith("target 2: it was no target of that run") for note in notes)
     more = first.extend(Crowd(), 10).explain([FACE])
     assert torch.equal(more.saliency[0], both.explain([FACE]).saliency[0])
     assert not any("may have been dropped" in note for note in more.notes)

@@ -9,9 +9,9 @@ import torch
 import chiaroscuro
 from chiaroscuro.cli.evaluate import _cell
 from chiaroscuro.core.records import Proposals, Target, Truth
-from chiaroscuro.evaluation.evaluate import _spread
 from chiaroscuro.figures import plots
 from chiaroscuro.metrics.average_precision import average_precision
+from chiaroscuro.metrics.stats import spread
 from chiaroscuro.studies.averages import Averager
 
 SOURCES = Path(chiaroscuro.__file__).parent
@@ -29,13 +29,13 @@ def test_no_figure_is_formatted_with_a_sign_on_zero() -> None:
 
 
 def test_a_score_just_below_zero() -> None:
-    assert _cell(_spread([-0.0004])) == "0.000"
-    assert _cell(_spread([-0.0004, -0.0003])) == "0.000 (0.00-0.00)"
+    assert _cell(spread([-0.0004]).describe()) == "0.000"
+    assert _cell(spread([-0.0004, -0.0003]).describe()) == "0.000 (0.00-0.00)"
 
 
 def test_one_value_has_no_spread() -> None:
-    assert set(_spread([0.25, None])) == {"n", "undefined", "mean", "median"}
-    assert _cell(_spread([0.25])) == "0.250"
+    assert set(spread([0.25, None]).describe()) == {"n", "undefined", "mean", "median"}
+    assert _cell(spread([0.25]).describe()) == "0.250"
 
 
 @pytest.mark.parametrize(("n", "title"), [(1, "1 target"), (3, "median over 3 targets")])

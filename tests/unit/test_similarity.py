@@ -92,7 +92,7 @@ def test_mask_weights_take_the_best_proposal_of_each_mask() -> None:
         boxes=[[0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 60]], scores=[0.2, 0.9, 1.0]
     )
     weights = cs.mask_weights(
-        as_targets([0, 0, 10, 10]), proposals, torch.tensor([1, 1, 3]), n_passes=4
+        as_targets([0, 0, 10, 10]), proposals, torch.tensor([1, 1, 3]), n_masks=4
     )
     torch.testing.assert_close(weights, torch.tensor([[0.0, 0.45, 0.0, 0.0]]))
 

@@ -56,7 +56,10 @@ def test_a_box_over_a_found_object_takes_its_class_and_says_so(picture: Tensor) 
     result = cs.explain(picture, TwoClasses(), [BOX], n_passes=200)
     assert result.targets[0].label == 0
     assert result.targets[0].origin == "drawn"
-    assert "target 1 is drawn over a found face (score 0.81) and takes its class" in result.notes[0]
+    assert (
+        "target 1: it is drawn over a found face (score 0.81) and takes its class"
+        in result.notes[0]
+    )
     assert peak(result) == "left"
 
 
@@ -107,7 +110,7 @@ def test_the_workflow_does_the_same(picture: Tensor, tmp_path: Path) -> None:
         assert made.result.targets[0].label == label
         manifest = json.loads((made.folder / "manifest.json").read_text())
         assert manifest["targets"][0]["label"] == label
-        assert any("takes its class" in note for note in manifest["notes"]) == (chosen is None)
+        assert any(note["kind"] == "class taken" for note in manifest["notes"]) == (chosen is None)
 
 
 def test_the_command_line_refuses_an_unknown_class_before_any_pass(
@@ -133,7 +136,7 @@ def test_the_workbench_does_the_same(picture: Tensor) -> None:
     detectors._loaded["two"] = TwoClasses()
     painting = Painting(Picture(source="a.png", image=picture), detectors)
     drawn = cs.Target(box=BOX)
-    painting.observed["two"] = cs.observe(picture, TwoClasses(), n_masks=20)
+    painting.observed["two"] = cs.observe(picture, TwoClasses(), n_passes=20)
     answer = painting.result("two", drawn)
     assert answer["label"] == 0
     assert "takes its class" in answer["notes"][0]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from learners import PLAIN, SETTINGS, Bright, generator, picture, small_network, weights
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import chiaroscuro as cs
 from chiaroscuro.core.errors import CheckpointError, DivergedError, InputError, TrainingError
+from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
 from chiaroscuro.detectors.adapters.retinaface.anchors import (
@@ -30,7 +32,7 @@ from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.training import folds
 from chiaroscuro.training.augment import Augmentation, random_crop, tenebrism
 from chiaroscuro.training.folds import cross_validate
-from chiaroscuro.training.loop import Step, train
+from chiaroscuro.training.loop import train
 from chiaroscuro.training.samples import save_samples, split
 from chiaroscuro.training.trainable import open_trainable
 
@@ -38,7 +40,11 @@ from chiaroscuro.training.trainable import open_trainable
 def test_a_crop_moves_pixels_and_boxes_together() -> None:
     one = picture()
     for seed in range(20):
-        for augmentation in (PLAIN, replace(PLAIN, flip=1.0), replace(PLAIN, long_side=(60, 180))):
+        for augmentation in (
+            PLAIN,
+            attrs.evolve(PLAIN, flip=1.0),
+            attrs.evolve(PLAIN, long_side=(60, 180)),
+        ):
             crop, truth = random_crop(one.image, one.truth, augmentation, generator(seed))
             assert crop.shape == (3, 64, 64)
             (box,) = truth.boxes.round().int().tolist()
@@ -50,7 +56,7 @@ def test_a_crop_moves_pixels_and_boxes_together() -> None:
 def test_faces_that_are_cut_off_are_ignored_and_those_outside_dropped() -> None:
     one = picture()
     truth = Truth(boxes=[[30, 20, 50, 40], [0, 0, 10, 10], [70, 50, 80, 60]], ignore=[0, 0, 1])
-    far = replace(PLAIN, near_a_face=0)
+    far = attrs.evolve(PLAIN, near_a_face=0)
     seen = set()
     for seed in range(60):
         _, moved = random_crop(one.image, truth, far, generator(seed))
@@ -135,11 +141,11 @@ def test_a_perfect_answer_has_next_to_no_loss() -> None:
 
 def test_training_lowers_the_loss_and_says_how_far_it_is() -> None:
     detector = Bright()
-    steps: list[Step] = []
+    steps: list[Progress] = []
     train(detector, [picture(i) for i in range(3)], SETTINGS, progress=steps.append)
     assert isinstance(detector, Trainable)
-    assert [step.step for step in steps] == list(range(1, 13))
-    assert steps[-1].losses["class"] < steps[0].losses["class"]
+    assert [step.done for step in steps] == list(range(1, 13))
+    assert steps[-1].values["class"] < steps[0].values["class"]
     assert steps[-1].seconds_left == 0
     assert not detector.network.training
 
@@ -147,7 +153,7 @@ def test_training_lowers_the_loss_and_says_how_far_it_is() -> None:
 def test_half_of_the_start_is_kept() -> None:
     whole, half, start = Bright(), Bright(), Bright()
     pictures = [picture()]
-    train(whole, pictures, replace(SETTINGS, keep=0.0))
+    train(whole, pictures, attrs.evolve(SETTINGS, keep=0.0))
     train(half, pictures, SETTINGS)
     torch.testing.assert_close(weights(half), (weights(whole) + weights(start)) / 2)
 
@@ -156,18 +162,18 @@ def test_interrupted_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     class StopHereError(Exception):
         pass
 
-    def stop(step: Step) -> None:
-        if step.step == 7:
+    def stop(step: Progress) -> None:
+        if step.done == 7:
             raise StopHereError
 
     pictures = [picture(i) for i in range(3)]
     with pytest.raises(StopHereError):
         train(Bright(), pictures, SETTINGS, folder=tmp_path, progress=stop)
-    seen: list[Step] = []
+    seen: list[Progress] = []
     again, whole = Bright(), Bright()
     train(again, pictures, SETTINGS, folder=tmp_path, progress=seen.append)
     train(whole, pictures, SETTINGS)
-    assert seen[0].step == 5  # the last saved state was after step 4
+    assert seen[0].done == 5  # the last saved state was after step 4
     assert torch.equal(weights(again), weights(whole))
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert rows[0] == "step,learning_rate,class,ap50"
@@ -179,13 +185,18 @@ def test_a_loss_of_nan_stops_and_keeps_the_last_good_weights() -> None:
     detector.broken_at = 6
     with pytest.raises(DivergedError, match="nan at step 6; the last good weights, of step 4, are"):
         train(detector, [picture()], SETTINGS)
-    train(until, [picture()], replace(SETTINGS, steps=12, keep=0.0), progress=_stop_after(until, 4))
+    train(
+        until,
+        [picture()],
+        attrs.evolve(SETTINGS, steps=12, keep=0.0),
+        progress=_stop_after(until, 4),
+    )
     assert torch.equal(weights(detector), until.saved)  # type: ignore[attr-defined]
 
 
 def _stop_after(detector: Any, n: int) -> Any:
-    def note(step: Step) -> None:
-        if step.step == n:
+    def note(step: Progress) -> None:
+        if step.done == n:
             detector.saved = weights(detector)
 
     return note
@@ -193,27 +204,27 @@ def _stop_after(detector: Any, n: int) -> Any:
 
 def test_early_stopping_takes_the_best_on_validation() -> None:
     detector = Bright()
-    steps: list[Step] = []
-    settings = replace(SETTINGS, steps=40, patience=2)
+    steps: list[Progress] = []
+    settings = attrs.evolve(SETTINGS, steps=40, patience=2)
     train(detector, [picture()], settings, validation=[picture(5)], progress=steps.append)
-    measured = [step.ap50 for step in steps if step.ap50 is not None]
+    measured = [step.values["AP50"] for step in steps if "AP50" in step.values]
     assert measured == [pytest.approx(1)] * 3  # right from the first, so two without gain end it
-    assert steps[-1].step == 12
+    assert steps[-1].done == 12
 
 
 def test_parts_can_be_frozen() -> None:
     network = small_network()
     detector = TorchRetinaFace(network, cs.DetectorInfo(name="small"))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    settings = replace(SETTINGS, steps=2, freeze=("backbone", "landmark_head"))
+    settings = attrs.evolve(SETTINGS, steps=2, freeze=("backbone", "landmark_head"))
     train(detector, [picture()], settings)
     for name, value in network.state_dict().items():
         frozen = name.startswith(("backbone", "landmark_head"))
         assert torch.equal(value, before[name]) == frozen, name
     with pytest.raises(TrainingError, match="no parameter begins with 'head'; parts are backbone"):
-        train(detector, [picture()], replace(SETTINGS, freeze=("head",)))
+        train(detector, [picture()], attrs.evolve(SETTINGS, freeze=("head",)))
     with pytest.raises(TrainingError, match="nothing is left to learn"):
-        train(Bright(), [picture()], replace(SETTINGS, freeze=("weight", "bias")))
+        train(Bright(), [picture()], attrs.evolve(SETTINGS, freeze=("weight", "bias")))
 
 
 def test_batch_norms_keep_their_statistics_unless_asked() -> None:
@@ -224,7 +235,7 @@ def test_batch_norms_keep_their_statistics_unless_asked() -> None:
 
     fixed, learned = Normed(), Normed()
     train(fixed, [picture()], SETTINGS)
-    train(learned, [picture()], replace(SETTINGS, train_norms=True))
+    train(learned, [picture()], attrs.evolve(SETTINGS, train_norms=True))
     assert float(fixed.network[0].running_mean) == 0
     assert not torch.equal(fixed.network[0].weight, torch.ones(1))  # they learn all the same
     assert float(learned.network[0].running_mean) != 0
@@ -236,7 +247,7 @@ def test_nothing_to_learn_from_is_told() -> None:
         train(Bright(), [empty], SETTINGS)
     for wrong in ({"steps": 0}, {"keep": 1.0}, {"learning_rate": 0.0}):
         with pytest.raises(InputError):
-            replace(SETTINGS, **wrong)  # type: ignore[arg-type]
+            attrs.evolve(SETTINGS, **wrong)  # type: ignore[arg-type]
 
 
 def test_folds_judge_every_picture_by_a_detector_that_has_not_seen_it(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 import chiaroscuro as cs
 import chiaroscuro.training.folds
 from chiaroscuro.core.errors import DivergedError, TrainingError
+from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.datasets import DataSet, Entry
 from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
@@ -24,7 +26,7 @@ from chiaroscuro.detectors.adapters.retinaface.losses import losses as retinafac
 from chiaroscuro.evidence.passes import out_of_memory
 from chiaroscuro.training.folds import cross_validate
 from chiaroscuro.training.gradient import precision_context
-from chiaroscuro.training.loop import Step, train
+from chiaroscuro.training.loop import train
 from chiaroscuro.training.pictures import TrainingPicture, training_pictures
 from chiaroscuro.training.samples import split
 from chiaroscuro.training.state import remove_states
@@ -37,8 +39,8 @@ class StopHereError(Exception):
 
 
 def stop_at(step: int) -> Any:
-    def stop(now: Step) -> None:
-        if now.step == step:
+    def stop(now: Progress) -> None:
+        if now.done == step:
             raise StopHereError
 
     return stop
@@ -95,7 +97,9 @@ def test_it_does_not_go_on_from_another_start_or_with_other_settings(tmp_path: P
         other.network.bias.add_(1)
     with pytest.raises(TrainingError, match="with other starting weights; choose another --out"):
         train(other, PICTURES, SETTINGS, folder=tmp_path)
-    settings = replace(SETTINGS, learning_rate=0.01, augmentation=replace(PLAIN, flip=0.5))
+    settings = attrs.evolve(
+        SETTINGS, learning_rate=0.01, augmentation=attrs.evolve(PLAIN, flip=0.5)
+    )
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate, flip\) and other st"):
         train(other, PICTURES, settings, folder=tmp_path)
     with pytest.raises(TrainingError, match="other pictures"):
@@ -121,23 +125,26 @@ def test_folds_go_on_within_a_fold_and_are_not_trained_again(
 ) -> None:
     monkeypatch.setattr(chiaroscuro.training.folds, "resampled_ap50", no_interval)
 
-    def stop(fold: int, step: Step) -> None:
-        if (fold, step.step) == (1, 7):
+    def stop(step: Progress) -> None:
+        if (step.what, step.done) == ("fold 2 of 3", 7):
             raise StopHereError
 
     options: dict[str, Any] = {"n_folds": 3, "max_sides": (90,)}
     with pytest.raises(StopHereError):
         cross_validate(Bright(), PICTURES, SETTINGS, folder=tmp_path, progress=stop, **options)
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int]] = []
     again = cross_validate(
         Bright(),
         PICTURES,
         SETTINGS,
         folder=tmp_path,
-        progress=lambda fold, step: seen.append((fold, step.step)),
+        progress=lambda step: seen.append((step.what, step.done)),
         **options,
     )
-    assert seen == [(1, i) for i in range(5, 13)] + [(2, i) for i in range(1, 13)]
+    assert seen == [
+        *(("fold 2 of 3", i) for i in range(5, 13)),
+        *(("fold 3 of 3", i) for i in range(1, 13)),
+    ]
     whole = cross_validate(Bright(), PICTURES, SETTINGS, **options)
     assert [one.describe() for one in again] == [one.describe() for one in whole]
     assert len(list(tmp_path.glob("fold-*/state.pt"))) == 3
@@ -149,7 +156,9 @@ def test_folds_go_on_within_a_fold_and_are_not_trained_again(
 # --- a loss that is NaN ---------------------------------------------------------------------------
 
 
-def test_after_nan_a_lower_rate_goes_on_and_nothing_else_does(tmp_path: Path) -> None:
+def test_after_nan_a_lower_rate_goes_on_and_nothing_else_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     detector = Bright()
     detector.broken_at = 6
     with pytest.raises(
@@ -157,17 +166,16 @@ def test_after_nan_a_lower_rate_goes_on_and_nothing_else_does(tmp_path: Path) ->
     ):
         train(detector, PICTURES, SETTINGS, folder=tmp_path)
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate\)"):
-        train(Bright(), PICTURES, replace(SETTINGS, learning_rate=0.2), folder=tmp_path)
-    seeded = replace(SETTINGS, learning_rate=0.05, seed=3)
+        train(Bright(), PICTURES, attrs.evolve(SETTINGS, learning_rate=0.2), folder=tmp_path)
+    seeded = attrs.evolve(SETTINGS, learning_rate=0.05, seed=3)
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate, seed\)"):
         train(Bright(), PICTURES, seeded, folder=tmp_path)
-    seen: list[Step] = []
-    told: list[str] = []
-    lower = replace(SETTINGS, learning_rate=0.05)
-    options: dict[str, Any] = {"folder": tmp_path, "progress": seen.append, "note": told.append}
+    seen: list[Progress] = []
+    lower = attrs.evolve(SETTINGS, learning_rate=0.05)
+    options: dict[str, Any] = {"folder": tmp_path, "progress": seen.append}
     train(Bright(), PICTURES, lower, **options)
-    assert seen[0].step == 5
-    assert told == ["resumed from step 4, with a learning rate of 0.05"]
+    assert seen[0].done == 5
+    assert caplog.messages == ["resumed from step 4, with a learning rate of 0.05"]
     rates = [row.split(",")[1] for row in (tmp_path / "log.csv").read_text().splitlines()[1:]]
     assert [float(rate) for rate in rates[3:5]] == pytest.approx([0.04, 0.025])  # warming up
 
@@ -175,7 +183,7 @@ def test_after_nan_a_lower_rate_goes_on_and_nothing_else_does(tmp_path: Path) ->
 def test_a_rate_is_not_lowered_without_need(tmp_path: Path) -> None:
     interrupted(tmp_path)
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate\)"):
-        train(Bright(), PICTURES, replace(SETTINGS, learning_rate=0.05), folder=tmp_path)
+        train(Bright(), PICTURES, attrs.evolve(SETTINGS, learning_rate=0.05), folder=tmp_path)
 
 
 def test_a_gradient_of_nan_is_no_step() -> None:
@@ -220,27 +228,31 @@ ON_A_CPU = RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), ON_A_CPU])
-def test_out_of_memory_halves_the_crops_at_once_and_keeps_the_step(error: Exception) -> None:
-    settings = replace(SETTINGS, batch_size=7, steps=3)
+def test_out_of_memory_halves_the_crops_at_once_and_keeps_the_step(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = attrs.evolve(SETTINGS, batch_size=7, steps=3)
     cramped, roomy = Cramped(2, error), Bright()
-    told: list[str] = []
-    train(cramped, PICTURES, settings, note=told.append)
+    train(cramped, PICTURES, settings)
     train(roomy, PICTURES, settings)
     torch.testing.assert_close(weights(cramped), weights(roomy), atol=1e-6, rtol=0)
     assert cramped.sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1] + [1] * 14
-    assert len(told) == 1
-    assert "7 crops at once do not fit in memory" in told[0]
+    assert len(caplog.messages) == 1
+    assert "7 crops at once do not fit in memory" in caplog.messages[0]
 
 
-def test_out_of_memory_is_a_warning_where_nobody_listens() -> None:
-    with pytest.warns(RuntimeWarning, match="2 crops at once do not fit in memory"):
-        train(Cramped(1, ON_A_CPU), PICTURES, SETTINGS)
+def test_out_of_memory_is_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    train(Cramped(1, ON_A_CPU), PICTURES, SETTINGS)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.name == "chiaroscuro"
+    assert "2 crops at once do not fit in memory" in record.getMessage()
 
 
 def test_a_single_crop_too_many_ends_it_and_other_errors_pass() -> None:
     wanted = r"single crop of 64x64 pixels on cpu; use smaller crops \(--crop-size\), or another"
     with pytest.raises(TrainingError, match=wanted):
-        train(Cramped(0, ON_A_CPU), PICTURES, replace(SETTINGS, batch_size=1))
+        train(Cramped(0, ON_A_CPU), PICTURES, attrs.evolve(SETTINGS, batch_size=1))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         train(Cramped(0, RuntimeError("shapes do not fit")), PICTURES, SETTINGS)
 
@@ -263,7 +275,9 @@ class Drawing(Bright):
 
 
 def test_the_same_seed_gives_the_same_weights_of_retinaface(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, steps=3, evaluate_every=1, augmentation=replace(PLAIN, blur=0.5))
+    settings = attrs.evolve(
+        SETTINGS, steps=3, evaluate_every=1, augmentation=attrs.evolve(PLAIN, blur=0.5)
+    )
     start = TorchRetinaFace(small_network(), cs.DetectorInfo(name="small"))
     first, second, resumed = copy.deepcopy(start), copy.deepcopy(start), copy.deepcopy(start)
     train(first, PICTURES, settings)
@@ -288,7 +302,7 @@ def test_what_a_network_draws_follows_from_the_seed(tmp_path: Path) -> None:
     second = Drawing()
     train(second, PICTURES, SETTINGS, folder=tmp_path)
     assert torch.equal(weights(first), weights(second))
-    train(other, PICTURES, replace(SETTINGS, seed=1))
+    train(other, PICTURES, attrs.evolve(SETTINGS, seed=1))
     assert not torch.equal(weights(first), weights(other))
 
 
@@ -335,46 +349,48 @@ def data_set(folder: Path, *truths: Truth, broken: int = 0) -> DataSet:
     return DataSet(source="marks.json", class_names=("face", "hat"), entries=tuple(entries))
 
 
-def test_what_is_left_out_of_the_data_is_said(tmp_path: Path) -> None:
+def test_what_is_left_out_of_the_data_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = data_set(
         tmp_path,
         Truth(boxes=[[10, 10, 30, 30], [80, 60, 100, 80], [95, 10, 99, 30], [69.7, 40, 90.3, 60]]),
         Truth(boxes=[[10, 10, 30, 30], [1, 1, 9, 9]], labels=[1, 0], ignore=[False, True]),
         broken=2,
     )
-    told: list[str] = []
-    pictures = training_pictures(data, {0: 0}, told.append)
+    pictures = training_pictures(data, {0: 0})
     assert [one.name for one in pictures] == ["p0", "p1"]
     assert pictures[0].truth.boxes.tolist()[:2] == [[10, 10, 30, 30], [80, 60, 90, 70]]
     assert float(pictures[0].truth.boxes[2, 2]) == 90  # cut by less than a pixel: not worth a word
     assert pictures[1].truth.ignore.tolist() == [True]
-    unreadable, foreign, outside, past, without = told
-    assert unreadable.startswith("2 pictures cannot be used and are left out: ")
+    unreadable, foreign, outside, past, without = caplog.messages
+    assert unreadable.startswith("left out: 2 unusable pictures, such as ")
     assert "p2.png" in unreadable
-    assert foreign == "1 boxes of classes not in the detector are left out: hat"
-    assert outside == "1 boxes lie outside their picture and are left out, such as in p0"
-    assert past == "1 boxes extend past their picture and are cut to it, such as in p0"
-    assert without == "1 pictures have no box to be found; they are evaluated, not learned from"
+    assert foreign == "left out: 1 box of classes that the detector lacks: hat"
+    assert outside == "left out: 1 box outside the picture, such as in p0"
+    assert past == "cut to the picture: 1 box that extended past it, such as in p0"
+    assert without == "evaluated, not learned from: 1 picture without a box to find"
 
 
-def test_data_with_nothing_to_learn_says_what_there_is(tmp_path: Path) -> None:
+def test_data_with_nothing_to_learn_says_what_there_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ignored = Truth(boxes=[[1, 1, 9, 9]], ignore=[True])
     with pytest.raises(
-        TrainingError, match=r"got none in the 1 readable pictures.*; 1 boxes are ignored"
+        TrainingError, match=r"got none in the 1 readable picture \(1 box to ignore\)"
     ):
         training_pictures(data_set(tmp_path, ignored), {0: 0})
     none = Truth(boxes=torch.zeros(0, 4))
     with pytest.raises(
-        TrainingError, match=r"got none in the 2 readable pictures.*; 0 boxes are ignored"
+        TrainingError, match=r"got none in the 2 readable pictures \(0 boxes to ignore\)"
     ):
         training_pictures(data_set(tmp_path, none, none), {0: 0})
     broken = data_set(tmp_path, ignored, broken=1)
     broken = replace(broken, entries=broken.entries[1:])
-    with (
-        pytest.warns(RuntimeWarning, match="1 pictures cannot be used"),
-        pytest.raises(TrainingError, match="got none in the 0 readable pictures"),
-    ):
+    caplog.clear()
+    with pytest.raises(TrainingError, match="got none in the 0 readable pictures"):
         training_pictures(broken, {0: 0})
+    assert caplog.messages[0].startswith("left out: 1 unusable picture, such as")
 
 
 def test_pictures_held_back_must_have_a_face() -> None:

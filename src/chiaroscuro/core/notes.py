@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chiaroscuro.core.checks import mapping, maybe, shown, text, whole
+from chiaroscuro.core.checks import mapping, maybe, path_text, shown, text, whole
 from chiaroscuro.core.errors import InputError
 
 SENTENCES = {
@@ -140,7 +140,7 @@ def note_check(name: str, value: Any) -> Note:
         text(f"{name}.kind", value.get("kind")),
         maybe(whole(1))(f"{name}.target", value.get("target")),
         mapping()(f"{name}.values", value.get("values")),
-        text(f"{name}.text", value.get("text")),
+        path_text(f"{name}.text", value.get("text")),
     )
 
 

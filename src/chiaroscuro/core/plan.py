@@ -87,6 +87,18 @@ class MaskDesign:
         """Whether mask ``2 k + 1`` is the complement of mask ``2 k``."""
         return self.antithetic and self.keep_probability == 0.5
 
+    def __eq__(self, other: object) -> bool:
+        """Whether two designs make the same masks and hide by the same fill."""
+        if not isinstance(other, MaskDesign) or self.plain() != other.plain():
+            return False
+        pair = (self.fill, other.fill)
+        if any(isinstance(fill, str) for fill in pair):
+            return isinstance(self.fill, str) and self.fill == other.fill
+        return bool(self.fill.shape == other.fill.shape and (self.fill == other.fill).all())
+
+    def __hash__(self) -> int:
+        return hash(str(self.plain()))
+
     def plain(self) -> dict[str, Any]:
         """As JSON values; of an image only the word. The inverse is ``read(MaskDesign, ...)``."""
         return {

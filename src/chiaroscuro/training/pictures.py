@@ -10,6 +10,7 @@ from torch import Tensor
 from chiaroscuro.core.errors import AnnotationError, ImageError, TrainingError
 from chiaroscuro.core.log import LOG
 from chiaroscuro.core.records import Truth
+from chiaroscuro.core.text import plural
 from chiaroscuro.data.datasets import DataSet
 from chiaroscuro.images.read import read_image
 from chiaroscuro.images.resize import shrink
@@ -70,22 +71,24 @@ def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[Training
         inside, outside[entry.name], past[entry.name] = _inside(truth, image)
         pictures.append(TrainingPicture(name=entry.name, image=image, truth=inside))
     if unusable:
-        LOG.warning(f"{len(unusable)} pictures cannot be used and are left out: {unusable[0]}")
+        LOG.warning(f"left out: {plural(len(unusable), 'unusable picture')}, such as {unusable[0]}")
     if foreign:
         names = ", ".join(foreign)
-        LOG.warning(f"{foreign.total()} boxes of classes not in the detector are left out: {names}")
-    _note_boxes(outside, "lie outside their picture and are left out")
-    _note_boxes(past, "extend past their picture and are cut to it")
+        LOG.warning(
+            f"left out: {_boxes(foreign.total())} of classes that the detector lacks: {names}"
+        )
+    _note_boxes(outside, "left out: {} outside the picture")
+    _note_boxes(past, "cut to the picture: {} that extended past it")
     n_without = sum(bool(picture.truth.ignore.all()) for picture in pictures)
     if n_without == len(pictures):
         n_ignored = sum(len(picture.truth) for picture in pictures)
         raise TrainingError(
             f"{data.source}: wanted at least one box to learn from, got none in the "
-            f"{len(pictures)} readable pictures; {n_ignored} boxes are ignored"
+            f"{plural(len(pictures), 'readable picture')} ({_boxes(n_ignored)} to ignore)"
         )
     if n_without:
         LOG.warning(
-            f"{n_without} pictures have no box to be found; they are evaluated, not learned from"
+            f"evaluated, not learned from: {plural(n_without, 'picture')} without a box to find"
         )
     return pictures
 
@@ -93,7 +96,11 @@ def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[Training
 def _note_boxes(counts: Counter[str], what: str) -> None:
     if counts.total():
         (name, _), *_ = counts.most_common(1)
-        LOG.warning(f"{counts.total()} boxes {what}, such as in {name}")
+        LOG.warning(f"{what.format(_boxes(counts.total()))}, such as in {name}")
+
+
+def _boxes(n: int) -> str:
+    return plural(n, "box", "boxes")
 
 
 def _inside(truth: Truth, image: Tensor) -> tuple[Truth, int, int]:
