@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 from chiaroscuro.cli import app
+from chiaroscuro.core.plan import DetectorChoice, Plan, StudySettings
 from chiaroscuro.data.datasets import MET_FACES, open_data_set
 from chiaroscuro.demo import MATCH_IOU
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.figures import encode, plots
-from chiaroscuro.studies.examine import StudySettings
 from chiaroscuro.studies.run import study
 
 OUT = Path(__file__).parent / "runs" / "met-faces"

@@ -8,7 +8,7 @@ Model3 is the one that comes with this package, and the folds are cut from met-f
 
 Both are run on the 55 paintings of met-faces, everything that they found, imagined or missed is
 explained from 150 masks, and the pictures of docs/reproduction.md are drawn: overlays (figure 5),
-false alarms (6), average maps (7), misses (8), insertion and deletion (9). Goes on where it
+false positives (6), average maps (7), misses (8), insertion and deletion (9). Goes on where it
 stopped. On one core: 7 minutes of training, 10 a detector of study, 10 a detector of curves.
 
 Another detector, such as torchvision's where there is a network and a set of marked photographs:
@@ -41,7 +41,7 @@ from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.stats import bootstrap_interval
 from chiaroscuro.studies.averages import MARGIN, AverageMap
 from chiaroscuro.studies.compare import Subject, compare
-from chiaroscuro.studies.examine import FALSE_ALARM, HIT, MISSED
+from chiaroscuro.studies.examine import FALSE_POSITIVE, HIT, MISSED
 from chiaroscuro.studies.run import Run
 
 OUT = Path(__file__).parent / "runs" / "reproduction"
@@ -71,7 +71,7 @@ def main() -> None:
     comparison = compare(*runs, each=gathered.add)
     told["statuses"] = {
         "faces": comparison.figures["faces"],
-        "false_alarms": comparison.figures["false_alarms"],
+        "false_positives": comparison.figures["false_positives"],
     }
     told["context"] = {"all": context(comparison.rows)}
     dark = {str(painting.id) for painting in met_faces(tenebrist=True)}
@@ -135,15 +135,15 @@ def call(*words: str | Path) -> None:
 
 def detection(run: Run) -> dict[str, dict[str, float]]:
     """Precision of a detector on all pictures, the tenebrist ones and the others."""
-    rows = list(run.manifests())
+    rows = list(run.pictures())
     told = {}
     for name, dark in (("all", (True, False)), ("tenebrist", (True,)), ("others", (False,))):
-        some = [manifest for _, manifest in rows if manifest["about"]["tenebrist"] in dark]
+        some = [one for one in rows if one.study.about["tenebrist"] in dark]
         precision = average_precision(
-            [detections_of(one) for one in some], [truth_of(one) for one in some], n_resamples=1000
+            [one.detections for one in some], [one.truth for one in some], n_resamples=1000
         )
-        kinds = Counter(about["kind"] for one in some for about in one["study"])
-        hits, alarms, misses = kinds[HIT], kinds[FALSE_ALARM], kinds[MISSED]
+        kinds = Counter(about.kind for one in some for about in one.study.targets)
+        hits, alarms, misses = kinds[HIT], kinds[FALSE_POSITIVE], kinds[MISSED]
         told[name] = {
             "pictures": len(some),
             "ap": precision.ap,
@@ -152,7 +152,7 @@ def detection(run: Run) -> dict[str, dict[str, float]]:
             "precision": hits / max(1, hits + alarms),
             "recall": hits / max(1, hits + misses),
             "hits": hits,
-            "false_alarms": alarms,
+            "false_positives": alarms,
             "missed": misses,
         }
     return told
@@ -164,7 +164,7 @@ def context(rows: Sequence[dict]) -> dict:
         row
         for row in rows
         if row["status"] == "both"
-        and row["what"] != FALSE_ALARM
+        and row["what"] != FALSE_POSITIVE
         and row["in_box_first"] is not None
         and row["in_box_second"] is not None
     ]
@@ -216,7 +216,7 @@ class Gathered:
         """What each figure shows: a rule, not a choice.
 
         Figure 5: the largest face that both found in each of the first six tenebrist paintings.
-        Figures 6 and 8: false alarms by the higher score, six at most; every missed face.
+        Figures 6 and 8: false positives by the higher score, six at most; every missed face.
         """
         largest: dict[str, tuple[Subject, list[np.ndarray]]] = {}
         for subject, cards in self.cards:
@@ -224,7 +224,7 @@ class Gathered:
                 kept = largest.get(subject.picture)
                 if kept is None or area(subject) > area(kept[0]):
                     largest[subject.picture] = (subject, cards)
-        alarms = [one for one in self.cards if one[0].what == FALSE_ALARM]
+        alarms = [one for one in self.cards if one[0].what == FALSE_POSITIVE]
         alarms.sort(key=lambda one: -max(score or 0 for score in one[0].scores))
         missed = [one for one in self.cards if one[0].what == "face" and one[0].status != "both"]
         return {"5": list(islice(largest.values(), 6)), "6": alarms[:6], "8": missed[:6]}

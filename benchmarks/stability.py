@@ -9,9 +9,9 @@ and the middle half, as ``chiaroscuro evaluate`` prints them. About ten minutes 
 from pathlib import Path
 
 from chiaroscuro.cli import app
+from chiaroscuro.core.plan import DetectorChoice, Plan, StudySettings
 from chiaroscuro.demo import MATCH_IOU, sample_set
 from chiaroscuro.detectors import load_detector
-from chiaroscuro.studies.examine import StudySettings
 from chiaroscuro.studies.run import study
 
 OUT = Path(__file__).parent / "runs" / "stability"

@@ -18,7 +18,7 @@ N_MASKS = 300
 TARGETS = {
     436838: [16, 88, 69, 160],  # missed
     435817: [181, 81, 226, 127],  # missed
-    437455: [318, 119, 342, 149],  # a false alarm
+    437455: [318, 119, 342, 149],  # a false positive
     436839: None,  # the face that is found
 }
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import chiaroscuro as cs
+from chiaroscuro.core.plan import DetectorChoice, Plan
 from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.demo import MATCH_IOU, PAINTINGS, run_demo
-from chiaroscuro.results.picture import Picture
-from chiaroscuro.studies.matching import FALSE_ALARMS, match
+from chiaroscuro.evidence.targets import find
+from chiaroscuro.studies.matching import FALSE_POSITIVES, match
 
 pytestmark = pytest.mark.weights
 
@@ -33,12 +34,13 @@ def test_demo_makes_a_page_whose_links_work(tmp_path: Path) -> None:
     made = run_demo(
         detector,
         tmp_path,
-        Settings(detector="centerface", n_masks=16),
+        DetectorChoice(detector="centerface"),
+        Plan(n_passes=16),
         lambda: contextlib.nullcontext(lambda *_: None),
         paintings=(436838, 437455),
     )
     targets = made.summary.targets
-    assert {"hit", "false alarm", "missed"} == {row["kind"] for row in targets}
+    assert {"hit", "false positive", "missed"} == {row["kind"] for row in targets}
     links = Links()
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     links.feed(page)
@@ -68,9 +70,8 @@ def test_the_demo_shows_a_false_positive_and_a_missed_face() -> None:
     found, n_missed = [], 0
     for painting_id in PAINTINGS:
         painting = sample_painting(painting_id)
-        picture = Picture(source=str(painting.path), image=painting.read())
-        matches = match(detect_picture(picture, detector, 0.3), painting.truth, MATCH_IOU)
-        found += [one.kind in FALSE_ALARMS for one in matches.detections]
+        matches = match(find(painting.read(), detector), painting.truth, MATCH_IOU)
+        found += [one.kind in FALSE_POSITIVES for one in matches.detections]
         n_missed += len(matches.missed)
     assert found.count(True) >= 1
     assert n_missed >= 1

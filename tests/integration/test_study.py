@@ -100,7 +100,7 @@ def mark(**boxes: list[list[float]]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Two pictures: one with a hit and a missed face, one with a hit and a false alarm."""
+    """Two pictures: one with a hit and a missed face, one with a hit and a false positive."""
     (tmp_path / "patches.py").write_text(FINDS_PATCHES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
@@ -115,15 +115,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 STUDY = ("study", "marks.json", "-d", "patches:find", "--n-passes", "100", "-o", "run")
 
 
-def test_hits_false_alarms_and_misses(folder: Path) -> None:
+def test_hits_false_positives_and_misses(folder: Path) -> None:
     printed = run(*STUDY).stdout
-    assert "2 pictures, 200 passes: 2 hit, 1 missed, 1 false alarm" in printed
+    assert "2 pictures, 200 passes: 2 hit, 1 missed, 1 false positive" in printed
     rows = pq.read_table("run/targets.parquet").to_pylist()
     assert [(row["picture"], row["kind"], row["match"]) for row in rows] == [
         ("one", "hit", "hit"),
         ("one", "missed", None),
         ("two", "hit", "hit"),
-        ("two", "false alarm", "background"),
+        ("two", "false positive", "background"),
     ]
     assert [rows[1][name] for name in ("x1", "y1", "x2", "y2")] == [50, 40, 70, 56]
     assert rows[0]["score"] == pytest.approx(230 / 255, abs=1e-3)
@@ -131,7 +131,7 @@ def test_hits_false_alarms_and_misses(folder: Path) -> None:
     figures = json.loads(Path("run/summary.json").read_text())
     assert figures["precision"]["value"] == pytest.approx(2 / 3)
     assert figures["recall"]["value"] == pytest.approx(2 / 3)
-    # three marked; found down to a low score: all of them, and one false alarm third by score
+    # three annotated; found down to a low score: all of them, and one false positive third by score
     assert figures["average_precision"]["ap50"] == pytest.approx((67 + 34 * 3 / 4) / 101)
     assert figures["misses"] == {"weak": 1}
 
@@ -294,13 +294,13 @@ def test_two_detectors_on_the_same_masks(folder: Path) -> None:
     second_run()
     printed = run("compare", "run", "other", "-o", "both").stdout
     assert "faces: 2 both, 1 neither" in printed
-    assert "false alarms: 1 only patches:find" in printed
+    assert "false positives: 1 only patches:find" in printed
     rows = pq.read_table("both/pairs.parquet").to_pylist()
     assert [(row["picture"], row["what"], row["status"]) for row in rows] == [
         ("one", "face", "both"),
         ("one", "face", "neither"),
         ("two", "face", "both"),
-        ("two", "false alarm", "only first"),
+        ("two", "false positive", "only first"),
     ]
     same = rows[0]  # both detectors say the same of the left face, under the same masks
     assert same["linear"] == pytest.approx(1)
@@ -350,7 +350,7 @@ def test_two_workers_on_ray_give_the_same_bits_though_one_is_killed(
         paint(Path(f"p{i}.png"), a=200 + 10 * i, b=90)
     mark(**{f"p{i}": [HIT] for i in range(3)})
     result = run(*on_ray("dies_once", "ray"))
-    assert "3 pictures, 180 passes: 3 hit, 3 false alarm" in result.stdout
+    assert "3 pictures, 180 passes: 3 hit, 3 false positive" in result.stdout
     run(*on_ray("dies_once", "alone")[:-4])
     for i in range(3):
         first, second = (
@@ -424,7 +424,7 @@ def test_a_run_folder_may_be_an_address_that_fsspec_knows(folder: Path) -> None:
     store = "memory://bucket/run"
     words = [word if word != "run" else store for word in STUDY]
     first = run(*words).stdout
-    assert "2 hit, 1 missed, 1 false alarm" in first
+    assert "2 hit, 1 missed, 1 false positive" in first
     place = as_path(store)
     assert "<html" in (place / "report.html").read_text()
     assert run(*words).stdout == first

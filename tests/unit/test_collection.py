@@ -21,7 +21,7 @@ def found(*rows: tuple[list[float], float]) -> cs.Proposals:
     return cs.Proposals(boxes=[box for box, _ in rows], scores=[score for _, score in rows])
 
 
-def test_a_false_alarm_between_two_hits() -> None:
+def test_a_false_positive_between_two_hits() -> None:
     """Precision 1 up to a recall of one half, that is 51 of 101 points; then two thirds."""
     truth = [Truth(boxes=[LEFT]), Truth(boxes=[RIGHT])]
     detections = [found((LEFT, 0.9)), found(([0.0, 0.0, 5.0, 3.0], 0.8), (RIGHT, 0.7))]
@@ -50,7 +50,9 @@ def test_ignored_boxes_are_neither_find_nor_miss() -> None:
     truth = [Truth(boxes=[LEFT, RIGHT], ignore=[False, True])]
     for detections in (found((LEFT, 0.9)), found((RIGHT, 0.95), (LEFT, 0.9))):
         assert metrics.average_precision([detections], truth).ap == pytest.approx(1)
-    inside_ignored = found(([17.0, 6.0, 19.0, 8.0], 0.95), (LEFT, 0.9))  # no crowd: a false alarm
+    inside_ignored = found(
+        ([17.0, 6.0, 19.0, 8.0], 0.95), (LEFT, 0.9)
+    )  # no crowd: a false positive
     result = metrics.average_precision([inside_ignored], truth)
     assert result.ap50 == pytest.approx(0.5)
 
@@ -122,7 +124,7 @@ def test_the_curves_of_a_set_are_those_by_hand() -> None:
     colourless[2] = 0
     pictures = [mapped(LEFT), mapped(RIGHT, "b", image=colourless)]
     up, down = metrics.collection_curves(pictures, Either(), TENTHS)
-    # a picture with nothing in it is black and so counts as the second: its false alarm is RIGHT,
+    # a picture with nothing in it is black and so counts as the second: its false positive is RIGHT,
     # with a score of .9 as high as that of the hit, and first in order
     assert (up.n_pictures, up.n_boxes, up.left_out) == (2, 2, ())
     torch.testing.assert_close(up.fraction, torch.linspace(0, 1, 11).double())

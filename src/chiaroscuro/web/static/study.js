@@ -5,7 +5,7 @@ import { byId, element, fixed } from "./dom.js";
 import { attempt } from "./messages.js";
 
 const AT_ONCE = 48;
-const HEADINGS = { hit: "Found faces", "false positive": "False positives", missed: "Missed faces", unmarked: "Found, not annotated" };
+const HEADINGS = { hit: "Found faces", "false positive": "False positives", missed: "Missed faces", found: "Found, not annotated" };
 const headingOf = (kind) => HEADINGS[kind] ?? kind;
 
 let rows = [], shown = 0, kind = null;
