@@ -28,6 +28,14 @@ class ContextShare:
     beyond: float
 
 
+def context_share_or_none(saliency: Any, target: Any, standard_error: Any) -> ContextShare | None:
+    """The shares, or None where no positive value counts."""
+    try:
+        return context_share(saliency, target, standard_error)
+    except UndefinedMetricError:
+        return None
+
+
 def context_share(saliency: Any, target: Any, standard_error: Any = None) -> ContextShare:
     """Where the positive evidence lies.
 
