@@ -59,8 +59,8 @@ def resnet() -> TorchvisionDetector:
 def ask(name: str, detector: TorchvisionDetector, image: Tensor) -> Answer:
     found = detector.detect(image[None])[0]
     target = Target(box=found.boxes[0], label=int(found.labels[0])).inside(*image.shape[1:])
-    budget = min(METHODS[name].n_passes, 4)
-    question = Question(image=image, detector=detector, targets=(target,), n_passes=budget)
+    n_passes = min(METHODS[name].n_passes, 4)
+    question = Question(image=image, detector=detector, targets=(target,), n_passes=n_passes)
     answer = METHODS[name].answer(question)
     assert bool(answer.saliency.isfinite().all())
     return answer
