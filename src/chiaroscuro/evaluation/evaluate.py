@@ -45,7 +45,7 @@ class Evaluation:
 
     Attributes:
         folder: where the files are.
-        scores: one row for every picture, target and map.
+        scores: one row per picture, target and map.
         curves: one row per picture, target, map and direction.
         summary: by map and metric: ``n``, ``undefined``, ``mean``, ``median``, and of two targets
             and more ``low`` and ``high`` (quartiles). All maps are averaged over the same ``n``
@@ -57,9 +57,8 @@ class Evaluation:
             ``pass_seconds``, what one pass of the detector alone took at that time.
         collection: the insertion and the deletion curve of the whole set, or none.
         left_out: pictures, targets and maps without figures, with the reason.
-        notes: what was left out of the annotations, what had to be decided, and what is measured
-            on some of the pictures only, in sentences.
-        unfinished: maps and measures of which that is so.
+        notes: sentences on what is left out, decided, or measured on some of the pictures only.
+        unfinished: maps and measures of which the last is so.
     """
 
     folder: AnyPath

@@ -316,11 +316,7 @@ EVIDENCE = instance(Evidence, "Evidence, as observe gives it")
 
 
 def _settings_of(columns: dict[str, Any]) -> MapSettings:
-    """The settings of an evidence file, whose picture is the one that was observed.
-
-    Raises:
-        InputError: if they are no settings, or of another picture.
-    """
+    """The settings of an evidence file; an InputError if they are of another picture."""
     settings = read(MapSettings, bundle.parse_json(str(columns["settings"])), "settings")
     image = checked_pixels("image", torch.from_numpy(columns["image"]))
     if settings.image_sha256 != image_hash(image):

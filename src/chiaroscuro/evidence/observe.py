@@ -201,11 +201,7 @@ class _Recorder:
             column.extend(getattr(proposals, name))
 
     def resume(self, evidence: Evidence) -> None:
-        """Start from earlier evidence.
-
-        Raises:
-            InputError: naming what differs.
-        """
+        """Start from earlier evidence; an InputError names what differs."""
         evidence.check_of(self.evidence())
         if bool(evidence.capped.any()):
             self.kept_for = tuple(kept for kept in self.kept_for if kept in evidence.kept_for)

@@ -94,11 +94,7 @@ def write_explanation_report(
 def _targets(
     picture: Picture, explanations: Mapping[str, Explanation], captions: Sequence[str]
 ) -> tuple[Target, ...]:
-    """The targets that all explanations share; their score and label are the first's.
-
-    Raises:
-        InputError: as ``write_explanation_report``.
-    """
+    """The targets that all explanations share; their score and label are the first's."""
     if not 1 <= len(explanations) <= 2:
         raise InputError(f"explanations: wanted those of 1 or 2 detectors, got {len(explanations)}")
     size = tuple(picture.image.shape[1:])

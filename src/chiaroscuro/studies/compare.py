@@ -40,11 +40,8 @@ class Subject:
     """A box that two detectors are compared on, with both maps.
 
     Attributes:
-        picture: its name.
-        title: what people call it; the name where the data set has no title.
-        what: ``"face"``, an annotated box; ``"false positive"``; or ``"found"`` without
-            annotations.
-        status: which of the two found it.
+        title: what people call the picture; its name where the data set has no title.
+        what: ``"face"``, an annotated box; ``"false positive"``; ``"found"`` without annotations.
         target: the box that both maps explain: the annotated one, or the better-scored detection's.
         scores: what each detector gave it; None where it was not found.
         image: ``3 height width``.
@@ -99,11 +96,10 @@ class Comparison:
     """What a comparison shows.
 
     Attributes:
-        names: of the two detectors.
-        rows: one a subject.
-        figures: counts, precision of both and its difference, context shares of both and their
-            paired difference, with intervals; plain JSON values.
-        averages: average map of the faces that both found, for each detector.
+        rows: one per subject.
+        figures: counts, average precision and context shares of both, and their paired differences
+            with intervals; plain JSON values.
+        averages: for each detector, the average map of the faces that both found.
     """
 
     names: tuple[str, str]
@@ -113,11 +109,7 @@ class Comparison:
 
 
 def check_comparable(first: Run, second: Run) -> None:
-    """Refuse two runs whose masks or pictures differ.
-
-    Raises:
-        BundleError: saying what differs.
-    """
+    """Refuse two runs whose masks or pictures differ; the BundleError says in what."""
     one, other = (plain(run.record.settings) for run in (first, second))
     for names in ("plan.seed", "plan.design", "reading.max_side", "min_score", "match_iou"):
         values = [_at(settings, names) for settings in (one, other)]
@@ -146,10 +138,7 @@ def detector_names(first: Run, second: Run) -> tuple[str, str]:
 
 
 def subjects(first: Run, second: Run, progress: Report | None = None) -> Iterator[Subject]:
-    """Every box worth comparing, with the maps of both detectors from the same masks.
-
-    Pictures that either run does not have complete are skipped.
-    """
+    """The boxes of the pictures complete in both runs, with both maps from the same masks."""
     names = both_done(first, second)
     steps = Steps(progress, len(names), "pictures")
     for name in names:
@@ -169,13 +158,7 @@ def compare(
     each: Callable[[Subject], None] | None = None,
     progress: Report | None = None,
 ) -> Comparison:
-    """Compare two runs.
-
-    Args:
-        first: a run of ``study``.
-        second: another, of the same pictures and masks.
-        each: called with every subject as it comes, for figures; maps are not kept.
-        progress: called before and after every picture.
+    """Compare two runs; ``each`` is called with every subject as it comes, and maps are not kept.
 
     Raises:
         BundleError: if they cannot be compared, or have no complete picture in common.

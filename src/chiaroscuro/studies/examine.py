@@ -51,15 +51,8 @@ def examine(
     """Study one picture and write ``folder``, its manifest last.
 
     A picture that cannot be read, or on which the detector fails, leaves ``failed.json`` there with
-    the reason instead; what was observed before is kept for the next try.
-
-    Args:
-        entry: the picture and its annotations.
-        detector: what is studied.
-        folder: of this picture's results.
-        settings: how.
-        labels: the detector's label of every class of the data set.
-        progress: called after every batch of masks.
+    the reason instead; what was observed before is kept for the next try. ``labels`` maps the data
+    set's classes to the detector's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -34,11 +34,10 @@ _WHOLE = ("target", "label", "hits", "false_positives", "missed", "found", "n_pa
 
 
 def export(run: Run, summary: Summary) -> list[AnyPath]:
-    """Write a run's tables beside its pictures.
+    """Write a run's tables beside its pictures, and return their paths.
 
-    Returns:
-        ``targets.parquet``, ``pictures.parquet``, ``detections.json`` (COCO results), one
-        ``average-<kind>.npz`` for every kind of target, and ``summary.json``.
+    ``targets.parquet``, ``pictures.parquet``, ``detections.json`` (COCO results), one
+    ``average-<kind>.npz`` for every kind of target, and ``summary.json``.
     """
     files: list[AnyPath] = []
     for name, rows in (("targets", summary.targets), ("pictures", summary.pictures)):

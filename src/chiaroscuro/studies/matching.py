@@ -44,18 +44,13 @@ class Matches:
 
 
 def match(found: Proposals, truth: Truth, min_iou: float = 0.5) -> Matches:
-    """Match detections to annotated boxes of the same class.
+    """Match detections, all above the score that counts, to annotated boxes of the same class.
 
     The best detection by score chooses first, the free annotated box that it overlaps most, and
     only if none of those to be scored is left, one to be ignored (Lin et al., Microsoft COCO, ECCV
     2014; the rule of its evaluation code). Of equal scores the first comes first, of equal overlaps
     the last. A crowd is never taken: any number of detections may match it, and their overlap is
     the share of the detection that lies in it.
-
-    Args:
-        found: the detections that count, all above the score that makes them so.
-        truth: the annotated boxes.
-        min_iou: in (0, 1], for a detection to match an annotation.
     """
     inside, of = found.boxes.double(), truth.boxes.double()
     overlap = torch.where(truth.crowd[None], boxes.share_inside(inside, of), boxes.iou(inside, of))

@@ -26,8 +26,8 @@ class Summary:
     """Figures and tables of a run.
 
     Attributes:
-        targets: one row a target.
-        pictures: one row a picture, those that failed too.
+        targets: one row per target.
+        pictures: one row per picture, those that failed too.
         figures: counts, precision, recall, average precision, context shares, readings of misses;
             plain JSON values, each with its interval where it has one.
         averages: average map of every kind of target that occurs.
@@ -40,11 +40,7 @@ class Summary:
 
 
 def summarise(run: Run) -> Summary:
-    """Go through a run's pictures once and add up what they show.
-
-    Raises:
-        BundleError: if no picture is complete, or one is damaged.
-    """
+    """Add up what a run's pictures show; a BundleError if none is complete, or one is damaged."""
     targets: list[dict[str, Any]] = []
     pictures: list[dict[str, Any]] = []
     averagers: dict[str, Averager] = defaultdict(Averager)
@@ -93,10 +89,7 @@ def _why_none(failed: Mapping[str, str]) -> str:
 
 
 def summarise_targets(run: Run) -> list[dict[str, Any]]:
-    """One row a target of the complete pictures, as in the table; reads no map.
-
-    Boxes are in the pixels of the picture's file.
-    """
+    """One row per target of the complete pictures, in the files' pixels; reads no map."""
     return [row for one in run.pictures() for row in _target_rows(one)]
 
 

@@ -11,14 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from chiaroscuro.core import log
+from chiaroscuro.core.checks import either, flag, many, mapping, maybe, number, record, text, whole
 from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import InputError, TrainingError
 from chiaroscuro.images.hashes import image_hash
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.store import bundle
 from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.settings import TrainingSettings, changed
 
 STATE, LOG = "state.pt", "log.csv"
+_CONTENT = record(
+    {
+        "asked": record({"settings": mapping(), "starting weights": text, "pictures": many(text)}),
+        "diverged": flag,
+        "network": mapping(),
+        "optimiser": mapping(),
+        "step": whole(0),
+        "best": maybe(many(either(number(), mapping()), 2)),
+        "since_best": whole(0),
+        "rows": many(record({"step": whole(1)})),
+    }
+)
 
 
 class State:
@@ -185,12 +198,12 @@ class StateFile:
         stream = io.BytesIO()
         torch.save({**content, "asked": self._identity, "diverged": diverged}, stream)
         bundle.write_atomically(self.path, lambda file: file.write(stream.getvalue()))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(content["rows"][0]))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(content["rows"][0]))
         writer.writeheader()
         writer.writerows(content["rows"])
         bundle.write_atomically(
-            self.path.with_name(LOG), lambda file: file.write(text.getvalue().encode())
+            self.path.with_name(LOG), lambda file: file.write(table.getvalue().encode())
         )
 
     def record_divergence(self) -> None:
@@ -242,7 +255,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is damaged ({type(error).__name__}); remove it to start that training again"
         ) from error
     try:
-        state: dict[str, Any] = contents.TRAINING_STATE("", content)
+        state: dict[str, Any] = _CONTENT("", content)
     except InputError as error:
         raise TrainingError(
             f"{path} is not a training state, or one of an older version ({error}); remove it to "
