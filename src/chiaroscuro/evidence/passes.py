@@ -20,7 +20,7 @@ from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 
 MAX_PROPOSALS = 300  # per mask; the best are kept, and those most like the targets
-_PIXELS_A_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
+_PIXELS_PER_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
 _OUT_OF_MEMORY = (
     "out of memory",
     "failed to allocate memory",  # ONNX Runtime
@@ -52,11 +52,11 @@ def observe_masks(
         masks: those of the picture's size.
         start: first mask.
         stop: one past the last mask.
-        batch_size: pictures a detector call; chosen from the picture's size when not given.
+        batch_size: pictures per detector call; chosen from the picture's size when not given.
         targets: whose best proposals are never dropped.
 
     Yields:
-        The proposals of one batch, one entry a mask, on the CPU, in mask order.
+        The proposals of one batch, one entry per mask, on the CPU, in mask order.
 
     Raises:
         DetectorFailedError: if the detector raised.
@@ -103,7 +103,7 @@ def detect_each(
     Args:
         pictures: values in [0, 1]; taken ``batch_size`` at a time.
         detector: what is run.
-        batch_size: pictures a detector call.
+        batch_size: pictures per detector call.
 
     Yields:
         The proposals of one picture, on the CPU, in order.
@@ -178,8 +178,8 @@ def _detected(detector: Detector, images: Tensor) -> list[Proposals]:
 
 
 def default_batch_size(height: int, width: int, device: torch.device) -> int:
-    """Pictures a detector call: as many as keep the batch's own memory near 24 MB on a CPU."""
-    pixels = _PIXELS_A_BATCH.get(device.type, _PIXELS_A_BATCH["cpu"])
+    """Pictures per detector call: as many as keep the batch's own memory near 24 MB on a CPU."""
+    pixels = _PIXELS_PER_BATCH.get(device.type, _PIXELS_PER_BATCH["cpu"])
     return max(1, min(64, pixels // (height * width)))
 
 

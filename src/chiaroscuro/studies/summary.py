@@ -26,8 +26,8 @@ class Summary:
     """Figures and tables of a run.
 
     Attributes:
-        targets: one row a target.
-        pictures: one row a picture, those that failed too.
+        targets: one row per target.
+        pictures: one row per picture, those that failed too.
         figures: counts, precision, recall, average precision, context shares, readings of misses;
             plain JSON values, each with its interval where it has one.
         averages: average map of every kind of target that occurs.
@@ -93,7 +93,7 @@ def _why_none(failed: Mapping[str, str]) -> str:
 
 
 def summarise_targets(run: Run) -> list[dict[str, Any]]:
-    """One row a target of the complete pictures, as in the table; reads no map.
+    """One row per target of the complete pictures, as in the table; reads no map.
 
     Boxes are in the pixels of the picture's file.
     """
@@ -160,7 +160,7 @@ def _target_rows(one: ResultFolder) -> list[dict[str, Any]]:
 
 
 def title_of(one: ResultFolder) -> str:
-    """What people call a picture; its name where the data set has no title."""
+    """The title of a picture; its name where the data set has no title."""
     return one.study.about.get("title") or one.name
 
 
