@@ -5,13 +5,28 @@ import os
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from chiaroscuro.core.errors import ImageError
 from chiaroscuro.images.sources import opened
 
+_KNOWN: "WeakIdKeyDictionary[Tensor, tuple[int, str]]" = WeakIdKeyDictionary()
+
 
 def image_hash(image: Tensor) -> str:
-    """SHA-256 of an image's shape, dtype and values, in hexadecimal; the same on every device."""
+    """SHA-256 of an image's shape, dtype and values, in hexadecimal; the same on every device.
+
+    A tensor is hashed once, and again only after it was changed in place.
+    """
+    version, known = _KNOWN.get(image, (-1, ""))
+    if version == image._version:
+        return known
+    digest = _hash(image)
+    _KNOWN[image] = image._version, digest
+    return digest
+
+
+def _hash(image: Tensor) -> str:
     values = image.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{tuple(values.shape)} {values.dtype} ".encode())
     digest.update(values.view(torch.uint8).numpy().data)
