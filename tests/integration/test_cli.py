@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 from waiting import wait_for
@@ -232,11 +233,19 @@ def test_a_detector_that_raises_leaves_its_evidence_and_the_run_is_resumed(folde
 
 def test_fill_by_picture_and_other_fills(folder: Path) -> None:
     Image.new("RGB", (10, 10), "grey").save("grey.png")
-    for fill in ("blur", "mean", "grey.png"):
+    maps = {}
+    for fill, stated in (("blur", "blur"), ("mean", "mean"), ("grey.png", "image")):
         run(
             *("explain", "painting.png", "-d", "bright:find", "--n-passes", "8"),
             *("--fill", fill, "--out", f"out-{fill}"),
         )
+        made = Path(f"out-{fill}") / "painting"
+        assert cs.Explanation.load(made).settings.design.fill == stated
+        maps[fill] = cs.Explanation.load(made).saliency
+    assert not torch.equal(maps["blur"], maps["mean"])
+    assert not torch.equal(maps["grey.png"], maps["mean"])
+    grey = cs.Evidence.load(Path("out-grey.png") / "painting" / "evidence.npz").design.fill
+    assert set(grey.flatten().tolist()) == {128}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -270,7 +270,8 @@ def test_wrong_use_states_the_remedy(
 def test_sets_that_do_not_fit_are_refused(results: Path) -> None:
     coco(annotations=[])
     assert (
-        "no picture has an annotated box" in run("evaluate", "out", "-a", "annotations.json", expect=1).stderr
+        "no picture has an annotated box"
+        in run("evaluate", "out", "-a", "annotations.json", expect=1).stderr
     )
     coco(annotations=[{**FACE, "image_id": 7}])
     assert "belongs to image 7" in run("evaluate", "out", "-a", "annotations.json", expect=1).stderr

@@ -312,7 +312,10 @@ def test_two_detectors_on_the_same_masks(folder: Path) -> None:
     figures = json.loads(Path("both/comparison.json").read_text())
     assert figures["context"]["n"] == 2
     assert figures["context"]["in_box"]["difference"]["value"] == 0
-    assert figures["average_precision"]["first"]["ap50"] > figures["average_precision"]["second"]["ap50"]
+    assert (
+        figures["average_precision"]["first"]["ap50"]
+        > figures["average_precision"]["second"]["ap50"]
+    )
     page = Path("both/report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 4 * 4 + 2 * 2
     assert "False positives of patches:find only" in page
@@ -338,7 +341,16 @@ def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
 
 
 def on_ray(detector: str, out: str) -> list[str]:
-    words = ["study", "annotations.json", "-d", f"patches:{detector}", "--n-passes", "60", "-o", out]
+    words = [
+        "study",
+        "annotations.json",
+        "-d",
+        f"patches:{detector}",
+        "--n-passes",
+        "60",
+        "-o",
+        out,
+    ]
     return [*words, "--ray", "local", "--workers", "2"]
 
 

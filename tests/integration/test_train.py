@@ -107,7 +107,10 @@ def test_a_stopped_command_resumes_and_leaves_no_scratch(
     monkeypatch.setattr(chiaroscuro.training.folds, "resampled_ap50", no_interval)
     stopped = train("folds_stopped", "--folds", "2")
     assert stopped.exit_code == 1
-    assert "what is done is kept in out.training. The same command resumes from there" in stopped.stderr
+    assert (
+        "what is done is kept in out.training. The same command resumes from there"
+        in stopped.stderr
+    )
     done = train("whole", "--folds", "2", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["pictures"] == 4
