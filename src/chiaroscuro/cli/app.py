@@ -16,13 +16,13 @@ def app(
         typer.Argument(metavar="[RUN]...", help="Run folders of study, to browse in it."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but this machine's own asks a password.")
+        str, typer.Option(help="Address to listen on; any but this machine's own needs a password.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     password: Annotated[
         str,
         typer.Option(
-            envvar="CHIAROSCURO_PASSWORD", help="Asked of every visitor.", show_default=False
+            envvar="CHIAROSCURO_PASSWORD", help="Every user has to enter it.", show_default=False
         ),
     ] = "",
     name: Annotated[

@@ -45,8 +45,8 @@ def observe(
     Args:
         image: ``3 height width``, uint8 or float32 in [0, 1]; or anything ``read_image`` takes.
         detector: a detector, or anything ``load_detector`` takes.
-        plan: how; its ``n_passes="auto"`` goes on until every target has reached ``fidelity``,
-            judged by its ``estimator``.
+        plan: how; with ``n_passes="auto"``, until every target has reached ``fidelity``, judged by
+            its ``estimator``.
         targets: what ``"auto"`` judges, the detections of score 0.3 and more when not given; their
             proposals are kept however many others the detector reports.
         progress: called after every batch.

@@ -20,7 +20,7 @@ from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 
 MAX_PROPOSALS = 300  # per mask; the best are kept, and those most like the targets
-_PIXELS_A_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
+_PIXELS_PER_BATCH = {"cpu": 2_000_000, "cuda": 16_000_000}
 _OUT_OF_MEMORY = (
     "out of memory",
     "failed to allocate memory",  # ONNX Runtime
@@ -146,8 +146,8 @@ def _detected(detector: Detector, images: Tensor) -> list[Proposals]:
 
 
 def default_batch_size(height: int, width: int, device: torch.device) -> int:
-    """Pictures a detector call: as many as keep the batch's own memory near 24 MB on a CPU."""
-    pixels = _PIXELS_A_BATCH.get(device.type, _PIXELS_A_BATCH["cpu"])
+    """Pictures per detector call: as many as keep the batch's own memory near 24 MB on a CPU."""
+    pixels = _PIXELS_PER_BATCH.get(device.type, _PIXELS_PER_BATCH["cpu"])
     return max(1, min(64, pixels // (height * width)))
 
 

@@ -20,7 +20,7 @@ FIGURES = "figures"  # folder beside a page
 def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
     """Write a page from a template, whole or not at all.
 
-    Text is escaped; characters that UTF-8 lacks (file names may hold some) become question marks.
+    Text is escaped; characters that UTF-8 lacks (file names may hold some) become ``?``.
     """
     environment = Environment(
         loader=PackageLoader("chiaroscuro.report"),

@@ -152,7 +152,7 @@ def _target_rows(one: ResultFolder) -> list[dict[str, Any]]:
 
 
 def title_of(one: ResultFolder) -> str:
-    """What people call a picture; its name where the data set has no title."""
+    """The title of a picture; its name where the data set has no title."""
     return one.study.about.get("title") or one.name
 
 
