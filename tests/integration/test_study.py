@@ -193,7 +193,7 @@ def test_a_second_run_computes_nothing_and_other_settings_are_refused(folder: Pa
     run(*STUDY)
     assert before == {path: path.stat().st_mtime_ns for path in Path("run/pictures").rglob("*.npz")}
     refused = run(*STUDY, "--seed", "3", "--match-iou", "0.4", expect=1)
-    assert "settings.seed was 0, is 3; settings.match_iou was 0.5, is 0.4" in refused.stderr
+    assert "settings.plan.seed was 0, is 3; settings.match_iou was 0.5, is 0.4" in refused.stderr
     annotate(one=[HIT], two=[HIT])
     assert "1 picture changed, or its annotations have (one)" in run(*STUDY, expect=1).stderr
 
