@@ -325,7 +325,6 @@ EXCITATION_BACKPROP = Method(
     name=_NAME,
     title="the score's probability passed back along positive weights",
     family="gradient",
-    needs="gradients",
     meaning="share of the score that comes from the pixel; shares sum to 1 less what is lost",
     n_passes=1,
     source="Zhang et al. 2018, arXiv:1608.00507, section 3, equations 3 to 5",

@@ -6,11 +6,15 @@ from typing import Any
 from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError, UnknownNameError
-from chiaroscuro.detectors.adapters.onnx.layouts import LAYOUTS
+from chiaroscuro.detectors.adapters.onnx.layouts.faces import FACES
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles
 from chiaroscuro.detectors.adapters.onnx.layouts.layout import Layout, Reading, Scene, item
+from chiaroscuro.detectors.adapters.onnx.layouts.lists import LISTS
+from chiaroscuro.detectors.adapters.onnx.layouts.queries import QUERIES
+from chiaroscuro.detectors.adapters.onnx.layouts.tables import TABLES
 from chiaroscuro.detectors.commons.rows import Rows
 
+LAYOUTS: dict[str, Layout] = TABLES | QUERIES | LISTS | FACES
 ROLES = ("boxes", "scores", "labels", "objectness", "count")
 
 
