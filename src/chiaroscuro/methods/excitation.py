@@ -25,9 +25,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.core.notes import Note
 from chiaroscuro.methods.differentiable import differentiable, input_image, target_scores
-from chiaroscuro.methods.features import recording
+from chiaroscuro.methods.features import ReplacedOperations, recording
 from chiaroscuro.methods.method import Method
-from chiaroscuro.methods.operations import ReplacedOperations
 from chiaroscuro.methods.question import Answer, Question
 
 _NAME = "excitation-backprop"

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.methods.differentiable import input_image, target_scores
+from chiaroscuro.methods.features import ReplacedOperations
 from chiaroscuro.methods.method import Method
-from chiaroscuro.methods.operations import ReplacedOperations
 from chiaroscuro.methods.question import Answer, Question
 
 _NAME = "guided-backprop"
