@@ -18,8 +18,15 @@ from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork
 from chiaroscuro.detectors.commons.placement import corners
 
 ANCHOR_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
+
 """Sides in pixels of the anchors at every cell, by stride."""
+
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+MATCH_IOU = 0.35
+IGNORED_SHARE = 0.5  # of an anchor inside a box to ignore, from which it is no negative
+NEGATIVES = 3  # the hardest, per positive
+BOX_WEIGHT = 2.0
+FACE, BACKGROUND, LEFT_OUT = 1, 0, -1
 
 
 @lru_cache(maxsize=8)
@@ -62,13 +69,6 @@ def encode_boxes(
     offset = (centre - anchors[..., :2]) / (CENTRE_VARIANCE * anchors[..., 2:])
     ratio = (size.clamp(min=1e-3) / anchors[..., 2:]).log() / SIZE_VARIANCE
     return torch.cat([offset, ratio], dim=-1)
-
-
-MATCH_IOU = 0.35
-IGNORED_SHARE = 0.5  # of an anchor inside a box to ignore, from which it is no negative
-NEGATIVES = 3  # the hardest, per positive
-BOX_WEIGHT = 2.0
-FACE, BACKGROUND, LEFT_OUT = 1, 0, -1
 
 
 def losses(
