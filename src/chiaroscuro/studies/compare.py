@@ -21,7 +21,7 @@ from chiaroscuro.core.records import Proposals, Target, Truth
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.agreement import agreement
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.context import context_share
+from chiaroscuro.metrics.localisation import context_share
 from chiaroscuro.metrics.stats import paired_means
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store.schema import StudiedTarget

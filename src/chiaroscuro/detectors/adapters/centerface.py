@@ -18,9 +18,9 @@ from torchvision.ops import clip_boxes_to_image
 from chiaroscuro.core.errors import MissingDependencyError
 from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.commons.box_formats import corners
 from chiaroscuro.detectors.commons.onnx_session import make_session, session_device
 from chiaroscuro.detectors.commons.options import score_floor
+from chiaroscuro.detectors.commons.placement import corners
 from chiaroscuro.detectors.commons.rows import Rows, to_proposals
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.source import DetectorSource

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiaroscuro.detectors.commons.box_formats import corners
+from chiaroscuro.detectors.commons.placement import corners
 
 ANCHOR_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 """Sides in pixels of the anchors at every cell, by stride."""

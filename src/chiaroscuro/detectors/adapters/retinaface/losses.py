@@ -15,7 +15,7 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.adapters.retinaface.anchors import encode_boxes, make_anchors
 from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork
-from chiaroscuro.detectors.commons.box_formats import corners
+from chiaroscuro.detectors.commons.placement import corners
 
 MATCH_IOU = 0.35
 IGNORED_SHARE = 0.5  # of an anchor inside a box to ignore, from which it is no negative

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.commons.box_formats import corners
 from chiaroscuro.detectors.commons.networks import device_of, evaluating
 from chiaroscuro.detectors.commons.options import score_floor
-from chiaroscuro.detectors.commons.placement import Placement, scaled_up
+from chiaroscuro.detectors.commons.placement import Placement, corners, scaled_up
 from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_copy
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 

@@ -7,10 +7,8 @@ from torch import Tensor
 
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import cells, centres
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
-from chiaroscuro.detectors.commons.box_formats import corners
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout, Reading, Scene, item
+from chiaroscuro.detectors.commons.placement import corners
 from chiaroscuro.detectors.commons.rows import Rows
 
 _ULTRAFACE = ((8, 3), (16, 2), (32, 2), (64, 3))  # stride, anchors per cell

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout, Reading, Scene, item
 from chiaroscuro.detectors.commons.rows import Rows
 
 _COUNT = re.compile(r"(^|_)num(_|$)|num_?(dets|detections|predictions)|valid")

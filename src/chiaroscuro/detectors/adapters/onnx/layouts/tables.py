@@ -9,9 +9,14 @@ from torch import Tensor
 
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid, looks_raw
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Decode, Feeding, Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
+    Decode,
+    Feeding,
+    Layout,
+    Reading,
+    Scene,
+    item,
+)
 from chiaroscuro.detectors.commons.rows import Rows
 
 _MOST_FOUND = 300  # rows after NMS; before it there are more
