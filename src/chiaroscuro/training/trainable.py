@@ -8,16 +8,12 @@ from chiaroscuro.detectors.registry import load_detector
 
 
 def open_trainable(spec: Any, device: str = "auto", **options: Any) -> Trainable:
-    """Load a detector in a form that can be trained.
+    """Load a detector in a form that can be trained; ``"retinaface"`` means its torch form.
 
-    Args:
-        spec: as for ``load_detector``; ``"retinaface"`` means its torch form.
-        device: that it is trained on.
-        options: as for ``load_detector``.
+    Arguments are those of ``load_detector``.
 
     Raises:
-        TrainingError: if it cannot be trained.
-        As ``load_detector`` does.
+        TrainingError: if it cannot be trained; or as ``load_detector`` does.
     """
     if spec == "retinaface":
         options.setdefault("form", "torch")
