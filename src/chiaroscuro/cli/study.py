@@ -141,7 +141,7 @@ def _studied(
             workers=ray_options.workers,
             cpus=ray_options.cpus,
             gpus=ray_options.gpus,
-            device=detector_options.device,
+            device=detector_options.loading.device,
             progress=show,
         )
     note_all(run.record.data.notes)

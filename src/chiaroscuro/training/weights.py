@@ -20,12 +20,9 @@ def free_parameters(network: nn.Module, freeze: Sequence[str]) -> list[nn.Parame
             raise TrainingError(
                 f"freeze: no parameter begins with {prefix!r}; parts are {', '.join(parts)}"
             )
-    free = []
     for name, parameter in network.named_parameters():
-        learns = not name.startswith(tuple(freeze))
-        parameter.requires_grad_(learns)
-        if learns:
-            free.append(parameter)
+        parameter.requires_grad_(not name.startswith(tuple(freeze)))
+    free = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not free:
         raise TrainingError("freeze: nothing is left to learn")
     return free
