@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import attrs
 import typer
 
-from chiaroscuro.cli.console import errors_as_exit_status, notes
+from chiaroscuro.cli.console import errors_as_exit_status, note, notes
 from chiaroscuro.core.checks import anything
 from chiaroscuro.core.declared import part, setting
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.plan import AUTO, DetectorChoice
+from chiaroscuro.core.text import plural
 
 if TYPE_CHECKING:
     from chiaroscuro.data.datasets import DataSet
@@ -210,10 +211,14 @@ class DataOptions:
         return self.frame
 
     def open(self, data: str) -> "DataSet":
-        """The data set."""
+        """The data set; a note says what is missing of it."""
         from chiaroscuro.data.datasets import open_data_set
 
-        return open_data_set(data, self.images, class_map=self.classes, frame=self.checked_frame)
+        classes, frame = self.classes, self.checked_frame
+        opened = open_data_set(data, self.images, class_map=classes, frame=frame)
+        if opened.missing:
+            note(f"{plural(len(opened.missing), 'picture')} missing, such as {opened.missing[0]}")
+        return opened
 
 
 def _key_value(text: str) -> tuple[str, Any]:

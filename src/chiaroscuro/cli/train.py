@@ -129,7 +129,7 @@ def _trained(
     """Train, measure, and write the checkpoint."""
     import torch
 
-    from chiaroscuro.studies.run import labels_of, only_one
+    from chiaroscuro.studies.run import labels_of, notes_on, only_one
     from chiaroscuro.training.distributed import processes
     from chiaroscuro.training.pictures import training_pictures
     from chiaroscuro.training.samples import save_samples, split
@@ -139,7 +139,7 @@ def _trained(
     collection = data_options.open(data)
     torch.manual_seed(settings.seed)  # of a network that begins with random weights
     detector = open_trainable(start.start, start.loading.device, **start.loading.keywords)
-    _note_left_out(collection, detector)
+    note_all(notes_on(collection, detector))
     pictures = training_pictures(collection, labels_of(collection, detector))
     learned, held = split(pictures, checks.validation, settings.seed)
     with only_one(folder) if first else nullcontext():
@@ -222,15 +222,6 @@ def _save(
     )
     remove_states(out.with_suffix(".training"))
     return measured
-
-
-def _note_left_out(collection: "DataSet", detector: "Trainable") -> None:
-    from chiaroscuro.studies.run import notes_on
-
-    if collection.missing:
-        n = plural(len(collection.missing), "picture")
-        note(f"{n} missing, such as {collection.missing[0]}")
-    note_all(notes_on(collection, detector))
 
 
 def _print(trained: Trained, out: Path) -> None:

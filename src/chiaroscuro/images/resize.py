@@ -35,7 +35,8 @@ def shrink(image: Tensor, max_side: int) -> tuple[Tensor, float]:
         smaller = to_tensor(resized(to_pil(image), size))
     else:
         channels = map(Image.fromarray, image.detach().to("cpu", torch.float32).numpy())
-        smaller = torch.from_numpy(np.stack([resized(one, size) for one in channels])).clamp_(0, 1)
+        arrays = [np.asarray(resized(channel, size)) for channel in channels]
+        smaller = torch.from_numpy(np.stack(arrays)).clamp_(0, 1)
     return smaller.to(image.device, image.dtype), factor
 
 

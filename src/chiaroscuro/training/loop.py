@@ -22,7 +22,7 @@ from chiaroscuro.training.measure import precision
 from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.settings import TrainingSettings
 from chiaroscuro.training.state import State, StateFile, copied
-from chiaroscuro.training.weights import average_with, free_parameters, set_to_train
+from chiaroscuro.training.trainable import average_with, free_parameters, set_to_train
 
 Pictures = Sequence[TrainingPicture]
 
