@@ -7,7 +7,7 @@ import attrs
 import typer
 
 from chiaroscuro.cli.console import note, note_all, print_json
-from chiaroscuro.cli.options import AS_JSON, DataOptions, command, load, parse_options
+from chiaroscuro.cli.options import AS_JSON, DataOptions, LoadOptions, command
 from chiaroscuro.cli.progress import progress
 from chiaroscuro.core.plan import DetectorChoice, EvaluationSettings
 from chiaroscuro.core.text import plural
@@ -67,16 +67,7 @@ def evaluate(
             "--detector", "-d", help="What was explained. [dim]default: as the results say[/]"
         ),
     ] = None,
-    detector_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--detector-option",
-            "-O",
-            metavar="KEY=VALUE",
-            help="An option of the detector; may be repeated.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    loading: LoadOptions,
     out: Annotated[
         str | None,
         typer.Option(
@@ -101,7 +92,7 @@ def evaluate(
     protocol_named(settings.protocol)
     annotated = _annotations(annotations, data_options)
     place = as_path(results)
-    model = _detector(place, detector, detector_option, device)
+    model = _detector(place, detector, loading)
     folder = as_path(out) if out else place / f"evaluation-{settings.protocol}"
     settings = attrs.evolve(settings, methods=_methods(methods))
     frame = data_options.checked_frame
@@ -125,17 +116,14 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _detector(
-    place: "AnyPath", name: str | None, options: list[str] | None, device: str
-) -> "Detector":
+def _detector(place: "AnyPath", name: str | None, loading: LoadOptions) -> "Detector":
     """The detector that is typed, or the one that the results say."""
     from chiaroscuro.results.folder import explained_detector, result_paths
 
     _, choice = explained_detector(result_paths(place))
-    given = parse_options(options)
     if name:
-        return load(DetectorChoice(detector=name, options=given), device)
-    return load(attrs.evolve(choice, options={**choice.options, **given}), device)
+        return loading.load(DetectorChoice(detector=name, options=loading.keywords))
+    return loading.load(attrs.evolve(choice, options={**choice.options, **loading.keywords}))
 
 
 def _methods(text: str | None) -> tuple[str, ...]:

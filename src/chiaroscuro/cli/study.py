@@ -122,9 +122,6 @@ def _studied(
     from chiaroscuro.studies.run import notes_on, study
 
     collection = data_options.open(data)
-    if collection.missing:
-        n = plural(len(collection.missing), "picture")
-        note(f"{n} missing, such as {collection.missing[0]}")
     if ray_options.ray is None:
         detector = detector_options.load()
         note_all(notes_on(collection, detector))
@@ -141,7 +138,7 @@ def _studied(
             workers=ray_options.workers,
             cpus=ray_options.cpus,
             gpus=ray_options.gpus,
-            device=detector_options.device,
+            device=detector_options.loading.device,
             progress=show,
         )
     note_all(run.record.data.notes)
