@@ -742,8 +742,8 @@ def main() -> int:
             if problem:
                 failed += 1
                 print(
-                    f"\nCASE {number} of seed {options.seed} (again: --seed {options.seed} --cases 1 "
-                    f"--first {number} --readers {' '.join(options.readers)}): {problem}",
+                    f"\nCASE {number} of seed {options.seed} (again: --seed {options.seed} "
+                    f"--cases 1 --first {number} --readers {' '.join(options.readers)}): {problem}",
                     flush=True,
                 )
         counts = fuzz.counts

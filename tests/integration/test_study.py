@@ -289,7 +289,7 @@ def second_run(*changes: str) -> None:
 
 
 def test_two_detectors_on_the_same_masks(folder: Path) -> None:
-    """Both find the left face; the right patch is a false positive of the first, or missed by both."""
+    """Both find the left face; the right patch is a false positive, or missed by both."""
     run(*STUDY)
     second_run()
     printed = run("compare", "run", "other", "-o", "both").stdout
@@ -341,17 +341,8 @@ def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
 
 
 def on_ray(detector: str, out: str) -> list[str]:
-    words = [
-        "study",
-        "annotations.json",
-        "-d",
-        f"patches:{detector}",
-        "--n-passes",
-        "60",
-        "-o",
-        out,
-    ]
-    return [*words, "--ray", "local", "--workers", "2"]
+    words = ["study", "annotations.json", "-d", f"patches:{detector}", "-o", out]
+    return [*words, "--n-passes", "60", "--ray", "local", "--workers", "2"]
 
 
 def test_two_workers_on_ray_give_the_same_bits_though_one_is_killed(

@@ -238,13 +238,11 @@ def _opened(
 
 
 def _curve_row(curve: metrics.Curve) -> Row:
+    values = ("fraction", "similarity", "iou", "score")
     return {
         "direction": curve.direction,
         "protocol": curve.protocol.name,
-        "fraction": curve.fraction.tolist(),
-        "similarity": curve.similarity.tolist(),
-        "iou": curve.iou.tolist(),
-        "score": curve.score.tolist(),
+        **{name: getattr(curve, name).tolist() for name in values},
     }
 
 
@@ -261,7 +259,4 @@ def _of_map(saliency: Tensor, target: Target) -> dict[str, float | None]:
 
 
 def _correlations(agreement: metrics.Agreement | None) -> dict[str, float | None]:
-    return {
-        "linear": None if agreement is None else agreement.linear,
-        "rank": None if agreement is None else agreement.rank,
-    }
+    return {name: getattr(agreement, name, None) for name in ("linear", "rank")}

@@ -61,18 +61,11 @@ def choose(
     names = detector.info.class_names
     wanted, notes = with_classes(wanted, names, seen, selection.target_class)
     if not wanted and targets is None:
-        notes = (_nothing_found(selection),)
+        score, name = selection.min_score, selection.target_class
+        notes = (Note("nothing found", min_score=score),)
+        if name is not None:
+            notes = (Note("nothing found of class", class_name=name, min_score=score),)
     return Chosen(targets=wanted, notes=notes)
-
-
-def _nothing_found(selection: Selection) -> Note:
-    if selection.target_class is None:
-        return Note("nothing found", min_score=selection.min_score)
-    return Note(
-        "nothing found of class",
-        class_name=selection.target_class,
-        min_score=selection.min_score,
-    )
 
 
 def of_class(found: Proposals, detector: Detector, selection: Selection) -> Proposals:

@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from upath import UPath
 
-from chiaroscuro.core.checks import Check, mapping, shown
+from chiaroscuro.core.checks import shown
 from chiaroscuro.core.declared import plain, read
 from chiaroscuro.core.errors import BundleError, InputError
 from chiaroscuro.store.arrays import Array
 
 T = TypeVar("T")
-_OBJECT = mapping()
 _JSON_BYTES = 512 * 2**20
 _UNPACKED_BYTES, _UNPACKED_TIMES = 512 * 2**20, 100  # an array above both is a zip bomb
 
@@ -99,7 +98,12 @@ def read_record(path: AnyPath, kind: type[T], *, remedy: str = "") -> T:
 def write_json(path: AnyPath, value: Mapping[str, Any]) -> None:
     """Write JSON values, indented, UTF-8; file names of other bytes are read back as they are."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda stream: stream.write(printable(text).encode()))
+    write_text(path, printable(text))
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Write text as UTF-8."""
+    write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
 def printable(text: str) -> str:
@@ -208,12 +212,11 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return tuple(map(operator.index, shape)), dtype
 
 
-def read_json(path: AnyPath, check: Check = _OBJECT, *, remedy: str = "") -> dict[str, Any]:
-    """Read a JSON object that passes a check.
+def read_json(path: AnyPath, *, remedy: str = "") -> dict[str, Any]:
+    """Read a JSON object.
 
     Raises:
-        BundleError: if the file is absent, is no JSON object, or does not pass; it names the file
-            and the key, and ends with the remedy.
+        BundleError: if the file is absent or is no JSON object; it ends with the remedy.
     """
     content = _checked_bytes(path)
     with as_bundle_error(path, remedy):
@@ -226,8 +229,7 @@ def read_json(path: AnyPath, check: Check = _OBJECT, *, remedy: str = "") -> dic
         value = parse_json(whole)
         if not isinstance(value, dict):
             raise InputError(f"wanted a JSON object, got {type(value).__name__}")
-        checked: dict[str, Any] = check("", value)
-        return checked
+        return value
 
 
 def parse_json(whole: str | bytes) -> Any:

@@ -6,8 +6,10 @@ the same pixels from both, and the difference of two maps of one box is the dete
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any, Literal
 
 import torch
@@ -17,11 +19,11 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, UndefinedMetricError
 from chiaroscuro.core.progress import Report, Steps
-from chiaroscuro.core.records import Proposals, Target, Truth
+from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.metrics.agreement import agreement
+from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.localisation import context_share
+from chiaroscuro.metrics.localisation import context_share_or_none
 from chiaroscuro.metrics.stats import paired_means
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store.schema import StudiedTarget
@@ -59,13 +61,12 @@ class Subject:
 
     def row(self) -> dict[str, Any]:
         """What a table says of it."""
-        x1, y1, x2, y2 = self.target.box.tolist()
         row: dict[str, Any] = {
             "picture": self.picture,
             "title": self.title,
             "what": self.what,
             "status": self.status,
-            **{"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+            **dict(zip(("x1", "y1", "x2", "y2"), self.target.box.tolist(), strict=True)),
         }
         for i, which in enumerate(("first", "second")):
             row[f"score_{which}"] = self.scores[i]
@@ -73,21 +74,14 @@ class Subject:
             row[f"fidelity_{which}"] = None if math.isnan(fidelity) else fidelity
             row[f"trust_{which}"] = self.explanation.trust(i)
             row[f"mean_weight_{which}"] = float(self.explanation.mean_weight[i])
-            try:
-                share = context_share(
-                    self.explanation.saliency[i], self.target, self.explanation.standard_error[i]
-                )
-                values: tuple[float | None, ...] = (share.box, share.ring, share.beyond)
-            except UndefinedMetricError:
-                values = (None, None, None)
-            row |= {f"{part}_{which}": value for part, value in zip(SHARES, values, strict=True)}
-        try:
-            same = agreement(
-                self.explanation.saliency[0], self.explanation.saliency[1], self.target
+            share = context_share_or_none(
+                self.explanation.saliency[i], self.target, self.explanation.standard_error[i]
             )
-            row |= {"linear": same.linear, "rank": same.rank}
-        except UndefinedMetricError:
-            row |= {"linear": None, "rank": None}
+            values = (None, None, None) if share is None else astuple(share)
+            row |= {f"{part}_{which}": value for part, value in zip(SHARES, values, strict=True)}
+        one, other = self.explanation.saliency
+        same = agreement_or_none(one, other, self.target)
+        row |= {name: getattr(same, name, None) for name in ("linear", "rank")}
         return row
 
 
@@ -112,24 +106,18 @@ def check_comparable(first: Run, second: Run) -> None:
     """Refuse two runs whose masks or pictures differ; the BundleError says in what."""
     one, other = (plain(run.record.settings) for run in (first, second))
     for names in ("plan.seed", "plan.design", "reading.max_side", "min_score", "match_iou"):
-        values = [_at(settings, names) for settings in (one, other)]
-        if values[0] != values[1]:
-            setting = names.rpartition(".")[2]
+        mine, theirs = (reduce(getitem, names.split("."), settings) for settings in (one, other))
+        if mine != theirs:
             raise BundleError(
-                f"{first.folder} and {second.folder} cannot be compared: {setting} is {values[0]} "
-                f"in one and {values[1]} in the other; study again with the same"
+                f"{first.folder} and {second.folder} cannot be compared: "
+                f"{names.rpartition('.')[2]} is {mine} in one and {theirs} in the other; study "
+                "again with the same"
             )
     if first.record.data.pictures != second.record.data.pictures:
         raise BundleError(
             f"{first.folder} and {second.folder} cannot be compared: they are of different "
             "pictures or annotations"
         )
-
-
-def _at(settings: Any, names: str) -> Any:
-    for name in names.split("."):
-        settings = settings[name]
-    return settings
 
 
 def detector_names(first: Run, second: Run) -> tuple[str, str]:
@@ -180,21 +168,19 @@ def compare(
         raise BundleError(
             f"{first.folder} and {second.folder} have no explained box of a picture in common"
         )
+    faces = [row for row in rows if row["what"] != FALSE_POSITIVE]
+    false_positives = [row for row in rows if row["what"] == FALSE_POSITIVE]
     return Comparison(
         names=detector_names(first, second),
         rows=rows,
         figures={
-            "faces": _statuses(row for row in rows if row["what"] != FALSE_POSITIVE),
-            "false_positives": _statuses(row for row in rows if row["what"] == FALSE_POSITIVE),
+            "faces": dict(Counter(row["status"] for row in faces)),
+            "false_positives": dict(Counter(row["status"] for row in false_positives)),
             "context": _context(rows),
             "average_precision": _precision(first, second),
         },
         averages=(averagers[0].result(), averagers[1].result()),
     )
-
-
-def _statuses(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
-    return dict(Counter(row["status"] for row in rows))
 
 
 def _of_picture(first: ResultFolder, second: ResultFolder) -> Iterator[Subject]:
@@ -283,8 +269,7 @@ def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:
         for row in rows
         if row["status"] == "both"
         and row["what"] != FALSE_POSITIVE
-        and row["in_box_first"] is not None
-        and row["in_box_second"] is not None
+        and None not in (row["in_box_first"], row["in_box_second"])
     ]
     names = list(dict.fromkeys(row["picture"] for row in both))
     place = [names.index(row["picture"]) for row in both]
@@ -297,24 +282,20 @@ def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _precision(first: Run, second: Run) -> dict[str, Any] | None:
     """Average precision of both on the pictures that both have, and its difference."""
-    found: tuple[list[Proposals], list[Proposals]] = ([], [])
-    truth: tuple[list[Truth], list[Truth]] = ([], [])  # each in its detector's own labels
-    for name in both_done(first, second):
-        for side, own, run in zip(found, truth, (first, second), strict=True):
-            picture = run.picture(name)
-            if picture.truth is None:
-                return None
-            side.append(picture.detections)
-            own.append(picture.truth)
-    try:
-        whole = [
-            average_precision(side, own, n_resamples=_RESAMPLES)
-            for side, own in zip(found, truth, strict=True)
-        ]
-    except UndefinedMetricError:
-        return None
+    names, of = both_done(first, second), []
+    for run in (first, second):
+        pictures = [run.picture(name) for name in names]
+        found = [picture.detections for picture in pictures]
+        truth = [picture.truth for picture in pictures if picture.truth is not None]  # own labels
+        if len(truth) < len(names):
+            return None
+        try:
+            of.append(average_precision(found, truth, n_resamples=_RESAMPLES))
+        except UndefinedMetricError:
+            return None
+    one, other = of
     return {
-        "first": {"ap": whole[0].ap, "ap50": whole[0].ap50, "interval": whole[0].ap50_interval},
-        "second": {"ap": whole[1].ap, "ap50": whole[1].ap50, "interval": whole[1].ap50_interval},
-        "difference": {"ap": whole[1].ap - whole[0].ap, "ap50": whole[1].ap50 - whole[0].ap50},
+        "first": {"ap": one.ap, "ap50": one.ap50, "interval": one.ap50_interval},
+        "second": {"ap": other.ap, "ap50": other.ap50, "interval": other.ap50_interval},
+        "difference": {"ap": other.ap - one.ap, "ap50": other.ap50 - one.ap50},
     }

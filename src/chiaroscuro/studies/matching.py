@@ -71,16 +71,17 @@ def _decide(overlap: torch.Tensor, taken: torch.Tensor, truth: Truth, min_iou: f
     for free, kind in ((~taken & ~truth.ignore, "hit"), (~taken & truth.ignore, "ignored")):
         candidates = (overlap >= least) & free
         if bool(candidates.any()):
-            highest = overlap[candidates].max()
-            best = int((candidates & (overlap == highest)).nonzero()[-1])
-            return Match(kind=kind, truth=best, iou=float(highest))  # type: ignore[arg-type]
+            most = overlap[candidates].max()
+            best = int((candidates & (overlap == most)).nonzero()[-1])
+            return Match(kind=kind, truth=best, iou=float(most))  # type: ignore[arg-type]
     overlap = torch.where(truth.crowd, -1.0, overlap)  # a share of the detection, no IoU
     if len(overlap) == 0 or float(overlap.max()) < TOUCHES:
-        return Match(kind="background", truth=None, iou=max(0.0, _highest(overlap)))
+        return Match(kind="background", truth=None, iou=max(0.0, highest(overlap)))
     best = int(overlap.argmax())
     kind = "duplicate" if float(overlap[best]) >= least else "badly placed"
     return Match(kind=kind, truth=best, iou=float(overlap[best]))  # type: ignore[arg-type]
 
 
-def _highest(values: torch.Tensor) -> float:
+def highest(values: torch.Tensor) -> float:
+    """The highest value, 0 where there is none."""
     return float(values.max()) if len(values) else 0.0

@@ -176,9 +176,7 @@ class StateFile:
         writer = csv.DictWriter(table, list(content["rows"][0]))
         writer.writeheader()
         writer.writerows(content["rows"])
-        bundle.write_atomically(
-            self.path.with_name(LOG), lambda file: file.write(table.getvalue().encode())
-        )
+        bundle.write_text(self.path.with_name(LOG), table.getvalue())
 
     def record_divergence(self) -> None:
         """Record in the file, if there is one, that a lower learning rate may resume."""
