@@ -1,10 +1,14 @@
-"""Grad-CAM: feature maps weighted by their mean gradient, through torchcam.
+"""Grad-CAM, Grad-CAM++ and Smooth Grad-CAM++: feature maps weighted by their gradients.
 
 A detector slides one head over several layers, one per scale. The Grad-CAMs are of the layer that
 the target is read from, found by the gradient, and of the window that its score is computed from:
 the head sees no more of the picture. Without the window a map would be one of the class, highest at
 the strongest object of that size. The fit of the proposal's box is held constant: its gradient
 would be the larger one, and show which features move the box.
+
+Grad-CAM is torchcam's. The other two are our own code: torchcam 0.5 leaves out the division that
+distinguishes Grad-CAM++ (it divides a copy), and its smooth form applies the weights to the
+features of the last noisy picture.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
-"""The weight's gradient by every pixel: saliency, gradient x input and SmoothGrad, through captum.
+"""The weight's gradient by every pixel, through captum.
 
-A gradient describes small changes only. Where a part matters only together with another that is
-absent, or where the score can rise no further, it is zero.
+Saliency, gradient x input and SmoothGrad: a gradient describes small changes only. Where a part
+matters only together with another that is absent, or where the score can rise no further, it is
+zero. Integrated gradients cover the whole straight path from a filled picture, and see more.
 """
 
 from collections.abc import Callable, Iterator

@@ -8,7 +8,6 @@ the box's size and the centre's offset at every point.
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -125,14 +124,10 @@ def _missing() -> str | None:
     return None
 
 
-def _load(_: str, **options: Any) -> CenterFace:
-    return CenterFace(**options)
-
-
 source = DetectorSource(
     name="centerface",
     summary="CenterFace, trained on photographs (WIDER FACE); ONNX Runtime",
-    load=_load,
+    load=lambda _, **options: CenterFace(**options),
     missing=_missing,
     examples=("centerface",),
 )

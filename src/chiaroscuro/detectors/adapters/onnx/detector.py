@@ -133,11 +133,7 @@ class OnnxDetector:
             self.without_nms = partial(unsuppressed_copy, self)
 
     def detect(self, images: Tensor) -> list[Proposals]:
-        """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
-
-        Raises:
-            DetectorOutputError: if the outputs do not fit the layout.
-        """
+        """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`."""
         pictures = as_unit_floats(images.detach()).cpu()
         if not len(pictures):
             return []

@@ -164,11 +164,7 @@ class TorchvisionDetector:
         return parts
 
     def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
-        """Write weights, and the sizes they were used at, as a checkpoint; see ``save_checkpoint``.
-
-        Raises:
-            CheckpointError: if the model's builder is unknown.
-        """
+        """Write weights and the sizes they were used at; see ``save_checkpoint``."""
         if self.builder is None:
             raise CheckpointError(
                 f"{self.info.name}: its builder is not known, so the file could not be opened "

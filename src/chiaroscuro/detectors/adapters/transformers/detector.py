@@ -106,11 +106,7 @@ class TransformersDetector:
         )
 
     def detect(self, images: Tensor) -> list[Proposals]:
-        """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
-
-        Raises:
-            DetectorOutputError: if the model's output is not logits and boxes of its classes.
-        """
+        """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`."""
         pictures = as_unit_floats(images.detach())
         if not len(pictures):
             return []
@@ -126,10 +122,6 @@ class TransformersDetector:
         Before they are enlarged, the weights of a query sum to 1. The model uses eager attention
         meanwhile, since the faster kinds keep no weights; scores may differ from ``detect``'s by
         rounding.
-
-        Raises:
-            UnsupportedMethodError: if its queries do not weigh the whole picture.
-            DetectorOutputError: if the model's output is not logits and boxes of its classes.
         """
         picture = as_unit_floats(image.detach()[None])
         with evaluating(self.network), keeping_attention(self.network, self.info.name) as sizes:

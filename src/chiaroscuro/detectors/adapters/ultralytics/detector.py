@@ -76,9 +76,6 @@ class UltralyticsDetector:
         """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
 
         RT-DETR reports one proposal per query; any other network every proposal above the floor.
-
-        Raises:
-            DetectorOutputError: if the network's output is not a table of boxes and classes.
         """
         parameter = next(self.network.parameters())
         pictures = as_unit_floats(images.detach()).to(parameter.device)

@@ -143,8 +143,8 @@ class Layout:
         summary: one line for messages.
         roles: which output plays which part; None where these outputs cannot be of this layout.
             The first of the roles holds the boxes.
-        knows: whether names and shapes indicate this layout.
         decode: outputs of one picture, by role, as rows.
+        knows: whether names and shapes indicate this layout, where its roles do not suffice.
         reading: how the numbers read.
         feeding: how pictures are prepared.
         before_nms: whether non-maximum suppression is left to the caller.
@@ -157,8 +157,8 @@ class Layout:
 
     summary: str
     roles: Callable[[File], Roles | None]
-    knows: Callable[[File, Roles], bool]
     decode: Decode
+    knows: Callable[[File, Roles], bool] = lambda file, roles: True
     reading: Reading = field(default_factory=Reading)
     feeding: Feeding = field(default_factory=Feeding)
     before_nms: bool = False

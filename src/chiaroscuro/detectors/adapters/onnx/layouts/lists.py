@@ -147,10 +147,6 @@ def _vector_columns(roles: Roles) -> int | None:
     return (sides[1] if sides[0] == rows else sides[0]) or None
 
 
-def _always(file: File, roles: Roles) -> bool:
-    return True
-
-
 def _none_of(*others: Callable[[File], Roles | None]) -> Callable[[File, Roles], bool]:
     """Certain where none of the more specific layouts fits."""
     return lambda file, roles: not any(other(file) for other in others)
@@ -211,14 +207,13 @@ LISTS = {
         _BOXES,
         summary="boxes n x 4, classes n, scores n, size of the picture, after NMS (Detectron2)",
         roles=_roles_detectron,
-        knows=_always,
+        knows=lambda file, roles: True,
         reading=Reading(),
         feeding=Feeding(normalise="255", channel_order="bgr", letterbox=False, multiple=1),
     ),
     "mmdet": Layout(
         summary="dets n x 5 x1 y1 x2 y2 score, labels n, after NMS (MMDetection)",
         roles=_roles_dets,
-        knows=_always,
         decode=_decode_dets,
         feeding=Feeding(normalise="imagenet", padding="top-left", padding_colour="mean"),
     ),
@@ -226,7 +221,6 @@ LISTS = {
         summary="detection_boxes y1 x1 y2 x2 in [0, 1], detection_scores, detection_classes from "
         "1, num_detections, after NMS (TensorFlow)",
         roles=_roles_tensorflow,
-        knows=_always,
         decode=_decode,
         reading=Reading(box_format="yxyx", normalised=True, first_label=1),
         feeding=Feeding(letterbox=False, normalise="255"),
@@ -235,7 +229,6 @@ LISTS = {
         summary="bboxes x1 y1 x2 y2 in [0, 1], labels from 1, scores, after NMS (SSD of the ONNX "
         "zoo)",
         roles=_roles_ssd,
-        knows=_always,
         decode=_decode,
         reading=Reading(normalised=True, first_label=1),
         feeding=Feeding(letterbox=False, normalise="imagenet"),

@@ -132,7 +132,6 @@ def _before_nms(
     return Layout(
         summary=summary,
         roles=_roles(lambda *sides: len(sides) == 3 and sides[axis] > first),
-        knows=_never,
         decode=decode,
         columns=lambda roles: max(roles["table"].shape[axis] - first, 0) or None,
         **options,
@@ -151,15 +150,10 @@ def _after_nms(columns: str, families: str, *, one_by_one: bool = True, **option
     return Layout(
         summary=f"n x {len(names)}: {columns}, after NMS ({families})",
         roles=_roles(lambda *sides: sides[-1] == len(names)),
-        knows=_never,
         decode=decode,
         one_by_one=one_by_one,
         **options,
     )
-
-
-def _never(file: File, roles: Roles) -> bool:
-    return False
 
 
 _CENTRED = Reading(box_format="cxcywh")
