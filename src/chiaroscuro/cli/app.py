@@ -16,13 +16,13 @@ def app(
         typer.Argument(metavar="[RUN]...", help="Run folders of study, to browse in it."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but this machine's own asks a password.")
+        str, typer.Option(help="Address to listen on; any but this machine's own needs a password.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     password: Annotated[
         str,
         typer.Option(
-            envvar="CHIAROSCURO_PASSWORD", help="Asked of every visitor.", show_default=False
+            envvar="CHIAROSCURO_PASSWORD", help="Required of every user.", show_default=False
         ),
     ] = "",
     name: Annotated[
@@ -39,7 +39,7 @@ def app(
     max_upload: Annotated[int, typer.Option(min=1, help="Megabytes of a picture's file.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
-    """Open the workbench: drop a painting in, click a face, watch the answer form.
+    """Open the workbench: drop a painting in, click a face, watch its map form.
 
     Runs on this machine alone, needs no network, and keeps nothing on disk. End it with Ctrl-C.
     """
@@ -64,8 +64,7 @@ def app(
     for run in runs or ():
         if not (run / "run.json").is_file():
             raise typer.BadParameter(
-                f"{run} is no run folder: wanted the --out of chiaroscuro study",
-                param_hint="RUN",
+                f"{run} is no run folder: wanted the --out of chiaroscuro study", param_hint="RUN"
             )
     settings = WorkbenchSettings(
         host=host,

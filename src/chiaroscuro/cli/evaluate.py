@@ -18,14 +18,7 @@ if TYPE_CHECKING:
     from chiaroscuro.evaluation.evaluate import Evaluation
     from chiaroscuro.store.bundle import AnyPath
 
-SHOWN = (
-    "insertion",
-    "deletion",
-    "overall",
-    "pointing_game",
-    "energy_pointing_game",
-    "map_iou",
-)
+SHOWN = ("insertion", "deletion", "overall", "pointing_game", "energy_pointing_game", "map_iou")
 
 
 @command
