@@ -38,6 +38,19 @@ class RayOptions:
     )
 
 
+@attrs.frozen(kw_only=True)
+class ExportOptions:
+    """What else is written."""
+
+    fiftyone: bool = setting(
+        anything,
+        False,
+        flags=("--fiftyone",),
+        help="Also write fiftyone/: boxes, heat maps and a script that makes a FiftyOne data set "
+        "of them.",
+    )
+
+
 @command
 def study(
     data: Annotated[
@@ -62,14 +75,7 @@ def study(
     detector_options: DetectorOptions,
     settings: StudySettings,
     ray_options: RayOptions,
-    fiftyone: Annotated[
-        bool,
-        typer.Option(
-            "--fiftyone",
-            help="Also write fiftyone/: boxes, heat maps and a script that makes a FiftyOne data "
-            "set of them.",
-        ),
-    ] = False,
+    export_options: ExportOptions,
     as_json: AS_JSON = False,
 ) -> None:
     """Run a detector over a data set and explain every hit, false positive and miss.
@@ -96,7 +102,7 @@ def study(
         note(f"{name}: {reason}")
     summary = summarise(run)
     files = export(run, summary)
-    if fiftyone:
+    if export_options.fiftyone:
         from chiaroscuro.studies.fiftyone import export_fiftyone
 
         files.append(export_fiftyone(run) / "load.py")

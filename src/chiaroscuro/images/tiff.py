@@ -41,9 +41,7 @@ def best_page(scanned: TiffImagePlugin.TiffImageFile, stream: Stream, name: str)
     first = pages[0]
     larger = [page for page in pages if page.is_reduced_to(first)]
     best = min(
-        larger,
-        key=lambda page: (page.kind & _REDUCED, -page.width * page.height),
-        default=first,
+        larger, key=lambda page: (page.kind & _REDUCED, -page.width * page.height), default=first
     )
     stream.seek(0)
     picture = Image.open(stream, formats=["TIFF"])
