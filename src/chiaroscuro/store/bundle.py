@@ -77,7 +77,7 @@ def write_arrays(
 ) -> None:
     """Write named arrays as an ``.npz``.
 
-    Maps of float32 hardly shrink: compressing them takes longer than fitting them.
+    Maps of float32 are best not compressed: they hardly shrink, and it takes longer than fitting.
     """
     save = np.savez_compressed if compressed else np.savez
     write_atomically(path, lambda stream: save(stream, **arrays))  # type: ignore[arg-type]
