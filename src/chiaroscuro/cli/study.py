@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from chiaroscuro.studies.run import Run
 
 
+DATA = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, YOLO's "
+        "data.yaml, or met-faces, the sample set; without annotations, a folder of pictures, "
+        "one picture or its http:// address, or a .txt file with a path or address per line.",
+    ),
+]
+
+
 @attrs.frozen(kw_only=True)
 class RayOptions:
     """Workers that share the pictures."""
@@ -53,15 +64,7 @@ class ExportOptions:
 
 @command
 def study(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, YOLO's "
-            "data.yaml, or met-faces, the sample set; without annotations, a folder of pictures, "
-            "one picture or its http:// address, or a .txt file with a path or address per line.",
-        ),
-    ],
+    data: DATA,
     out: Annotated[
         str,
         typer.Option(
