@@ -102,7 +102,7 @@ def test_a_painting_is_explained(user: User) -> None:
     picture = user.open()
     found = user.post(f"/api/pictures/{picture}/faces", detector=DETECTORS[0]).json()["faces"]
     assert [face["box"] for face in found] == [list(BOX)]
-    begun = user.begin(picture, n_masks=80)
+    begun = user.begin(picture, n_passes=80)
     assert begun.status_code == 202
     states = list(user.states(begun.json()["job"]))
     versions = [version for version, _ in states]
@@ -126,7 +126,7 @@ def test_another_box_needs_no_pass(user: User) -> None:
     answer = user.post(
         f"/api/pictures/{picture}/explain", detectors=[DETECTORS[0]], targets=[drawn]
     ).json()["answers"][DETECTORS[0]][0]
-    assert answer["n_masks"] == 60
+    assert answer["n_passes"] == 60
     shown = user.http.get(
         f"/api/pictures/{picture}/map.png",
         params={"detector": DETECTORS[0], "box": "35.5,25,58,70", "sign": "positive"},
@@ -182,7 +182,7 @@ def test_stopping_keeps_the_evidence(user: User) -> None:
     picture = user.open()
     last = {}
     with held(2) as release:
-        job = user.begin(picture, n_masks=5000).json()["job"]
+        job = user.begin(picture, n_passes=5000).json()["job"]
         again = user.begin(picture)
         assert again.status_code == 409
         assert "already in progress" in again.json()["error"]
@@ -201,7 +201,7 @@ def test_stopping_keeps_the_evidence(user: User) -> None:
 
 def test_a_lost_connection_resumes_with_the_current_state(user: User) -> None:
     with held(1):
-        job = user.begin(user.open(), n_masks=200).json()["job"]
+        job = user.begin(user.open(), n_passes=200).json()["job"]
         states = user.states(job)
         seen, _ = next(states)
         states.close()
@@ -215,7 +215,7 @@ def test_a_job_without_a_listener_ends(user: User, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(jobs.Job, "stop", lambda job: (stop(job), stopped.set()))
     picture = user.open()
     with held(1):
-        job = user.begin(picture, n_masks=5000).json()["job"]
+        job = user.begin(picture, n_passes=5000).json()["job"]
         states = user.states(job)
         next(states)
         monkeypatch.setattr(jobs, "GRACE_S", 0.0)
@@ -287,7 +287,7 @@ def test_files_to_export(user: User, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert maps["saliency"].shape == (1, 90, 120)
     assert np.load(io.BytesIO(exported("evidence.npz")))["counts"].shape == (60,)
     manifest = json.loads(exported("manifest.json"))
-    assert manifest["settings"]["n_masks"] == 60
+    assert manifest["settings"]["n_passes"] == 60
     assert b"<html" in exported("report.html")
     (tmp_path / "painting.png").write_bytes(painting_file())
     script = exported("redo.py").decode()
@@ -342,11 +342,11 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(user: User) -> None:
         ({"detectors": []}, "detectors: wanted one detector or two different ones"),
         ({"detectors": [DETECTORS[0]] * 2}, "detectors: wanted one detector or two different"),
         ({"detectors": ["os:system"]}, "detector: wanted one of"),
-        ({"n_masks": 10**9}, "n_masks: wanted a whole number from 10 to 5000"),
-        ({"n_masks": "many"}, "n_masks: wanted a whole number"),
+        ({"n_passes": 10**9}, "n_passes: wanted a whole number from 10 to 5000"),
+        ({"n_passes": "many"}, "n_passes: wanted a whole number"),
         ({"seed": -1}, "seed: wanted a whole number"),
         ({"kind": "dance"}, "kind: wanted explain or curves"),
-        ({"kind": "curves"}, "detector: missing"),
+        ({"kind": "curves"}, "detector is absent"),
     ],
 )
 def test_requests_that_are_refused(user: User, value: dict, sentence: str) -> None:
@@ -387,7 +387,7 @@ def test_ten_users_at_once_get_their_own_results(address: str) -> None:
         user = User(address)
         picture = user.open(painting_file(face=face))
         together.wait(timeout=PATIENCE_S)
-        job = user.begin(picture, n_masks=60).json()["job"]
+        job = user.begin(picture, n_passes=60).json()["job"]
         last = user.last(job)
         assert last["state"] == "done", last
         (answer,) = last["answers"][DETECTORS[0]]

@@ -222,7 +222,7 @@ def test_files_are_exported(page: Page) -> None:
         exported[name] = Path(download.value.path()).read_bytes()
     assert Image.open(io.BytesIO(exported["overlay.png"])).size[0] > 100
     assert np.load(io.BytesIO(exported["saliency.npz"]))["boxes"].tolist() == [list(BOX)]
-    assert json.loads(exported["manifest.json"])["settings"]["n_masks"] == 100
+    assert json.loads(exported["manifest.json"])["settings"]["n_passes"] == 100
     assert b"painting" in exported["report.html"]
     assert b"import chiaroscuro" in exported["redo.py"]
 

@@ -124,8 +124,8 @@ def test_the_curves_of_a_set_are_those_by_hand() -> None:
     colourless[2] = 0
     pictures = [mapped(LEFT), mapped(RIGHT, "b", image=colourless)]
     up, down = metrics.collection_curves(pictures, Either(), TENTHS)
-    # a picture with nothing in it is black and so counts as the second: its false positive is RIGHT,
-    # with a score of .9 as high as that of the hit, and first in order
+    # a picture with nothing in it is black and so counts as the second: its false positive is
+    # RIGHT, with a score of .9 as high as that of the hit, and first in order
     assert (up.n_pictures, up.n_boxes, up.left_out) == (2, 2, ())
     torch.testing.assert_close(up.fraction, torch.linspace(0, 1, 11).double())
     assert up.ap50[1:].tolist() == pytest.approx([1.0] * 10)

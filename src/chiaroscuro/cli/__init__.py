@@ -1,4 +1,4 @@
-"""The command line: parse, call, show. One file a command; torch loads only when one runs."""
+"""The command line: parse, call, show. One file per command; torch loads only when one runs."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -53,8 +53,8 @@ def _options(
 def main() -> None:
     """Run the command line: results on stdout, progress and notes on stderr.
 
-    Exit status 0: done, 1: failed, 2: wrong use. Results that cannot be printed are a failure, told
-    in a sentence; where the reader of a pipe has gone, the command ends without a word.
+    Exit status 0: done, 1: failed, 2: wrong use. Results that cannot be printed are a failure,
+    reported in a sentence; where the reader of a pipe has gone, the command ends silently.
     """
     with checked_stdout():
         app()

@@ -7,13 +7,13 @@
     │   ├── ImageError                a picture that cannot be read or is not usable
     │   ├── TargetError               a box to explain that is empty, NaN or outside the picture
     │   ├── ProposalsError            boxes, scores or labels of impossible shape or value
-    │   ├── AnnotationError           a data set's marks that cannot be read or do not fit
+    │   ├── AnnotationError           annotations that cannot be read or do not fit
     │   ├── UndefinedMetricError      a metric that has no value for this map
     │   ├── UnknownNameError          a detector, estimator, fill ... of that name does not exist
     │   ├── UnsupportedMethodError    a method that this detector's architecture does not allow
     │   └── BundleError               a result folder or file that is incomplete, foreign or unsafe
     ├── MissingDependencyError (ImportError)   an optional package is not installed
-    ├── TrainingError                 training that cannot begin or go on
+    ├── TrainingError                 training that cannot begin or resume
     │   └── DivergedError             a loss or its gradient became NaN or infinite
     ├── CheckpointError               weights that cannot be loaded, safely or at all
     └── DetectorError                 a detector broke its promise
@@ -27,10 +27,7 @@ Messages have one form: what was wanted, what came, how to fix it.
 
 import difflib
 import math
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chiaroscuro.evidence.evidence import Evidence
+from typing import Any
 
 
 class ChiaroscuroError(Exception):
@@ -58,7 +55,7 @@ class BundleError(InputError):
 
 
 class AnnotationError(InputError):
-    """The marks of a data set cannot be read, or do not fit its pictures or the detector."""
+    """The annotations of a data set cannot be read, or do not fit its pictures or the detector."""
 
 
 class UndefinedMetricError(InputError):
@@ -69,9 +66,9 @@ class UnknownNameError(InputError):
     """No detector, estimator or fill of that name; the message lists the names there are.
 
     Attributes:
-        kind: what was asked for.
-        name: that does not exist.
-        known: those that do.
+        kind: what was looked up, such as ``"method"``.
+        name: the name that does not exist.
+        known: the names that do.
         near: of these, the ones that may have been meant, nearest first.
     """
 
@@ -133,7 +130,7 @@ class DivergedError(TrainingError):
         super().__init__(
             f"training: the {what} at step {step}; the last good weights, of step {good_step}, are "
             f"kept. Lower the learning rate (--learning-rate), now {learning_rate:g}; the same "
-            "command then goes on"
+            "command then resumes"
         )
 
 
@@ -153,7 +150,7 @@ class DetectorFailedError(DetectorError):
             saved and extended.
     """
 
-    def __init__(self, message: str, evidence: "Evidence | None" = None) -> None:
+    def __init__(self, message: str, evidence: Any = None) -> None:
         self.evidence = evidence
         super().__init__(message)
 
@@ -170,6 +167,6 @@ class ObservationInterrupted(KeyboardInterrupt):
             saved and extended.
     """
 
-    def __init__(self, evidence: "Evidence | None" = None) -> None:
+    def __init__(self, evidence: Any = None) -> None:
         self.evidence = evidence
         super().__init__("observation interrupted")

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 import attrs
 
 from chiaroscuro.core import limits
-from chiaroscuro.core.checks import flag, many, mapping, maybe, text
+from chiaroscuro.core.checks import flag, many, mapping, maybe, path_text, text
 from chiaroscuro.core.declared import part, setting
 from chiaroscuro.core.errors import UnknownNameError
 
@@ -196,7 +196,7 @@ class DetectorChoice:
         options: likewise.
     """
 
-    detector: str = setting(text, "")
+    detector: str = setting(path_text, "")
     options: dict[str, Any] = setting(mapping(), attrs.Factory(dict))
 
 

@@ -24,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from chiaroscuro.core.checks import many, mapping, number, record, text, whole
 from chiaroscuro.core.errors import CheckpointError, InputError
 from chiaroscuro.core.threads import PROCESS_WIDE
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.store import bundle
 
 _ENTRY, _DIGEST = "chiaroscuro", "chiaroscuro_sha256"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -34,6 +35,18 @@ _PREFIXES = ("module.", "_orig_mod.", "model.")
 _REMEDY = (
     "where it was trained, save the weights alone: torch.save(model.state_dict(), 'weights.pth') "
     "or safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+)
+_SIDE = whole(1, 100_000)
+_ABOUT = record(
+    {},
+    {
+        "detector": text,
+        "builder": text,
+        "class_names": many(text),
+        "epsilon": mapping(number(0, 1)),
+        "min_size": _SIDE,
+        "max_size": _SIDE,
+    },
 )
 
 
@@ -63,8 +76,8 @@ def named_by_content(path: Path | str) -> str:
         digests = [_sha256(file) for file in inside or [path]]
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    whole = hashlib.sha256("".join(digests).encode()).hexdigest() if inside else digests[0]
-    return f"{path.name}@{whole[:8]}"
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if inside else digests[0]
+    return f"{path.name}@{digest[:8]}"
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
@@ -108,8 +121,8 @@ def write_checkpoint(
     tensors = {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()
     }
-    text = json.dumps(about, ensure_ascii=False, allow_nan=False)
-    content = save(tensors, metadata={"format": "pt", _ENTRY: text, _DIGEST: _digest(tensors)})
+    entry = json.dumps(about, ensure_ascii=False, allow_nan=False)
+    content = save(tensors, metadata={"format": "pt", _ENTRY: entry, _DIGEST: _digest(tensors)})
     bundle.write_atomically(path, lambda stream: stream.write(content))
 
 
@@ -132,9 +145,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 def _about(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """The description in one of our checkpoints; empty for other files."""
     try:
-        about: dict[str, Any] = contents.ABOUT_WEIGHTS(
-            "", bundle.parse_json(metadata.get(_ENTRY, "{}"))
-        )
+        about: dict[str, Any] = _ABOUT("", bundle.parse_json(metadata.get(_ENTRY, "{}")))
     except InputError as error:
         raise CheckpointError(
             f"{path}: its metadata entry {_ENTRY!r} is unusable: {error}; save the weights again"

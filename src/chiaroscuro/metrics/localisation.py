@@ -66,6 +66,14 @@ def context_share(saliency: Any, target: Any, standard_error: Any = None) -> Con
     return ContextShare(box=box, ring=near, beyond=max(0.0, 1 - box - near))
 
 
+def context_share_or_none(saliency: Any, target: Any, standard_error: Any) -> ContextShare | None:
+    """The shares, or None where no positive value counts."""
+    try:
+        return context_share(saliency, target, standard_error)
+    except UndefinedMetricError:
+        return None
+
+
 def pointing_game(saliency: Any, box: object, *, tolerance_px: float = 0.0) -> bool:
     """Whether the map's maximum lies in the box, or within a tolerance of it.
 

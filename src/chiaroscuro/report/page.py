@@ -20,7 +20,7 @@ FIGURES = "figures"  # folder beside a page
 def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
     """Write a page from a template, whole or not at all.
 
-    Text is escaped; characters that UTF-8 lacks (file names may hold some) become question marks.
+    Text is escaped; characters that UTF-8 lacks (file names may hold some) become ``?``.
     """
     environment = Environment(
         loader=PackageLoader("chiaroscuro.report"),
@@ -36,11 +36,7 @@ def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
 
 
 def save_figures(page: AnyPath, figures: Mapping[str, Figure]) -> list[str]:
-    """Write figures as SVG and PNG to the folder ``figures`` beside a page.
-
-    Returns:
-        Their addresses, relative to the page.
-    """
+    """Write figures as SVG and PNG to ``figures`` beside a page; returns their addresses."""
     return [f"{FIGURES}/{name}" for name in encode.save_all(figures, page.parent / FIGURES)]
 
 
