@@ -48,7 +48,7 @@ from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.detectors.adapters.retinaface import RetinaFaceNetwork, save_checkpoint
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
 from chiaroscuro.evaluation.evaluate import evaluate_folder
-from chiaroscuro.figures import plots
+from chiaroscuro.figures import encode
 from chiaroscuro.results.explaining import explain_picture
 from chiaroscuro.results.folder import ResultFolder, explained_detector, result_paths
 from chiaroscuro.results.picture import open_picture
@@ -422,7 +422,7 @@ def make_evaluated(folder: Path) -> None:
 
 
 def read_evaluated(folder: Path) -> None:
-    with patch.object(plots, "save", lambda _, path: path):  # the figures are made, not rendered
+    with patch.object(encode, "save", lambda _, path: path):  # the figures are made, not rendered
         evaluate_folder(
             folder / "out",
             cs.load_detector(bright),
@@ -437,7 +437,7 @@ def make_coco(folder: Path) -> None:
     x1, y1, x2, y2 = BOX
     boxed = {"category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0, "area": 144}
     polygon = {"segmentation": [[x1, y1, x2, y1, x2, y2]]}
-    marks = {
+    annotations = {
         "images": [
             {"id": n, "file_name": f"{n}.png", "width": WIDTH, "height": HEIGHT} for n in (0, 1)
         ],
@@ -447,7 +447,7 @@ def make_coco(folder: Path) -> None:
             {"id": 2, "image_id": 1, **boxed, "iscrowd": 1},
         ],
     }
-    (folder / "marks.json").write_text(json.dumps(marks))
+    (folder / "annotations.json").write_text(json.dumps(annotations))
 
 
 def make_runs(folder: Path) -> None:
@@ -455,7 +455,7 @@ def make_runs(folder: Path) -> None:
     settings = StudySettings(plan=Plan(n_passes=6), min_score=0.1)
     for name in ("one", "other"):
         run = study(
-            open_data_set(folder / "marks.json"),
+            open_data_set(folder / "annotations.json"),
             cs.load_detector(bright),
             folder / name,
             settings,
@@ -511,7 +511,7 @@ def make_training(folder: Path) -> None:
 
 def read_training(folder: Path) -> None:
     state, file = _training(folder)
-    content = file.read(lambda _: None)
+    content = file.read()
     if content is not None:
         state.resume(content)
         file.write(state.content())
@@ -543,7 +543,7 @@ def make_yolo(folder: Path) -> None:
 
 
 def read_data_set(folder: Path) -> None:
-    coco = folder / "marks.json"
+    coco = folder / "annotations.json"
     data = open_data_set(coco if coco.exists() else folder)
     for entry in data.entries:
         cs.read_image(entry.path)
@@ -660,7 +660,7 @@ READERS = {
         Reader("runs", make_runs, read_runs, files="o*/**/*.*[nz]", weight=4),
         Reader("checkpoint", make_checkpoint, read_checkpoint_file, weight=4, single=True),
         Reader("training", make_training, read_training, files="state.pt"),
-        Reader("coco", make_coco, read_data_set, files="marks.json", weight=4),
+        Reader("coco", make_coco, read_data_set, files="annotations.json", weight=4),
         Reader("voc", make_voc, read_data_set, files="Annotations/*.xml", weight=3),
         Reader("yolo", make_yolo, read_data_set, files="**/*.[ty]*", weight=3),
         Reader("picture", make_pictures, cs.read_image, weight=6, single=True),
@@ -727,29 +727,29 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--readers", nargs="*", default=list(READERS), choices=list(READERS))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     failed = 0
     with tempfile.TemporaryDirectory() as place:
         sys.path.insert(0, str(Path(place) / "valid" / "words"))
-        fuzz = Fuzz(asked.seed, asked.readers, Path(place))
+        fuzz = Fuzz(options.seed, options.readers, Path(place))
         used = int(re.search(r"VmData:\s*(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
-        for number in range(asked.first, asked.first + asked.cases):
+        for number in range(options.first, options.first + options.cases):
             if number % 100 == 0:
                 print(f"case {number}", file=sys.stderr, flush=True)
             problem = fuzz.case(number)
             if problem:
                 failed += 1
                 print(
-                    f"\nCASE {number} of seed {asked.seed} (again: --seed {asked.seed} --cases 1 "
-                    f"--first {number} --readers {' '.join(asked.readers)}): {problem}",
+                    f"\nCASE {number} of seed {options.seed} (again: --seed {options.seed} "
+                    f"--cases 1 --first {number} --readers {' '.join(options.readers)}): {problem}",
                     flush=True,
                 )
         counts = fuzz.counts
-    for name in asked.readers:
+    for name in options.readers:
         print(f"{name:12} {counts[name, 'read']:6} read {counts[name, 'refused']:6} refused")
-    print(f"{asked.cases} cases of seed {asked.seed}, {failed} failed")
+    print(f"{options.cases} cases of seed {options.seed}, {failed} failed")
     return min(failed, 100)
 
 

@@ -292,7 +292,7 @@ def test_target_gets_the_map_of_the_proposal_most_like_it():
     )
     _, maps = attended(detector, PICTURE[0])
     assert torch.equal(answer.saliency, maps[[1, 0]])
-    assert answer.passes == 1
+    assert answer.n_passes == 1
     assert answer.notes == ()
     assert done == [(1, 1)]
 

@@ -703,7 +703,7 @@ def test_the_loop_trains_it_and_the_same_seed_gives_the_same_weights(family):
     ends, losses = [], []
     for _ in range(2):
         detector = load(make(family))
-        train(detector, [picture], settings, progress=lambda step: losses.append(step.losses))
+        train(detector, [picture], settings, progress=lambda step: losses.append(step.values))
         ends.append(detector.network.state_dict())
         torch.rand(3)
     start = make(family).state_dict()

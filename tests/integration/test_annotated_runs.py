@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image
 
 import chiaroscuro as cs
-from chiaroscuro.cli.console import parse_class_map, parse_frame
+from chiaroscuro.cli.options import DataOptions, parse_class_map
 from chiaroscuro.core.errors import AnnotationError, BundleError, TrainingError
 from chiaroscuro.core.plan import EvaluationSettings, Plan, Reading, StudySettings
 from chiaroscuro.data.datasets import open_data_set
@@ -80,7 +80,7 @@ def studied(folder: Path, data: Any, detector: Any = None, name: str = "run") ->
 
 
 def kinds(run: Run) -> list[str]:
-    return [one["kind"] for _, manifest in run.manifests() for one in manifest["study"]]
+    return [one.kind for picture in run.pictures() for one in picture.study.targets]
 
 
 @pytest.mark.parametrize("orientation", [1, 6, 8])
@@ -96,16 +96,17 @@ def test_study_has_the_face_in_the_picture_as_it_is_read(tmp_path: Path, orienta
         assert truth.boxes.tolist()[0] == pytest.approx([v * scale for v in FACE], abs=1e-4)
 
 
-def test_a_picture_of_another_size_is_recorded_as_failed(tmp_path: Path) -> None:
+def test_a_picture_of_another_size_is_recorded_as_failed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     lying(tmp_path / "a.png")
     data = open_data_set(coco(tmp_path))
     Image.new("RGB", (WIDTH, HEIGHT + 9)).save(tmp_path / "a.png")
     run = studied(tmp_path, data)
     assert "open it again" in run.failed()["a"]
-    told: list[str] = []
     with pytest.raises(TrainingError, match="in the 0 pictures"):
-        training_pictures(data, {0: 0}, told.append)
-    assert told[0].startswith("1 pictures cannot be used and are left out: ")
+        training_pictures(data, {0: 0})
+    assert caplog.messages[0].startswith("left out: 1 unusable picture, such as ")
 
 
 def test_a_class_map_is_kept_in_the_run_and_checked(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_class_map_is_kept_in_the_run_and_checked(tmp_path: Path) -> None:
     mapped = open_data_set(file, class_map={"Visage": "face"})
     run = studied(tmp_path, mapped, detector)
     assert kinds(run) == ["hit"]
-    assert Run.load(run.folder).asked["data"]["class_map"] == {"Visage": "face"}
+    assert Run.load(run.folder).record.data.class_map == {"Visage": "face"}
     studied(tmp_path, mapped, detector)
     other = open_data_set(file, class_map={"visage": "hand"})
     with pytest.raises(BundleError, match="class_map"):
@@ -150,8 +151,8 @@ def test_evaluate_has_annotations_in_the_pixels_of_the_maps(tmp_path: Path, gone
         insertion, _ = evaluation.collection
         assert float(insertion.ap50[-1]) == pytest.approx(1)
         assert bool(evaluation.notes) == (size[0] > WIDTH)
-    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert told["annotations"]["notes"] == list(evaluation.notes)
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert record["annotations"]["notes"] == list(evaluation.notes)
     swapped = read_annotations(coco(tmp_path, size=(HEIGHT + 7, WIDTH)))
     with pytest.raises(cs.errors.InputError, match="no picture with a map"):
         evaluate_folder(run.folder, Bright(), settings, tmp_path / "apart", annotations=swapped)
@@ -160,9 +161,9 @@ def test_evaluate_has_annotations_in_the_pixels_of_the_maps(tmp_path: Path, gone
 def test_options_of_the_command_line() -> None:
     assert parse_class_map(None) == {}
     assert parse_class_map(["visage=face", " a=b = hand "]) == {"visage": "face", "a=b": "hand"}
-    assert parse_frame("stored") == "stored"
+    assert DataOptions(frame="stored").checked_frame == "stored"
     for wrong in (["visage"], ["=face"], ["visage="], ["visage=face", "visage=hand"]):
         with pytest.raises(Exception, match=r"visage|wanted NAME=NAME"):
             parse_class_map(wrong)
     with pytest.raises(Exception, match="wanted upright or stored"):
-        parse_frame("sideways")
+        _ = DataOptions(frame="sideways").checked_frame

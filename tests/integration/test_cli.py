@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 from waiting import wait_for
@@ -172,14 +173,14 @@ def test_detect_prints_boxes_and_json(folder: Path) -> None:
     assert printed["detections"][0]["class"] == "face"
 
 
-def test_detectors_lists_what_would_mend(folder: Path) -> None:
+def test_detectors_lists_what_would_make_them_usable(folder: Path) -> None:
     assert "centerface" in run("detectors").stdout
     printed = {entry["name"]: entry for entry in json.loads(run("detectors", "--json").stdout)}
     assert printed["torchvision"]["usable"]
     assert all(entry["usable"] or entry["missing"] for entry in printed.values())
 
 
-def test_a_broken_picture_is_reported_and_the_others_go_on(folder: Path) -> None:
+def test_a_broken_picture_is_reported_and_the_others_are_explained(folder: Path) -> None:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not much of a picture")
     result = run(
         *("explain", "broken.jpg", "painting.png", "absent.png", "-d", "bright:find"),
@@ -204,13 +205,13 @@ def test_a_broken_picture_is_reported_and_the_others_go_on(folder: Path) -> None
         (["explain", "painting.png", "-d", "bright:find", "--colours", "no"], 2, "signed"),
         (["explain", "painting.png", "-d", "bright:find", "--ground", "beige"], 2, "light"),
         (["explain", "painting.png", "-d", "bright:find", "--estimator", "x"], 2, "centred"),
-        (["explain", "painting.png", "-d", "bright:find", "--fidelity", "2"], 1, "fidelity"),
+        (["explain", "painting.png", "-d", "bright:find", "--fidelity", "2"], 2, "fidelity"),
         (["explain", "painting.png", "-d", "bright:find", "-O", "layout"], 2, "KEY=VALUE"),
         (["explain", "painting.png", "-d", "weights.pth"], 1, "does not exist"),
         (["detect", "absent.png", "-d", "bright:find"], 1, "absent.png"),
     ],
 )
-def test_wrong_use_and_failures_say_how_to_mend(
+def test_wrong_use_and_failures_name_the_remedy(
     folder: Path, words: list[str], status: int, says: str
 ) -> None:
     result = run(*words, expect=status)
@@ -218,7 +219,7 @@ def test_wrong_use_and_failures_say_how_to_mend(
     assert "Traceback" not in result.stderr
 
 
-def test_a_detector_that_raises_leaves_its_evidence_and_the_run_goes_on(folder: Path) -> None:
+def test_a_detector_that_raises_leaves_its_evidence_and_the_run_is_resumed(folder: Path) -> None:
     words = ("explain", "painting.png", "--n-passes", "30", "--batch-size", "1", "--out", "out")
     result = run(*words, "-d", "bright:fails_late", expect=1)
     assert "the camera fell off" in result.stderr
@@ -232,15 +233,23 @@ def test_a_detector_that_raises_leaves_its_evidence_and_the_run_goes_on(folder: 
 
 def test_fill_by_picture_and_other_fills(folder: Path) -> None:
     Image.new("RGB", (10, 10), "grey").save("grey.png")
-    for fill in ("blur", "mean", "grey.png"):
+    maps = {}
+    for fill, stated in (("blur", "blur"), ("mean", "mean"), ("grey.png", "image")):
         run(
             *("explain", "painting.png", "-d", "bright:find", "--n-passes", "8"),
             *("--fill", fill, "--out", f"out-{fill}"),
         )
+        made = Path(f"out-{fill}") / "painting"
+        assert cs.Explanation.load(made).settings.design.fill == stated
+        maps[fill] = cs.Explanation.load(made).saliency
+    assert not torch.equal(maps["blur"], maps["mean"])
+    assert not torch.equal(maps["grey.png"], maps["mean"])
+    grey = cs.Evidence.load(Path("out-grey.png") / "painting" / "evidence.npz").design.fill
+    assert set(grey.flatten().tolist()) == {128}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_goes_on(
+def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_resumes(
     folder: Path, number: signal.Signals
 ) -> None:
     words = [
@@ -259,7 +268,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_goes_on(
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == 1, errors
-    assert "goes on from there" in errors
+    assert "The same command resumes from there" in errors
     kept = cs.Evidence.load(folder / "out" / "painting" / "evidence.npz").n_masks
     assert 0 < kept < 400
     run(
@@ -279,7 +288,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_goes_on(
 def test_help_teaches(folder: Path) -> None:
     for command in ("demo", "detectors", "detect", "explain"):
         assert "Usage" in run(command, "--help").stdout
-    assert "goes on where it stopped" in " ".join(run("explain", "--help").stdout.split())
+    assert "the same command resumes" in " ".join(run("explain", "--help").stdout.split())
     assert run("--version").stdout.startswith("chiaroscuro 0.")
 
 
@@ -290,11 +299,11 @@ def test_explain_by_another_method(folder: Path) -> None:
     made = folder / "out" / "painting"
     manifest = json.loads((made / "manifest.json").read_text())
     assert manifest["settings"]["method"] == "occlusion"
-    assert manifest["settings"]["passes"] <= 60
+    assert manifest["settings"]["n_passes"] <= 60
     assert manifest["targets"][0]["fidelity"] is None
     assert "mean over the windows" in manifest["meaning"]
     assert cs.Evidence.load(made / "evidence.npz").n_masks == 0
-    run(*words)  # D-RISE goes on in the same folder
+    run(*words)  # D-RISE resumes in the same folder
     assert cs.Evidence.load(made / "evidence.npz").n_masks == 60
     run(*words, "--method", "rise")
     assert cs.Evidence.load(made / "evidence.npz").n_masks == 60

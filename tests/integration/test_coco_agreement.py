@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import chiaroscuro as cs
-from chiaroscuro.core.plan import Plan, StudySettings
+from chiaroscuro.core.plan import Plan, Reading, StudySettings
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.studies.export import export
 from chiaroscuro.studies.run import Run, study
@@ -180,7 +180,7 @@ def test_a_class_that_the_set_lacks_is_nobody_elses(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back_the_same(tmp_path: Path) -> None:
     """Also in a reduced picture, where boxes have many digits."""
     file, _ = data_set(tmp_path, 4, ["face"])
-    run = studied(tmp_path, file, Scripted({}, ("face",)), max_side=37)
+    run = studied(tmp_path, file, Scripted({}, ("face",)), reading=Reading(max_side=37))
     data = open_data_set(file)
     for entry in data.entries:
         truth = run.picture(entry.name).truth

@@ -97,12 +97,12 @@ def coco(**changes: object) -> None:
         "annotations": [FACE],
         **changes,
     }
-    Path("marks.json").write_text(json.dumps(content))
+    Path("annotations.json").write_text(json.dumps(content))
 
 
 def test_a_table_figures_and_files_others_open(results: Path) -> None:
     coco()
-    printed = run("evaluate", "out", "--annotations", "marks.json").stdout
+    printed = run("evaluate", "out", "--annotations", "annotations.json").stdout
     out = results / "evaluation-chiaroscuro"
     assert "protocol chiaroscuro" in printed
     lines = {line.split()[0]: line.split() for line in printed.splitlines() if line}
@@ -120,14 +120,14 @@ def test_a_table_figures_and_files_others_open(results: Path) -> None:
     assert len(curves) == 10
     assert curves[0]["fraction"][0] == 0
     assert {len(curve["similarity"]) for curve in curves} == {19}
-    told = json.loads((out / "evaluation.json").read_text())
-    assert told["protocol"]["name"] == "chiaroscuro"
-    assert told["metrics"]["deletion"]["better"] == "lower"
-    assert told["summary"]["map"]["insertion"]["median"] == pytest.approx(ours["insertion"])
-    insertion, deletion = told["collection"]
+    record = json.loads((out / "evaluation.json").read_text())
+    assert record["protocol"]["name"] == "chiaroscuro"
+    assert record["metrics"]["deletion"]["better"] == "lower"
+    assert record["summary"]["map"]["insertion"]["median"] == pytest.approx(ours["insertion"])
+    insertion, deletion = record["collection"]
     assert insertion["n_boxes"] == 1
     assert (insertion["ap50"][-1], deletion["ap50"][0]) == pytest.approx((1, 1))
-    for file in told["files"]:
+    for file in record["files"]:
         assert (out / file).stat().st_size > 0
     with Image.open(out / "curves.png") as figure:
         assert figure.width > 1000
@@ -148,7 +148,7 @@ def test_json_is_what_the_file_holds(results: Path) -> None:
     assert Path(printed["folder"], "evaluation.json").is_file()
 
 
-def test_a_second_run_asks_the_detector_nothing(results: Path) -> None:
+def test_a_second_run_makes_no_detector_pass(results: Path) -> None:
     run("evaluate", "out")
     before = sys.modules["bright"].passes  # type: ignore[attr-defined]
     run("evaluate", "out")
@@ -167,7 +167,7 @@ def test_after_a_stop_what_was_done_is_kept(results: Path) -> None:
     bright.stop_at = bright.passes + passes - 1  # type: ignore[attr-defined]
     words = ("evaluate", "out", "--batch-size", "1")
     stopped = run(*words, expect=1)
-    assert "goes on from there" in stopped.stderr
+    assert "resumes from there" in stopped.stderr
     assert Path("out/evaluation-chiaroscuro/pictures/painting.json").is_file()
     assert not Path("out/evaluation-chiaroscuro/evaluation.json").exists()
     before, bright.stop_at = bright.passes, 10**9  # type: ignore[attr-defined]
@@ -188,7 +188,7 @@ def test_shuffled_weights(results: Path) -> None:
     assert 0 < rows[1]["mean_weight"] < 0.5
 
 
-def test_stability_is_told_by_what_was_changed(results: Path) -> None:
+def test_stability_is_stated_by_what_was_changed(results: Path) -> None:
     printed = run("evaluate", "out", "--stability", "--no-baselines").stdout
     assert "correlation with the map of another seed: linear 0.9" in printed
     rows = pq.read_table("out/evaluation-chiaroscuro/stability.parquet").to_pylist()
@@ -202,7 +202,7 @@ def test_a_black_box_cannot_be_shuffled(results: Path) -> None:
     assert "black box here" in result.stderr
 
 
-def test_what_has_no_figure_is_counted_and_told(results: Path) -> None:
+def test_what_has_no_figure_is_counted_and_reported(results: Path) -> None:
     run(
         *("explain", "painting.png", "-d", "bright:nothing", "--n-passes", "8", "--overwrite"),
         *("--out", "out", "--target", "20,10,44,30"),
@@ -212,37 +212,37 @@ def test_what_has_no_figure_is_counted_and_told(results: Path) -> None:
         "left out: picture painting target 1 map map: the map has the same value" in result.stderr
     )
     assert "\nmap " not in result.stdout.split("whole")[0].replace("\nmap     targets", "")
-    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
-    assert told["summary"]["box"]["insertion"]["mean"] == 0  # the detector never fires
+    record = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert record["summary"]["box"]["insertion"]["mean"] == 0  # the detector never fires
 
 
 def test_all_maps_are_averaged_over_the_same_targets(results: Path) -> None:
     boxes = ("--target", "20,10,44,30", "--target", "2,32,12,39")  # nothing is reported in one
     explain("painting.png", *boxes, "--overwrite")
     run("evaluate", "out")
-    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    record = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
     counts = {
         what: (figures["insertion"]["n"], figures["insertion"]["undefined"])
-        for what, figures in told["summary"].items()
+        for what, figures in record["summary"].items()
     }
     assert counts == dict.fromkeys(("map", "box", "centre", "edges", "random"), (1, 1))
     rows = pq.read_table("out/evaluation-chiaroscuro/scores.parquet").to_pylist()
     (first,) = [r["insertion"] for r in rows if r["map"] == "box" and r["target"] == 1]
-    assert told["summary"]["box"]["insertion"]["mean"] == pytest.approx(first)
+    assert record["summary"]["box"]["insertion"]["mean"] == pytest.approx(first)
     table = run("evaluate", "out").stdout
     lines = {line.split()[0]: line.split() for line in table.splitlines() if line}
     assert all(lines[what][1:3] == ["1", "1"] for what in counts)
 
 
-def test_pictures_without_targets_or_marks_are_told(results: Path) -> None:
+def test_pictures_without_targets_or_annotations_are_reported(results: Path) -> None:
     Image.new("RGB", (64, 40)).save("black.png")
     explain("black.png", "--target", "all")
     coco(images=[{"id": 1, "file_name": "painting.png", "width": 64, "height": 40}])
-    result = run("evaluate", "out", "--annotations", "marks.json")
+    result = run("evaluate", "out", "--annotations", "annotations.json")
     assert "left out: picture black: nothing was explained in it" in result.stderr
-    assert "marks.json has no picture black.png" in result.stderr
-    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
-    assert told["collection"][0]["n_pictures"] == 1
+    assert "annotations.json has no picture black.png" in result.stderr
+    record = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert record["collection"][0]["n_pictures"] == 1
 
 
 @pytest.mark.parametrize(
@@ -254,13 +254,13 @@ def test_pictures_without_targets_or_marks_are_told(results: Path) -> None:
         (("evaluate", "out", "-d", "bright:nothing"), "explain bright:find, not bright:nothing", 1),
         (("evaluate", "out", "-a", "bright.py"), "not readable JSON", 1),
         (
-            ("evaluate", "out", "-a", "marks.json", "-p", "rise"),
+            ("evaluate", "out", "-a", "annotations.json", "-p", "rise"),
             "differ from picture to picture",
             1,
         ),
     ],
 )
-def test_wrong_use_names_the_mend(
+def test_wrong_use_states_the_remedy(
     results: Path, words: tuple[str, ...], says: str, status: int
 ) -> None:
     coco()
@@ -270,17 +270,18 @@ def test_wrong_use_names_the_mend(
 def test_sets_that_do_not_fit_are_refused(results: Path) -> None:
     coco(annotations=[])
     assert (
-        "no picture has a marked box" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+        "no picture has an annotated box"
+        in run("evaluate", "out", "-a", "annotations.json", expect=1).stderr
     )
     coco(annotations=[{**FACE, "image_id": 7}])
-    assert "belongs to image 7" in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+    assert "belongs to image 7" in run("evaluate", "out", "-a", "annotations.json", expect=1).stderr
     coco(
         categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
         annotations=[FACE, {**FACE, "id": 2, "category_id": 2}],
     )
     assert (
         "(cat, dog) are none of the detector's (face)"
-        in run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+        in run("evaluate", "out", "-a", "annotations.json", expect=1).stderr
     )
 
 
@@ -302,11 +303,11 @@ def test_other_methods_are_scored_beside(results: Path) -> None:
     assert [row["map"] for row in rows] == ["map", "occlusion", "rise"]
     assert rows[1]["fidelity"] is None
     costs = {row["method"]: row for row in pq.read_table(out / "costs.parquet").to_pylist()}
-    assert costs["occlusion"]["passes"] <= 60  # as many as the saved map had
-    assert costs["rise"]["passes"] == 60
-    told = json.loads((out / "evaluation.json").read_text())["methods"]
-    assert told["occlusion"]["family"] == "perturbation"
-    assert told["occlusion"]["passes"]["median"] == costs["occlusion"]["passes"]
+    assert costs["occlusion"]["n_passes"] <= 60  # as many as the saved map had
+    assert costs["rise"]["n_passes"] == 60
+    record = json.loads((out / "evaluation.json").read_text())["methods"]
+    assert record["occlusion"]["family"] == "perturbation"
+    assert record["occlusion"]["n_passes"]["median"] == costs["occlusion"]["n_passes"]
     kept = json.loads((out / "methods/occlusion/painting/manifest.json").read_text())
     assert kept["settings"]["method"] == "occlusion"
 
@@ -353,14 +354,14 @@ def test_unknown_methods_are_refused_before_any_pass(results: Path) -> None:
 
 def contents_of(folder: Path) -> dict[str, object]:
     """The tables and what evaluation.json says, without times and counts of passes a second."""
-    told = json.loads((folder / "evaluation.json").read_text())
-    for method in told["methods"].values():
+    record = json.loads((folder / "evaluation.json").read_text())
+    for method in record["methods"].values():
         del method["times_a_pass"]
     tables = {
         name: pq.read_table(folder / f"{name}.parquet").to_pylist()
         for name in ("scores", "curves", "stability", "randomisation")
     }
-    return {**tables, **told}
+    return {**tables, **record}
 
 
 PARTS = {
@@ -368,7 +369,7 @@ PARTS = {
     "methods": ("--no-baselines", "--methods", "occlusion"),
     "stability": ("--no-baselines", "--stability", "--methods", "occlusion"),
     "randomisation": ("--no-baselines", "--randomisation", "--methods", "occlusion"),
-    "annotations": ("--no-baselines", "--annotations", "marks.json"),
+    "annotations": ("--no-baselines", "--annotations", "annotations.json"),
 }
 
 
@@ -391,25 +392,25 @@ def test_commands_in_any_order_add_up_to_one_with_all_options(results: Path) -> 
 
 def test_figures_of_other_maps_or_settings_are_refused_with_the_remedy(results: Path) -> None:
     coco()
-    run("evaluate", "out", "-a", "marks.json")
+    run("evaluate", "out", "-a", "annotations.json")
     before = Path("out/evaluation-chiaroscuro/evaluation.json").read_bytes()
     explain("painting.png")  # the same maps again
-    run("evaluate", "out", "-a", "marks.json")
+    run("evaluate", "out", "-a", "annotations.json")
     folder = ("--out", "out/evaluation-chiaroscuro")
     refused = run("evaluate", "out", "-p", "painting", *folder, expect=1).stderr
     assert "protocol was chiaroscuro, is painting" in refused
     coco(annotations=[{**FACE, "bbox": [20, 10, 20, 20]}])
-    refused = run("evaluate", "out", "-a", "marks.json", expect=1).stderr
+    refused = run("evaluate", "out", "-a", "annotations.json", expect=1).stderr
     assert "the curves of the whole set are of other annotations" in refused
     assert "--overwrite" in refused
     explain("painting.png", "--target", "2,32,12,39", "--target", "20,10,44,30")
     refused = run("evaluate", "out", expect=1).stderr
-    assert "the maps of painting were made again since" in refused
+    assert "the maps of painting have changed since" in refused
     assert Path("out/evaluation-chiaroscuro/evaluation.json").read_bytes() == before
     run("evaluate", "out", "--no-baselines", "--overwrite")
-    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
-    assert list(told["summary"]) == ["map"]  # what was of the other maps is gone
-    assert not told["collection"]
+    record = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert list(record["summary"]) == ["map"]  # what was of the other maps is gone
+    assert not record["collection"]
 
 
 def test_what_is_measured_on_some_pictures_is_in_no_summary(results: Path) -> None:
@@ -419,9 +420,9 @@ def test_what_is_measured_on_some_pictures_is_in_no_summary(results: Path) -> No
     out = run("evaluate", "out", "--no-baselines")
     assert "occlusion was measured on 1 of 2 pictures" in out.stderr
     assert "the baselines were measured on 1 of 2 pictures" in out.stderr
-    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
-    assert list(told["summary"]) == ["map"]
-    assert told["summary"]["map"]["insertion"]["n"] == 2
+    record = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    assert list(record["summary"]) == ["map"]
+    assert record["summary"]["map"]["insertion"]["n"] == 2
     rows = pq.read_table("out/evaluation-chiaroscuro/scores.parquet").to_pylist()
     assert {row["map"] for row in rows if row["picture"] == "painting"} >= {"occlusion", "box"}
     assert "measured on 1 of 2" not in run("evaluate", "out", "--methods", "occlusion").stderr
@@ -431,10 +432,10 @@ def test_stability_is_compared_over_the_same_targets(results: Path) -> None:
     boxes = ("--target", "20,10,44,30", "--target", "2,32,12,39")  # nothing is reported in one
     explain("painting.png", *boxes, "--overwrite")
     printed = run("evaluate", "out", "--no-baselines", "--stability").stdout
-    told = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
+    record = json.loads(Path("out/evaluation-chiaroscuro/evaluation.json").read_text())
     counts = {
         (figures["n"], figures["undefined"])
-        for kinds in told["stability"].values()
+        for kinds in record["stability"].values()
         for figures in kinds.values()
     }
     assert counts == {(1, 1)}

@@ -38,9 +38,9 @@ def detector() -> Differentiable:
 
 
 def ask(name: str, detector: object, image: Tensor, targets: tuple[Target, ...]) -> Answer:
-    budget = min(METHODS[name].budget, 6) * len(targets)
+    n_passes = min(METHODS[name].n_passes, 6) * len(targets)
     return METHODS[name].answer(
-        Question(image=image, detector=detector, targets=targets, budget=budget)
+        Question(image=image, detector=detector, targets=targets, n_passes=n_passes)
     )
 
 

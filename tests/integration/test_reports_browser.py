@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
-from test_study import FINDS_PATCHES, HIT, MISS, mark, paint, run
+from test_study import FINDS_PATCHES, HIT, MISS, annotate, paint, run
 from test_workbench_browser import CHROMIUM, NARROW, WIDE
 
 import chiaroscuro as cs
@@ -32,15 +32,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
         long_name = "a-painting-whose-file-has-a-long-name-without-any-space-in-it"
         paint(Path(f"{long_name}.png"), a=230, d=60)
         paint(Path("two.png"), a=200, b=180)
-        mark(**{long_name: [HIT, MISS], "two": [HIT]})
+        annotate(**{long_name: [HIT, MISS], "two": [HIT]})
         for out, spec in zip(("run", "other"), SPECS, strict=True):
-            run("study", "marks.json", "-d", spec, "--n-masks", "60", "-o", out)
-            run("evaluate", out, "--no-baselines", "-a", "marks.json")
-        run("study", "marks.json", "-d", SPECS[0], "--n-masks", "60", "-o", "run")
+            run("study", "annotations.json", "-d", spec, "--n-passes", "60", "-o", out)
+            run("evaluate", out, "--no-baselines", "-a", "annotations.json")
+        run("study", "annotations.json", "-d", SPECS[0], "--n-passes", "60", "-o", "run")
         run("compare", "run", "other", "-o", "both")
         picture = open_picture(f"{long_name}.png")
         image, boxes = picture.image, [[10, 10, 30, 26], [50, 40, 70, 56]]
-        made = {spec: cs.explain(image, spec, boxes, n_masks=60, seed=1) for spec in SPECS}
+        made = {spec: cs.explain(image, spec, boxes, n_passes=60, seed=1) for spec in SPECS}
         found = {spec: cs.load_detector(spec).detect(image[None])[0] for spec in SPECS}
         first = SPECS[0]
         write_explanation_report(folder / "two.html", picture, made, found)

@@ -108,13 +108,13 @@ def test_addresses_stand_wherever_a_picture_does(folder: Path, address: str) -> 
     assert sorted(p.name for p in Path("out").iterdir()) == ["La Tour", "b"]
     manifest = json.loads(Path("out/La Tour/manifest.json").read_text())
     assert manifest["picture"]["source"] == first
-    marks = {
+    content = {
         "images": [{"id": 1, "file_name": "La Tour.png", "width": 64, "height": 40}],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 10, 24, 20]}],
         "categories": [{"id": 1, "name": "face"}],
     }
-    Path("marks.json").write_text(json.dumps(marks))
-    evaluated = run("evaluate", "out", "--no-baselines", "-a", "marks.json")
+    Path("annotations.json").write_text(json.dumps(content))
+    evaluated = run("evaluate", "out", "--no-baselines", "-a", "annotations.json")
     assert "whole set, insertion" in evaluated.stdout
     assert "b.png" in evaluated.stderr
 
@@ -134,7 +134,7 @@ def test_a_study_of_addresses(folder: Path, address: str) -> None:
     assert "3 pictures" in run("study", "list.txt", *FIND, "-o", "run", expect=1).stdout
     paint("web/La Tour.png", 219)
     changed = run("study", "list.txt", *FIND, "-o", "run", expect=1)
-    assert "1 picture changed, or its marks are (La Tour)" in changed.stderr
+    assert "1 picture changed, or its annotations have (La Tour)" in changed.stderr
 
 
 def test_an_address_that_is_none_says_so(folder: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_formula_in_a_name_is_a_name(folder: Path) -> None:
     run("explain", r"a$\frac$_{.png", *FIND, "-o", "out")
 
 
-def test_unreadable_pictures_are_named_and_skipped_by_every_command(folder: Path) -> None:
+def test_unreadable_pictures_are_reported_and_skipped_by_every_command(folder: Path) -> None:
     for i, name in enumerate(("good.png", "set/good.png")):
         paint(name, 200 + i)
     for name in ("broken.jpg", "set/broken.jpg", "set/empty.png"):
@@ -225,7 +225,7 @@ def test_unreadable_pictures_are_named_and_skipped_by_every_command(folder: Path
     result = run("study", "set", *FIND, "-o", "run", expect=1)
     assert "broken: set/broken.jpg" in result.stderr
     assert "empty: set/empty.png is empty" in result.stderr
-    assert "1 pictures" in result.stdout
+    assert "1 picture," in result.stdout
 
 
 def test_a_detector_that_fails_on_one_picture_of_many(folder: Path) -> None:
@@ -270,7 +270,7 @@ def test_sigterm_keeps_what_is_done_of_a_study(folder: Path) -> None:
     running.terminate()
     printed, said = running.communicate()
     assert running.returncode == 1
-    assert "goes on from there" in said
+    assert "The same command resumes from there" in said
     assert "Traceback" not in said
     assert Run.load("run").done("0")
     assert printed == ""
@@ -284,9 +284,9 @@ def test_targets_have_title_detector_and_image_id(folder: Path) -> None:
             {"id": i, "file_name": f"{name}.png", "width": 64, "height": 40, "title": f"The {name}"}
             for i, name in zip(ids, ("one", "two"), strict=True)
         ]
-        marks = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "face"}]}
-        Path("marks.json").write_text(json.dumps(marks))
-        run("study", "marks.json", *FIND, "-o", f"run-{ids[0]}")
+        content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "face"}]}
+        Path("annotations.json").write_text(json.dumps(content))
+        run("study", "annotations.json", *FIND, "-o", f"run-{ids[0]}")
         rows = pq.read_table(f"run-{ids[0]}/targets.parquet").to_pylist()
         assert [row["title"] for row in rows] == ["The one", "The two"]
         assert {row["detector"] for row in rows} == {"seen:find"}
@@ -303,14 +303,14 @@ def test_a_hostile_run_folder_runs_nothing_in_its_report(folder: Path) -> None:
     evaluation.mkdir()
     svg = "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(3)'><script>x</script></svg>"
     (evaluation / "collection.svg").write_text(svg)
-    asked = json.loads(Path("run/run.json").read_text())
-    asked["data"] |= {"source": HOSTILE, "notes": [HOSTILE], "missing": [HOSTILE]}
-    Path("run/run.json").write_text(json.dumps(asked))
+    record = json.loads(Path("run/run.json").read_text())
+    record["data"] |= {"source": HOSTILE, "notes": [HOSTILE], "missing": [HOSTILE]}
+    Path("run/run.json").write_text(json.dumps(record))
     file = Path("run/pictures/one/manifest.json")
     manifest = json.loads(file.read_text())
-    manifest["about"] = {"title": HOSTILE}
-    manifest["study"][0]["match"] = HOSTILE
-    manifest["notes"] = [HOSTILE]
+    manifest["study"]["about"] = {"title": HOSTILE}
+    manifest["study"]["targets"][0]["match"] = HOSTILE
+    manifest["notes"] = [{"kind": "one colour", "target": None, "values": {}, "text": HOSTILE}]
     file.write_text(json.dumps(manifest))
     run("study", "set", *FIND, "-o", "run")
     run("compare", "run", "run", "-o", "both")

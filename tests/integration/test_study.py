@@ -81,7 +81,7 @@ def paint(path: Path, **levels: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def mark(**boxes: list[list[float]]) -> None:
+def annotate(**boxes: list[list[float]]) -> None:
     images = [
         {"id": 100 + i, "file_name": f"{name}.png", "width": 80, "height": 64}
         for i, name in enumerate(boxes)
@@ -95,7 +95,7 @@ def mark(**boxes: list[list[float]]) -> None:
         "annotations": annotations,
         "categories": [{"id": 7, "name": "face"}],
     }
-    Path("marks.json").write_text(json.dumps(content))
+    Path("annotations.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -107,12 +107,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("patches", None)
     paint(Path("one.png"), a=230, d=60)
     paint(Path("two.png"), a=200, b=180)
-    mark(one=[HIT, MISS], two=[HIT])
+    annotate(one=[HIT, MISS], two=[HIT])
     yield tmp_path
     sys.modules.pop("patches", None)
 
 
-STUDY = ("study", "marks.json", "-d", "patches:find", "--n-passes", "100", "-o", "run")
+STUDY = ("study", "annotations.json", "-d", "patches:find", "--n-passes", "100", "-o", "run")
 
 
 def test_hits_false_positives_and_misses(folder: Path) -> None:
@@ -174,10 +174,10 @@ def test_averages_are_those_of_the_boxes(folder: Path) -> None:
 
 def test_coco_results_are_in_the_files_own_numbers(folder: Path) -> None:
     Image.open("one.png").resize((160, 128), Image.Resampling.NEAREST).save("large.png")
-    mark(large=[[20, 20, 40, 32]])
-    content = json.loads(Path("marks.json").read_text())
+    annotate(large=[[20, 20, 40, 32]])
+    content = json.loads(Path("annotations.json").read_text())
     content["images"][0].update(width=160, height=128)
-    Path("marks.json").write_text(json.dumps(content))
+    Path("annotations.json").write_text(json.dumps(content))
     run(*STUDY, "--max-side", "80")
     rows = json.loads(Path("run/detections.json").read_text())
     best = max(rows, key=lambda row: row["score"])
@@ -187,22 +187,22 @@ def test_coco_results_are_in_the_files_own_numbers(folder: Path) -> None:
     assert pq.read_table("run/targets.parquet").to_pylist()[0]["kind"] == "hit"
 
 
-def test_a_second_run_asks_nothing_and_other_settings_are_refused(folder: Path) -> None:
+def test_a_second_run_computes_nothing_and_other_settings_are_refused(folder: Path) -> None:
     run(*STUDY)
     before = {path: path.stat().st_mtime_ns for path in Path("run/pictures").rglob("*.npz")}
     run(*STUDY)
     assert before == {path: path.stat().st_mtime_ns for path in Path("run/pictures").rglob("*.npz")}
     refused = run(*STUDY, "--seed", "3", "--match-iou", "0.4", expect=1)
     assert "settings.seed was 0, is 3; settings.match_iou was 0.5, is 0.4" in refused.stderr
-    mark(one=[HIT], two=[HIT])
-    assert "1 picture changed, or its marks are (one)" in run(*STUDY, expect=1).stderr
+    annotate(one=[HIT], two=[HIT])
+    assert "1 picture changed, or its annotations have (one)" in run(*STUDY, expect=1).stderr
 
 
-def test_a_broken_picture_is_told_and_the_rest_goes_on(folder: Path) -> None:
+def test_a_broken_picture_is_reported_and_skipped(folder: Path) -> None:
     Path("one.png").write_text("no picture")
     result = run(*STUDY, expect=1)
     assert "one: " in result.stderr
-    assert "1 pictures, 100 passes" in result.stdout
+    assert "1 picture, 100 passes" in result.stdout
     assert "not a picture" in result.stderr
     paint(Path("one.png"), a=230, d=60)
     again = run(*STUDY, expect=1)  # its content has changed, so it is another data set
@@ -211,26 +211,26 @@ def test_a_broken_picture_is_told_and_the_rest_goes_on(folder: Path) -> None:
 
 def test_a_detector_that_fails_on_one_picture(folder: Path) -> None:
     Image.new("RGB", (80, 64), (0, 0, 255)).save("blue.png")
-    mark(one=[HIT], blue=[HIT], two=[HIT])
+    annotate(one=[HIT], blue=[HIT], two=[HIT])
     words = [word if word != "patches:find" else "patches:fails_on_blue" for word in STUDY]
     result = run(*words, expect=1)
     assert "blue is too much" in result.stderr
     assert "2 pictures, 200 passes" in result.stdout
 
 
-def test_a_folder_without_marks(folder: Path) -> None:
+def test_a_folder_without_annotations(folder: Path) -> None:
     Path("pictures").mkdir()
     Path("one.png").rename("pictures/one.png")
     result = run("study", "pictures", "-d", "patches:find", "--n-passes", "60", "-o", "run")
-    assert "1 pictures, 60 passes: 1 found" in result.stdout
+    assert "1 picture, 60 passes: 1 found" in result.stdout
     assert "precision" not in result.stdout
     assert "Detections" in Path("run/report.html").read_text()
 
 
-def test_pictures_that_are_absent_are_told(folder: Path) -> None:
+def test_missing_pictures_are_reported(folder: Path) -> None:
     Path("two.png").unlink()
     result = run(*STUDY)
-    assert "1 pictures are not there, such as two.png" in result.stderr
+    assert "1 picture missing, such as two.png" in result.stderr
     assert "1 picture not on this machine" in Path("run/report.html").read_text()
 
 
@@ -246,10 +246,10 @@ def test_a_file_where_the_folder_should_be(folder: Path) -> None:
     assert "cannot be written" in run(*STUDY, expect=1).stderr
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_bits(folder: Path) -> None:
+def test_a_killed_run_is_resumed_to_the_same_bits(folder: Path) -> None:
     for i in range(4):
         paint(Path(f"p{i}.png"), a=200 + 10 * i, b=90)
-    mark(**{f"p{i}": [HIT] for i in range(4)})
+    annotate(**{f"p{i}": [HIT] for i in range(4)})
     words = [word if word != "patches:find" else "patches:held_after_two" for word in STUDY]
     command = [sys.executable, "-m", "chiaroscuro", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
@@ -268,16 +268,16 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(folder: Path) -> None:
     assert Path("run/targets.parquet").read_bytes() == Path("whole/targets.parquet").read_bytes()
 
 
-def test_no_detection_and_no_mark_is_a_result(folder: Path) -> None:
+def test_no_detection_and_no_annotation_is_a_result(folder: Path) -> None:
     paint(Path("dark.png"))
-    mark(dark=[], one=[HIT])
+    annotate(dark=[], one=[HIT])
     result = run(*STUDY)
     assert "2 pictures, 100 passes: 1 hit" in result.stdout
 
 
 def test_evaluate_reads_a_run_folder(folder: Path) -> None:
     run(*STUDY)
-    run("evaluate", "run", "--no-baselines", "-a", "marks.json")
+    run("evaluate", "run", "--no-baselines", "-a", "annotations.json")
     assert Path("run/evaluation-chiaroscuro/scores.parquet").is_file()
     run(*STUDY)
     assert "<svg" in Path("run/report.html").read_text()
@@ -289,7 +289,7 @@ def second_run(*changes: str) -> None:
 
 
 def test_two_detectors_on_the_same_masks(folder: Path) -> None:
-    """Both find the left face; the right patch is an alarm of the first, or missed by both."""
+    """Both find the left face; the right patch is a false positive, or missed by both."""
     run(*STUDY)
     second_run()
     printed = run("compare", "run", "other", "-o", "both").stdout
@@ -309,10 +309,13 @@ def test_two_detectors_on_the_same_masks(folder: Path) -> None:
         pytest.approx(230 / 255, abs=1e-3),
         None,
     )
-    told = json.loads(Path("both/comparison.json").read_text())
-    assert told["context"]["n"] == 2
-    assert told["context"]["in_box"]["difference"]["value"] == 0
-    assert told["average_precision"]["first"]["ap50"] > told["average_precision"]["second"]["ap50"]
+    figures = json.loads(Path("both/comparison.json").read_text())
+    assert figures["context"]["n"] == 2
+    assert figures["context"]["in_box"]["difference"]["value"] == 0
+    assert (
+        figures["average_precision"]["first"]["ap50"]
+        > figures["average_precision"]["second"]["ap50"]
+    )
     page = Path("both/report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 4 * 4 + 2 * 2
     assert "False positives of patches:find only" in page
@@ -330,7 +333,7 @@ def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
     run(*STUDY)
     second_run()
     for out in ("run", "other"):
-        run("evaluate", out, "--no-baselines", "-a", "marks.json")
+        run("evaluate", out, "--no-baselines", "-a", "annotations.json")
     run("compare", "run", "other", "-o", "both")
     assert Path("both/figures/curves-chiaroscuro.png").is_file()
     page = Path("both/report.html").read_text()
@@ -338,8 +341,8 @@ def test_curves_of_two_evaluations_share_a_figure(folder: Path) -> None:
 
 
 def on_ray(detector: str, out: str) -> list[str]:
-    words = ["study", "marks.json", "-d", f"patches:{detector}", "--n-passes", "60", "-o", out]
-    return [*words, "--ray", "local", "--workers", "2"]
+    words = ["study", "annotations.json", "-d", f"patches:{detector}", "-o", out]
+    return [*words, "--n-passes", "60", "--ray", "local", "--workers", "2"]
 
 
 def test_two_workers_on_ray_give_the_same_bits_though_one_is_killed(
@@ -348,7 +351,7 @@ def test_two_workers_on_ray_give_the_same_bits_though_one_is_killed(
     monkeypatch.setenv("PYTHONPATH", str(folder))
     for i in range(3):
         paint(Path(f"p{i}.png"), a=200 + 10 * i, b=90)
-    mark(**{f"p{i}": [HIT] for i in range(3)})
+    annotate(**{f"p{i}": [HIT] for i in range(3)})
     result = run(*on_ray("dies_once", "ray"))
     assert "3 pictures, 180 passes: 3 hit, 3 false positive" in result.stdout
     run(*on_ray("dies_once", "alone")[:-4])
@@ -366,7 +369,7 @@ def test_a_picture_that_kills_its_worker_twice_is_recorded(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(folder))
     Image.new("RGB", (80, 64), (0, 0, 255)).save("blue.png")
-    mark(one=[HIT], blue=[HIT], two=[HIT])
+    annotate(one=[HIT], blue=[HIT], two=[HIT])
     result = run(*on_ray("deadly_on_blue", "ray"), expect=1)
     assert "blue: its worker died 2 times" in result.stderr
     assert "2 pictures, 120 passes" in result.stdout
@@ -428,7 +431,7 @@ def test_a_run_folder_may_be_an_address_that_fsspec_knows(folder: Path) -> None:
     place = as_path(store)
     assert "<html" in (place / "report.html").read_text()
     assert run(*words).stdout == first
-    run("evaluate", store, "--no-baselines", "-a", "marks.json")
+    run("evaluate", store, "--no-baselines", "-a", "annotations.json")
     assert (place / "evaluation-chiaroscuro" / "scores.parquet").is_file()
     run(*STUDY)
     run("compare", "run", store, "-o", "both")

@@ -49,7 +49,7 @@ class Learner:
         self.calls += 1
         if self.calls == self.stop_at:
             raise KeyboardInterrupt
-        wanted = torch.tensor([[float(len(marked) > 0)] for marked in truth])
+        wanted = torch.tensor([[float(len(faces) > 0)] for faces in truth])
         loss = nn.functional.binary_cross_entropy_with_logits(self.say(images), wanted)
         return {"class": loss * float("nan") if self.calls == self.broken_at else loss}
 
@@ -87,7 +87,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         images.append({"id": i, "file_name": f"p{i}.png", "width": 90, "height": 70})
         annotations.append({"image_id": i, "category_id": 1, "bbox": [30, 20, 20, 20]})
     content = {"images": images, "categories": [{"id": 1, "name": "face"}]}
-    (tmp_path / "marks.json").write_text(json.dumps({**content, "annotations": annotations}))
+    (tmp_path / "annotations.json").write_text(json.dumps({**content, "annotations": annotations}))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     sys.modules.pop("learner", None)
@@ -97,17 +97,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def train(start: str, *words: str) -> Result:
     sys.modules.pop("learner", None)  # every command begins with fresh weights
     options = ["--from", f"learner:{start}", "-o", "out.safetensors", *SETTINGS, *CROPS, *words]
-    return CliRunner().invoke(app, ["train", "marks.json", *options])
+    return CliRunner().invoke(app, ["train", "annotations.json", *options])
 
 
-def test_a_stopped_command_goes_on_and_leaves_no_scratch(
+def test_a_stopped_command_resumes_and_leaves_no_scratch(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_interval = lambda *_, n_resamples: np.full(n_resamples, np.nan)  # noqa: E731  (they are slow)
     monkeypatch.setattr(chiaroscuro.training.folds, "resampled_ap50", no_interval)
     stopped = train("folds_stopped", "--folds", "2")
     assert stopped.exit_code == 1
-    assert "what is done is kept in out.training. The same command goes on" in stopped.stderr
+    assert (
+        "what is done is kept in out.training. The same command resumes from there"
+        in stopped.stderr
+    )
     done = train("whole", "--folds", "2", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["pictures"] == 4
@@ -117,7 +120,7 @@ def test_a_stopped_command_goes_on_and_leaves_no_scratch(
     assert not list(folder.rglob("state.pt"))
 
 
-def test_after_nan_the_command_with_a_lower_rate_goes_on(folder: Path) -> None:
+def test_after_nan_the_command_with_a_lower_rate_resumes(folder: Path) -> None:
     failed = train("diverges")
     assert failed.exit_code == 1
     assert "nan at step 28; the last good weights, of step 25, are kept" in failed.stderr
@@ -129,20 +132,20 @@ def test_after_nan_the_command_with_a_lower_rate_goes_on(folder: Path) -> None:
     assert len((folder / "out.training" / "log.csv").read_text().splitlines()) == 31
 
 
-def test_broken_pictures_and_marks_are_said(folder: Path) -> None:
-    marks = json.loads((folder / "marks.json").read_text())
-    marks["images"].append({"id": 9, "file_name": "none.png", "width": 90, "height": 70})
-    marks["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [80, 60, 50, 50]})
-    marks["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [200, 60, 50, 50]})
-    (folder / "marks.json").write_text(json.dumps(marks))
+def test_broken_pictures_and_boxes_are_reported(folder: Path) -> None:
+    content = json.loads((folder / "annotations.json").read_text())
+    content["images"].append({"id": 9, "file_name": "none.png", "width": 90, "height": 70})
+    content["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [80, 60, 50, 50]})
+    content["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [200, 60, 50, 50]})
+    (folder / "annotations.json").write_text(json.dumps(content))
     (folder / "p3.png").write_bytes(b"no picture")
     done = train("whole")
     assert done.exit_code == 0, done.output
     for said in (
-        "1 pictures are not there, such as none.png",
+        "1 picture missing, such as none.png",
         ": the box 200,60,250,110 lies outside the picture",
-        "1 boxes extend past their picture and are cut to it, such as in p0",
-        "1 pictures cannot be used and are left out",
+        "cut to the picture: 1 box that extended past it, such as in p0",
+        "left out: 1 unusable picture, such as",
     ):
         assert said in done.stderr
     assert "learned from 3 pictures" in done.stdout
@@ -173,7 +176,7 @@ def test_two_processes_train_as_one(folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["train", "marks.json", "--from", "learner:whole", "-o", "two.safetensors"]
+    words = ["train", "annotations.json", "--from", "learner:whole", "-o", "two.safetensors"]
     running = [
         subprocess.Popen(
             [sys.executable, "as_rank.py", *words, *SETTINGS, *CROPS, *options],

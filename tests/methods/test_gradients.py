@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError, UnsupportedMethodError
-from chiaroscuro.core.plan import MaskDesign
+from chiaroscuro.core.plan import MaskDesign, Plan
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.core.similarity import similarity
 from chiaroscuro.detectors import load_detector
@@ -116,21 +116,21 @@ def red_and_green() -> tuple[Tensor, list[Target]]:
 
 
 def ask(
-    name: str, detector: object, image: Tensor, targets: Sequence[Target], budget: int = 0
+    name: str, detector: object, image: Tensor, targets: Sequence[Target], n_passes: int = 0
 ) -> Answer:
     method = METHODS[name]
     question = Question(
         image=image,
         detector=detector,
         targets=tuple(targets),
-        n_passes=budget or method.n_passes * len(targets),
-        seed=3,
+        n_passes=n_passes or method.n_passes * len(targets),
+        plan=Plan(seed=3),
     )
     answer = method.answer(question)
     assert answer.saliency.shape == (len(targets), *image.shape[1:])
     assert answer.saliency.dtype == torch.float32
     assert bool(answer.saliency.isfinite().all())
-    assert answer.passes <= question.budget
+    assert answer.n_passes <= question.n_passes
     return answer
 
 
@@ -163,7 +163,7 @@ def test_linear_detector(linear: Planted, evidence: Tensor, image: Tensor) -> No
         assert answer.notes == ()
     smooth = ask("smoothgrad", linear, image, TARGET)
     torch.testing.assert_close(smooth.saliency[0], evidence.abs() / 3)
-    assert smooth.passes == smooth.settings.samples == 50
+    assert smooth.n_passes == smooth.choices["samples"] == 50
 
 
 def test_box_that_fits_by_half_halves_the_map(linear: Planted, image: Tensor) -> None:
@@ -180,7 +180,7 @@ def test_integrated_gradients_sum_to_the_rise_from_the_fill(image: Tensor) -> No
             detector=Planted(network, [BOX]),
             targets=tuple(TARGET),
             n_passes=50,
-            design=MaskDesign(fill=fill),
+            plan=Plan(design=MaskDesign(fill=fill)),
         )
         answer = METHODS["integrated-gradients"].answer(question)
         start = torch.zeros_like(image)
@@ -189,7 +189,7 @@ def test_integrated_gradients_sum_to_the_rise_from_the_fill(image: Tensor) -> No
         rise = network(image[None]) - network(start[None])
         assert float(answer.saliency.sum()) == pytest.approx(float(rise), abs=1e-4)
         assert answer.notes == ()
-        assert answer.passes == 50
+        assert answer.n_passes == 50
 
 
 def test_few_steps_over_a_jump_are_told_of(image: Tensor) -> None:
@@ -321,7 +321,7 @@ def test_excitation_is_conserved(image: Tensor) -> None:
     answer = ask("excitation-backprop", detector, image, [Target(box=[8, 16, 16, 24])])
     assert float(answer.saliency.sum()) == pytest.approx(1, abs=1e-4)
     assert answer.notes == ()
-    assert answer.passes == 1
+    assert answer.n_passes == 1
 
 
 def test_excitation_takes_batch_norm_and_convolution_as_one(image: Tensor) -> None:
@@ -494,7 +494,13 @@ def test_another_seed_gives_another_map(name: str) -> None:
     maps = [
         METHODS[name]
         .answer(
-            Question(image=image, detector=colours(), targets=(targets[0],), n_passes=6, seed=seed)
+            Question(
+                image=image,
+                detector=colours(),
+                targets=(targets[0],),
+                n_passes=6,
+                plan=Plan(seed=seed),
+            )
         )
         .saliency
         for seed in (0, 1)
@@ -503,7 +509,7 @@ def test_another_seed_gives_another_map(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_progress_and_too_small_a_budget(name: str) -> None:
+def test_progress_and_too_few_passes(name: str) -> None:
     image, targets = red_and_green()
     detector = colours()
     detector.excitation_layer = "features"
@@ -515,7 +521,7 @@ def test_progress_and_too_small_a_budget(name: str) -> None:
         n_passes=METHODS[name].n_passes * 2,
         progress=lambda done, total: told.append((done, total)),
     )
-    passes = METHODS[name].answer(question).passes
+    passes = METHODS[name].answer(question).n_passes
     assert len(told) == 2
     assert told[-1] == (passes, passes)
     if name in ("smoothgrad", "integrated-gradients", "smooth-gradcam++", "saliency"):
@@ -563,6 +569,5 @@ def test_retinaface_is_explained_by_all(name: str, image: Tensor) -> None:
     detector = load_retinaface(RetinaFaceNetwork(), min_score=0.0)
     (found,) = detector.detect(image[None])
     inside = Target(box=found.boxes[0]).inside(HEIGHT, WIDTH)
-    budget = min(METHODS[name].n_passes, 6)
-    answer = ask(name, detector, image, [inside], n_passes=budget)
+    answer = ask(name, detector, image, [inside], n_passes=min(METHODS[name].n_passes, 6))
     assert name in ("guided-backprop", *CAMS) or bool(answer.saliency.any())

@@ -59,8 +59,8 @@ def resnet() -> TorchvisionDetector:
 def ask(name: str, detector: TorchvisionDetector, image: Tensor) -> Answer:
     found = detector.detect(image[None])[0]
     target = Target(box=found.boxes[0], label=int(found.labels[0])).inside(*image.shape[1:])
-    budget = min(METHODS[name].n_passes, 4)
-    question = Question(image=image, detector=detector, targets=(target,), n_passes=budget)
+    n_passes = min(METHODS[name].n_passes, 4)
+    question = Question(image=image, detector=detector, targets=(target,), n_passes=n_passes)
     answer = METHODS[name].answer(question)
     assert bool(answer.saliency.isfinite().all())
     return answer
@@ -107,7 +107,16 @@ def test_feature_layers_are_modules(rcnn: TorchvisionDetector, resnet: Torchvisi
 def test_explained(name: str, rcnn: TorchvisionDetector, image: Tensor) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ask(name, rcnn, image)
+        answer = ask(name, rcnn, image)
+    assert answer.saliency.shape == (1, *image.shape[1:])
+    assert answer.n_passes == METHODS[name].n_passes if name != "smooth-gradcam++" else 4
+    kinds = {note.kind for note in answer.notes}
+    assert bool((answer.saliency > 0).any()) != ("saturated" in kinds)  # a zero map says why
+    if name == "saliency":
+        assert not kinds
+    else:
+        assert set(answer.choices["layers"]) <= set(rcnn.feature_layers)
+    assert float(answer.saliency.min()) >= 0
 
 
 def test_network_in_training_is_left_so(resnet: TorchvisionDetector, image: Tensor) -> None:

@@ -164,7 +164,7 @@ def test_two_names_of_one_file_are_one_picture_twice(tmp_path: Path) -> None:
     file = tmp_path / "file.json"
     twice = [IMAGE, {**IMAGE, "id": 1, "file_name": "a\\b.jpg"}]
     file.write_text(json.dumps(content(images=twice)))
-    with pytest.raises(AnnotationError, match=r"the picture a/b\.jpg 2 times"):
+    with pytest.raises(AnnotationError, match=r"the picture a/b\.jpg is listed 2 times"):
         open_data_set(file)
 
 

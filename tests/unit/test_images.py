@@ -854,8 +854,7 @@ def test_shrinking_keeps_what_is_where():
     torch.testing.assert_close(
         (weight.sum(1) * y).sum(), torch.tensor(30 * factor), atol=0.1, rtol=0
     )
-    assert smaller.min() >= 0
-    assert smaller.max() <= 1
+    assert (float(smaller.min()), float(smaller.max())) == (0, 1)  # no rim of Lanczos
 
 
 def test_a_small_image_comes_back_as_it_is():

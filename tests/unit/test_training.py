@@ -75,7 +75,12 @@ def test_the_same_seed_draws_the_same_crop() -> None:
     for seed in range(3):
         crops = [random_crop(one.image, one.truth, full, generator(seed))[0] for _ in range(2)]
         assert torch.equal(crops[0], crops[1])
-        assert 0 <= float(crops[0].min()) <= float(crops[0].max()) <= 1
+    plain = Augmentation(size=64, long_side=(60, 180), colour=0, blur=0, noise=0, tenebrism=0)
+    levels = one.image.float() / 255
+    for seed in range(5):  # light and colour unchanged, so no level is new
+        crop, _ = random_crop(one.image, one.truth, plain, generator(seed))
+        assert float(crop.max()) <= float(levels.max()) + 1e-6
+        assert float(crop.max()) >= float(levels.max()) - 0.1
     assert not torch.equal(crops[0], random_crop(one.image, one.truth, full, generator(9))[0])
 
 

@@ -27,10 +27,7 @@ Messages have one form: what was wanted, what came, how to fix it.
 
 import difflib
 import math
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chiaroscuro.evidence.evidence import Evidence
+from typing import Any
 
 
 class ChiaroscuroError(Exception):
@@ -153,7 +150,7 @@ class DetectorFailedError(DetectorError):
             saved and extended.
     """
 
-    def __init__(self, message: str, evidence: "Evidence | None" = None) -> None:
+    def __init__(self, message: str, evidence: Any = None) -> None:
         self.evidence = evidence
         super().__init__(message)
 
@@ -170,6 +167,6 @@ class ObservationInterrupted(KeyboardInterrupt):
             saved and extended.
     """
 
-    def __init__(self, evidence: "Evidence | None" = None) -> None:
+    def __init__(self, evidence: Any = None) -> None:
         self.evidence = evidence
         super().__init__("observation interrupted")

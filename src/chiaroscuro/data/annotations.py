@@ -17,7 +17,7 @@ from chiaroscuro.data.paths import file_name
 from chiaroscuro.data.reading import Box, first_few
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AnnotatedBox:
     """A box as a data set has it, not yet checked against the picture.
 
@@ -43,7 +43,7 @@ class AnnotatedBox:
         return all(map(math.isfinite, (x1, y1, x2, y2))) and x1 < x2 and y1 < y2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedPicture:
     """A picture of a data set and what is annotated in it.
 
@@ -139,11 +139,8 @@ class Annotations:
         """
         theirs = _first_places(class_names)
         known = {**theirs, **self._mapped(class_names, theirs)}
-        labels = {
-            label: known[_plain(name)]
-            for label, name in enumerate(self.class_names)
-            if _plain(name) in known
-        }
+        plain = map(_plain, self.class_names)
+        labels = {label: known[name] for label, name in enumerate(plain) if name in known}
         used = sorted(self.count_boxes())
         if labels and (not used or not labels.keys().isdisjoint(used)):
             return labels
@@ -163,15 +160,13 @@ class Annotations:
     def notes_on(self, labels: Mapping[int, int], class_names: Sequence[str]) -> list[str]:
         """Classes that ``labels_for`` matched under another name or left out, in sentences."""
         mapped = set(map(_plain, self.class_map))
-        names = {mine: self.class_names[mine] for mine in labels}
+        pairs = [(self.class_names[mine], class_names[theirs]) for mine, theirs in labels.items()]
         notes = [
-            f"the class {names[mine]} of {self.source} is taken for the detector's "
-            f"{class_names[theirs]}"
-            for mine, theirs in labels.items()
-            if _plain(names[mine]) not in {_plain(class_names[theirs]), *mapped}
+            f"the class {mine} of {self.source} is taken for the detector's {theirs}"
+            for mine, theirs in pairs
+            if _plain(mine) not in {_plain(theirs), *mapped}
         ]
-        counts = self.count_boxes()
-        left_out = {label: n for label, n in counts.items() if label not in labels}
+        left_out = {label: n for label, n in self.count_boxes().items() if label not in labels}
         if left_out:
             listed = ", ".join(f"{self.class_names[label]} ({n})" for label, n in left_out.items())
             notes.append(

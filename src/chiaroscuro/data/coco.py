@@ -10,21 +10,15 @@ from pycocotools import mask
 from chiaroscuro.core.checks import shown
 from chiaroscuro.core.errors import AnnotationError
 from chiaroscuro.core.text import plural
+from chiaroscuro.data import reading
 from chiaroscuro.data.annotations import AnnotatedBox, AnnotatedPicture, Annotations
-from chiaroscuro.data.reading import (
-    Box,
-    as_float,
-    check_pixels,
-    corners,
-    read_json,
-    stated_side,
-    storable,
-)
+from chiaroscuro.data.reading import Box, corners, stated_side, storable
 
 SECTIONS = ("images", "annotations", "categories")
 _DEEPEST = 20  # levels of what is kept of an image
 _LARGEST_MASK = 2**31 - 1  # pixels of an RLE
 _Rows = Sequence[Mapping[str, Any]]
+_Boxes = dict[str, list[AnnotatedBox]]
 
 
 def read_coco(path: str | Path) -> Annotations:
@@ -34,7 +28,7 @@ def read_coco(path: str | Path) -> Annotations:
         AnnotationError: if the file is not COCO JSON, or contradicts itself.
     """
     path = Path(path)
-    return parse_coco(read_json(path), str(path), path.parent)
+    return parse_coco(reading.read_json(path), str(path), path.parent)
 
 
 def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotations:
@@ -56,20 +50,21 @@ def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotat
     images, annotations, categories = (_rows(content, name, source) for name in SECTIONS)
     named = _by_id(categories, "categories", "name", source)
     label_of = {key: label for label, key in enumerate(sorted(named, key=_in_order))}
-    boxes: dict[str, list[AnnotatedBox]] = {
-        key: [] for key in _by_id(images, "images", "file_name", source)
-    }
+    boxes: _Boxes = {key: [] for key in _by_id(images, "images", "file_name", source)}
     notes = _add_boxes(annotations, boxes, label_of, source)
     if annotations and not any(boxes.values()):
         raise AnnotationError(
             f"{source}: wanted boxes, got {plural(len(annotations), 'annotation')} without any; "
             f"{notes[0]}"
         )
-    check_pixels([box.box for rows in boxes.values() for box in rows], source)
+    reading.check_pixels([box.box for rows in boxes.values() for box in rows], source)
     return Annotations(
         source=source,
         class_names=tuple(storable(str(named[key]["name"])).strip() for key in label_of),
-        class_ids=tuple(_plain_id(named[key]["id"]) for key in label_of),
+        class_ids=tuple(
+            storable(given) if isinstance(given, str) else int(given)
+            for given in (named[key]["id"] for key in label_of)
+        ),
         pictures=tuple(
             _picture(entry, boxes[key], source) for entry, key in zip(images, boxes, strict=True)
         ),
@@ -79,10 +74,7 @@ def parse_coco(content: Any, source: str, folder: Path | None = None) -> Annotat
 
 
 def _add_boxes(
-    annotations: _Rows,
-    boxes: Mapping[str, list[AnnotatedBox]],
-    label_of: Mapping[str, int],
-    source: str,
+    annotations: _Rows, boxes: _Boxes, label_of: Mapping[str, int], source: str
 ) -> list[str]:
     """Add every annotation to the boxes of its image; returns notes."""
     notes: list[str] = []
@@ -102,10 +94,8 @@ def _add_boxes(
             outlined.append(name)
         crowd = _flag(row, "iscrowd", where)
         ignore = _flag(row, "ignore", where) or crowd
-        label = label_of[category]
-        boxes[image].append(
-            AnnotatedBox(box=box, label=label, where=name, ignore=ignore, crowd=crowd)
-        )
+        annotated = AnnotatedBox(box, label_of[category], name, ignore=ignore, crowd=crowd)
+        boxes[image].append(annotated)
     if outlined:
         notes.append(
             f"{source}: {plural(len(outlined), 'annotation')} without a bbox, such as "
@@ -148,7 +138,8 @@ def _by_id(rows: _Rows, section: str, title: str, source: str) -> dict[str, Mapp
     entries: dict[str, Mapping[str, Any]] = {}
     for number, entry in enumerate(rows, start=1):
         key, name = _key(entry.get("id")), entry.get(title)
-        if key is None or name is None or (title == "file_name" and not _is_name(name)):
+        no_file = title == "file_name" and (not isinstance(name, str) or not name)
+        if key is None or name is None or no_file:
             raise AnnotationError(
                 f"{source}, number {number} of {section}: wanted an id and a {title}, got "
                 f"{shown(entry)}"
@@ -160,14 +151,6 @@ def _by_id(rows: _Rows, section: str, title: str, source: str) -> dict[str, Mapp
             )
         entries[key] = entry
     return entries
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _plain_id(given: Any) -> int | str:
-    return storable(given) if isinstance(given, str) else int(given)
 
 
 def _in_order(key: str) -> tuple[int, int, str]:
@@ -206,7 +189,7 @@ def _bbox(row: Mapping[str, Any], where: str) -> Box | None:
 
 
 def _numbers(given: Any) -> list[float] | None:
-    values = [as_float(value) for value in given] if isinstance(given, list) else [None]
+    values = [reading.as_float(value) for value in given] if isinstance(given, list) else [None]
     numbers = [value for value in values if value is not None]
     return numbers if len(numbers) == len(values) else None
 
@@ -238,12 +221,10 @@ def _envelope(outline: Any) -> Box | None:
 def _rle_envelope(outline: Mapping[str, Any]) -> Box | None:
     """The box around an RLE, checked before pycocotools' C code reads it."""
     size, counts = outline.get("size"), outline.get("counts")
-    if not isinstance(size, list) or len(size) != 2:
-        return None
-    if not all(type(side) is int and 0 < side <= _LARGEST_MASK for side in size):
+    if not isinstance(size, list) or [type(side) for side in size] != [int, int]:
         return None
     height, width = size
-    if height * width > _LARGEST_MASK:
+    if min(size) < 1 or height * width > _LARGEST_MASK:
         return None
     if isinstance(counts, str):
         codes = [ord(letter) - 48 for letter in counts]
@@ -264,18 +245,16 @@ def _rle_envelope(outline: Mapping[str, Any]) -> Box | None:
 def _picture(
     entry: Mapping[str, Any], boxes: Sequence[AnnotatedBox], source: str
 ) -> AnnotatedPicture:
-    file_name, about = entry["file_name"], _kept(entry)
+    file_name = entry["file_name"]
     width, height = (
         stated_side(entry.get(side), f"{source}, {side} of {file_name}")
         for side in ("width", "height")
     )
-    for name in ("file_name", "width", "height"):
-        about.pop(name, None)
+    apart = ("file_name", "width", "height")
+    about = {key: value for key, value in _kept(entry).items() if key not in apart}
     if about.get("title") is not None:
         about["title"] = str(about["title"])
-    return AnnotatedPicture(
-        file_name=file_name, width=width, height=height, boxes=tuple(boxes), about=about
-    )
+    return AnnotatedPicture(file_name, width, height, tuple(boxes), about=about)
 
 
 def _kept(value: Any, depth: int = 0) -> Any:

@@ -46,10 +46,6 @@ class Entry:
     def check(self, width: int, height: int) -> None:
         """Refuse a picture that was read, where its annotations are not in its pixels.
 
-        Args:
-            width: of the picture that was read.
-            height: likewise.
-
         Raises:
             AnnotationError: if they cannot be used with it, or the file was changed meanwhile.
         """
@@ -119,19 +115,17 @@ def _with_annotations(
 ) -> DataSet:
     found = [(picture, resolve(folder, picture.file_name)) for picture in annotations.pictures]
     missing = [picture.file_name for picture, path in found if path is None]
-    pictures, paths = [p for p, path in found if path], [path for _, path in found if path]
+    paths = [path for _, path in found if path]
     if not paths:
         raise AnnotationError(
             f"{source}: not found in {folder}: {plural(len(missing), 'picture')}"
             + (f", such as {missing[0]}" if missing else "")
             + "; set their folder with --images"
         )
-    sizes = [_size_of(path) for path in paths]
-    placed, decisions = place_all(list(zip(pictures, sizes, strict=True)), frame)
+    sized = [(picture, _size_of(path)) for picture, path in found if path]
+    placed, decisions = place_all(sized, frame)
     # boxes of pictures that cannot be read are not lost: reading those pictures reports why
-    annotated = [size for picture, size in zip(pictures, sizes, strict=True) if picture.boxes]
-    _check_placed(source, placed, annotated)
-    names = _names(paths, folder)
+    _check_placed(source, placed, [size for picture, size in sized if picture.boxes])
     notes = (*annotations.notes, *decisions, *(note for one in placed for note in one.notes))
     entries = [
         Entry(
@@ -142,8 +136,8 @@ def _with_annotations(
             refused=one.refused,
             about=dict(picture.about),
         )
-        for name, path, picture, size, one in zip(
-            names, paths, pictures, sizes, placed, strict=True
+        for name, path, (picture, size), one in zip(
+            _names(paths, folder), paths, sized, placed, strict=True
         )
     ]
     return DataSet(
@@ -166,11 +160,9 @@ def _size_of(path: Path) -> PictureSize | None:
 
 def _check_placed(source: str, placed: Sequence[Placed], sizes: Sequence[object]) -> None:
     """Refuse a data set of which every picture is refused, or every box left out."""
-    refused = [one.refused for one in placed if one.refused]
-    if len(refused) == len(placed):
-        raise AnnotationError(
-            f"{source}: {refused[0]} (refused: {plural(len(refused), 'picture')})"
-        )
+    if all(one.refused for one in placed):
+        n = plural(len(placed), "picture")
+        raise AnnotationError(f"{source}: {placed[0].refused} (refused: {n})")
     lost = [note for one in placed for note in one.notes]
     if lost and None not in sizes and not any(len(one.truth) for one in placed):
         raise AnnotationError(
@@ -186,17 +178,14 @@ def _without_annotations(spec: str | Path) -> DataSet:
         pictures = [str(spec)]
     elif is_list(path):
         pictures = _listed(path)
-    elif is_picture(path):
-        pictures = [path]
     else:
-        pictures = find_pictures(path)
-        if not pictures:
-            raise AnnotationError(
-                f"{path} has no pictures; wanted files that end in one of "
-                + ", ".join(sorted(picture_suffixes()))
-            )
-    names = _names(pictures, path)
-    beside = labels_beside(path)
+        pictures = [path] if is_picture(path) else find_pictures(path)
+    if not pictures:
+        raise AnnotationError(
+            f"{path} has no pictures; wanted files that end in one of "
+            + ", ".join(sorted(picture_suffixes()))
+        )
+    names, beside = _names(pictures, path), labels_beside(path)
     notes = []
     if beside is not None:
         notes.append(
@@ -205,11 +194,11 @@ def _without_annotations(spec: str | Path) -> DataSet:
         )
     return DataSet(
         source=str(spec),
-        notes=tuple(notes),
         class_names=(),
         entries=tuple(
-            Entry(name=name, path=picture) for name, picture in zip(names, pictures, strict=True)
+            Entry(name=name, path=one) for name, one in zip(names, pictures, strict=True)
         ),
+        notes=tuple(notes),
     )
 
 
@@ -237,7 +226,5 @@ def _names(pictures: Sequence[Path | str], folder: Path) -> list[str]:
     ]
     source, times = Counter(sources).most_common(1)[0]
     if times > 1:
-        raise AnnotationError(
-            f"the data set has the picture {source} {times} times; wanted each once"
-        )
+        raise AnnotationError(f"the picture {source} is listed {times} times; wanted each once")
     return folder_names(sources)

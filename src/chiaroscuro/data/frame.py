@@ -23,7 +23,7 @@ Frame = Literal["upright", "stored"]
 Sized = Sequence[tuple[AnnotatedPicture, PictureSize | None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One explanation of a stated size.
 
@@ -67,31 +67,25 @@ def readings(picture: AnnotatedPicture, size: PictureSize, frame: Frame | None) 
     turned = frame == "stored" and size.orientation != 1
     whole, orientation = (stored, size.orientation) if turned else (upright, 1)
     kind: Literal["stored", "as read"] = "stored" if turned else "as read"
-    if picture.unit:
-        return [Reading(kind=kind, size=(1, 1), to=whole, orientation=orientation)]
     stated, exchanged = (picture.width, picture.height), (picture.height, picture.width)
-    if 0 in stated:
-        return [Reading(kind=kind, size=whole, to=whole, orientation=orientation)]
+    if picture.unit or 0 in stated:
+        return [Reading(kind, (1, 1) if picture.unit else whole, whole, orientation)]
     if turned:
-        same = _same_shape(stated, stored)
-        return [Reading(kind=kind, size=stated, to=stored, orientation=orientation)] * same
+        return [Reading(kind, stated, stored, orientation)] * _same_shape(stated, stored)
     if stated == upright:
-        return [Reading(kind="as read", size=stated, to=upright)]
+        return [Reading("as read", stated, upright)]
     if exchanged != upright and _same_shape(stated, upright):
-        copy = Reading(kind="copy", size=stated, to=upright)
-        full = Reading(kind="as read", size=upright, to=upright)
+        copy, full = Reading("copy", stated, upright), Reading("as read", upright, upright)
         contradicted = full.fits(picture.boxes) and not copy.fits(picture.boxes)
         return [] if contradicted else [copy]
     if not _same_shape(exchanged, upright):
         return []
-    swapped = Reading(kind="exchanged", size=exchanged, to=upright)
+    swapped = Reading("exchanged", exchanged, upright)
     if frame == "upright":
         return [swapped]
     if size.orientation >= 5:
-        other = Reading(kind="stored", size=stated, to=stored, orientation=size.orientation)
-    else:
-        other = Reading(kind="turned", size=stated, to=upright)
-    return [swapped, other]
+        return [swapped, Reading("stored", stated, stored, size.orientation)]
+    return [swapped, Reading("turned", stated, upright)]
 
 
 def _same_shape(stated: tuple[int, int], size: tuple[int, int]) -> bool:

@@ -72,20 +72,14 @@ def _placed(
         else:
             kept.append(moved)
             continue
-        numbers = ",".join(f"{value:g}" for value in box.box)
-        notes.append(
-            f"{picture.file_name}, {box.where}: the box {numbers} {problem}; it is left out"
-        )
+        where, numbers = f"{picture.file_name}, {box.where}", ",".join(f"{v:g}" for v in box.box)
+        notes.append(f"{where}: the box {numbers} {problem}; it is left out")
     return Placed(truth=truth_of(kept), notes=tuple(notes))
 
 
 def _refusal(picture: AnnotatedPicture, size: PictureSize, unclear: bool) -> str:
-    turned = ""
-    if size.orientation != 1:
-        turned = (
-            f" (stored as {size.stored[0]} x {size.stored[1]}, turned by its EXIF orientation "
-            f"{size.orientation})"
-        )
+    stored = f"{size.stored[0]} x {size.stored[1]}"
+    turned = f" (stored as {stored}, turned by its EXIF orientation {size.orientation})"
     if not unclear:
         remedy = "correct the size in the annotations, or use the pictures that they were made for"
     elif size.orientation >= 5:
@@ -101,7 +95,7 @@ def _refusal(picture: AnnotatedPicture, size: PictureSize, unclear: bool) -> str
     return (
         f"{picture.file_name}: its annotations are for a picture of {picture.width} x "
         f"{picture.height} pixels (width x height), and the picture as it is read has "
-        f"{size.width} x {size.height}{turned}; {remedy}"
+        f"{size.width} x {size.height}{turned * (size.orientation != 1)}; {remedy}"
     )
 
 
@@ -120,10 +114,11 @@ def _decisions(pictures: Sized, chosen: Sequence[Reading | None]) -> list[str]:
         stated = f"for {picture.width} x {picture.height} pixels"
         if picture.unit or 0 in (picture.width, picture.height):
             stated = "without a size"
-        others = len(of_kind) - 1
+        others = plural(len(of_kind) - 1, "other picture")
         notes.append(
             f"{picture.file_name}: annotations {stated}, picture as it is read "
             f"{size.width} x {size.height}; {decision}"
-            + (f" (also in {plural(others, 'other picture')})" if others else "")
+            + f" (also in {others})"
+            * (len(of_kind) > 1)
         )
     return notes

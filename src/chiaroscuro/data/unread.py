@@ -43,19 +43,15 @@ def _holds_labels(path: Path, stems: set[str], names: set[str]) -> bool:
     own = path.stem in stems or path.stem in names  # a.json or a.png.json, for a.png
     if own and kind not in (".txt", ".csv", ".tsv"):
         return True
-    text = _beginning(path)
-    if kind == ".txt":
-        listed = own or not names.isdisjoint(re.split(r"[\s,;/\\]+", text))
-        return listed and _NUMBERS.search(text) is not None
-    if own and _NUMBERS.search(text):
-        return True
-    return _WORDS.search(f" {text} ") is not None
-
-
-def _beginning(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             data = stream.read(_READ_BYTES)
     except OSError:
-        return ""
-    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")
+        return False
+    utf_16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = data.decode("utf-16" if utf_16 else "utf-8", "replace")
+    four_numbers = _NUMBERS.search(text) is not None
+    if kind == ".txt":
+        listed = own or not names.isdisjoint(re.split(r"[\s,;/\\]+", text))
+        return listed and four_numbers
+    return (own and four_numbers) or _WORDS.search(f" {text} ") is not None

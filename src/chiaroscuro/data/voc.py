@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,20 +18,12 @@ _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)
 
 
 @dataclass(frozen=True, slots=True)
-class _Object:
-    name: str
-    box: Box
-    where: str
-    ignore: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _File:
     path: Path
     file_name: str
     width: int
     height: int
-    objects: tuple[_Object, ...]
+    objects: tuple[tuple[str, AnnotatedBox], ...]  # class and box; labels follow from all files
     notes: tuple[str, ...]
 
 
@@ -57,23 +49,18 @@ def read_voc(folder: str | Path, images: str | Path | None = None) -> Annotation
     if not files:
         raise AnnotationError(f"{folder} has no Pascal VOC annotations: no .xml files")
     found = _Pictures(root)
-    names = sorted({one.name for file in files for one in file.objects})
+    names = sorted({name for file in files for name, _ in file.objects})
     label_of = {name: label for label, name in enumerate(names)}
-    check_pixels([one.box for file in files for one in file.objects], str(folder))
+    check_pixels([box.box for file in files for _, box in file.objects], str(folder))
     notes = [note for file in files for note in file.notes]
     if notes and not names:
         raise AnnotationError(f"{folder}: no object has a box; {notes[0]}")
     pictures = [
         AnnotatedPicture(
-            file_name=found.name_of(file, folder),
-            width=file.width,
-            height=file.height,
-            boxes=tuple(
-                AnnotatedBox(
-                    box=one.box, label=label_of[one.name], where=one.where, ignore=one.ignore
-                )
-                for one in file.objects
-            ),
+            found.name_of(file, folder),
+            file.width,
+            file.height,
+            tuple(replace(box, label=label_of[name]) for name, box in file.objects),
         )
         for file in files
     ]
@@ -160,15 +147,14 @@ def _parsed(path: Path) -> _File:
             notes.append(f"{where}{f' ({name})' * bool(name)}: {lacks}; it is left out")
             continue
         ignore = (node.findtext("difficult") or "").strip().lower() in ("1", "true", "yes")
-        objects.append(_Object(name, box, f"object {number} of {path.name}", ignore))
-    return _File(
-        path=path,
-        file_name=(root.findtext("filename") or "").strip(),
-        width=stated_side(root.findtext("size/width"), f"{path}, size/width"),
-        height=stated_side(root.findtext("size/height"), f"{path}, size/height"),
-        objects=tuple(objects),
-        notes=tuple(notes),
+        place = f"object {number} of {path.name}"
+        objects.append((name, AnnotatedBox(box, -1, place, ignore=ignore)))
+    width, height = (
+        stated_side(root.findtext(f"size/{side}"), f"{path}, size/{side}")
+        for side in ("width", "height")
     )
+    file_name = (root.findtext("filename") or "").strip()
+    return _File(path, file_name, width, height, tuple(objects), tuple(notes))
 
 
 def _root(path: Path) -> ElementTree.Element:

@@ -6,7 +6,7 @@ or ``obj.names``.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from chiaroscuro.core.errors import AnnotationError
@@ -50,7 +50,7 @@ def read_yolo(source: str | Path, images: str | Path | None = None) -> Annotatio
         class_ids=tuple(numbers),
         pictures=tuple(
             AnnotatedPicture(
-                file_name=path.relative_to(root).as_posix(),
+                path.relative_to(root).as_posix(),
                 boxes=tuple(read_boxes(file, config)) if file else (),
                 unit=True,
             )
@@ -63,7 +63,7 @@ def read_yolo(source: str | Path, images: str | Path | None = None) -> Annotatio
 
 def label_folders(folder: Path) -> list[Path]:
     """The folders of a data set that hold label files and nothing else, as exports name them."""
-    return [*_called(folder, "labels"), *_called(folder, "Labels"), *_of_cvat(folder)]
+    return _folders(folder, ("labels", "Labels"))
 
 
 def labels_beside(images: Path) -> Path | None:
@@ -91,8 +91,7 @@ def _pictures(
         return find_pictures(images)
     found = [] if source.is_dir() else pictures_of_splits(config, notes)
     if not found:
-        places = [place for name in _LABEL_FOLDERS for place in _called(folder, name)]
-        places = [*places, *_of_cvat(folder)] or [folder]
+        places = _folders(folder, _LABEL_FOLDERS) or [folder]
         found = sorted(path for place in places for path in find_pictures(place))
     if not found:
         raise AnnotationError(
@@ -101,12 +100,10 @@ def _pictures(
     return list({path.resolve(): path for path in found}.values())
 
 
-def _called(folder: Path, name: str) -> list[Path]:
-    return sorted(place for place in folder.rglob(name) if place.is_dir())
-
-
-def _of_cvat(folder: Path) -> list[Path]:
-    return sorted(place for place in folder.glob("obj_*_data") if place.is_dir())
+def _folders(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The folders of these names at any depth, then CVAT's."""
+    found = [sorted(folder.rglob(name)) for name in names] + [sorted(folder.glob("obj_*_data"))]
+    return [place for places in found for place in places if place.is_dir()]
 
 
 def _label_file(picture: Path, images: Path | None, folders: Sequence[Path]) -> Path | None:
@@ -123,9 +120,8 @@ def _label_file(picture: Path, images: Path | None, folders: Sequence[Path]) -> 
 
 def _check_labels(source: Path, labels: Mapping[Path, Path | None], notes: list[str]) -> None:
     used = {path.resolve() for path in labels.values() if path is not None}
-    alone = []
-    if source.is_dir():
-        alone = [path for path in label_files(source.absolute()) if path.resolve() not in used]
+    known = label_files(source.absolute()) if source.is_dir() else []
+    alone = [path for path in known if path.resolve() not in used]
     if not used:
         found = f"found {alone[0]}" if alone else "no label file was found"
         raise AnnotationError(

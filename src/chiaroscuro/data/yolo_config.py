@@ -13,16 +13,13 @@ from chiaroscuro.data.reading import read_text, read_yaml, storable
 
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LISTS = (
-    "classes.txt",
-    "obj.names",
-    "labels/classes.txt",
-    "classes.names",
-    "predefined_classes.txt",
+    *("classes.txt", "obj.names", "labels/classes.txt"),
+    *("classes.names", "predefined_classes.txt"),
 )
 _SPLITS = ("train", "val", "valid", "validation", "test")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Config:
     """What a data set states about itself.
 
@@ -73,25 +70,18 @@ def config_of(source: Path) -> Config:
         places = (source, *source.absolute().parents[:2])  # a split's names are above it
         file = next(filter(None, map(names_file, places)), None)
     if file is None:
-        raise AnnotationError(
-            f"{source} names no classes: wanted data.yaml with names, classes.txt or obj.names in "
-            "it"
-        )
+        wanted = "data.yaml with names, classes.txt or obj.names in it"
+        raise AnnotationError(f"{source} names no classes: wanted {wanted}")
     if file.suffix.lower() not in (".yaml", ".yml"):
         lines = read_text(file).rstrip().splitlines()
         names = {number: line.strip() for number, line in enumerate(lines)}
         if not any(names.values()):
             raise AnnotationError(f"{file} names no classes; wanted a name on every line")
-        return Config(file=file, names=names)
+        return Config(file, names)
     content = read_yaml(file)
     if not isinstance(content, Mapping) or not ("names" in content or "nc" in content):
         raise _no_names(file)
-    return Config(
-        file=file,
-        names=_names(content, file),
-        keypoints=_keypoints(content.get("kpt_shape"), file),
-        content=content,
-    )
+    return Config(file, _names(content, file), _keypoints(content.get("kpt_shape"), file), content)
 
 
 def _no_names(file: Path) -> AnnotationError:

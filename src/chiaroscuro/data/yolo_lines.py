@@ -23,10 +23,10 @@ def read_boxes(file: Path, config: Config) -> Iterator[AnnotatedBox]:
         if given is None or given not in label_of:
             raise AnnotationError(
                 f"{where}: class {words[0][:40]} is none of those that {config.file.name} names "
-                f"({_range(list(label_of))})"
+                f"({_listed(list(label_of))})"
             )
-        box = _box(words[1:], config, where)
-        yield AnnotatedBox(box=box, label=label_of[given], where=f"line {number} of {file.name}")
+        place = f"line {number} of {file.name}"
+        yield AnnotatedBox(_box(words[1:], config, where), label_of[given], place)
 
 
 def _box(words: Sequence[str], config: Config, where: str) -> Box:
@@ -78,18 +78,14 @@ def _looks_like_pose(values: Sequence[float]) -> bool:
     points = [values[start : start + 3] for start in range(4, len(values), 3)]
     if width <= 0 or height <= 0 or any(len(point) != 3 for point in points):
         return False
+    far_x, far_y = width / 2 + _SLACK, height / 2 + _SLACK
     return all(
-        (
-            visible in (1, 2)
-            and abs(px - x) <= width / 2 + _SLACK
-            and abs(py - y) <= height / 2 + _SLACK
-        )
-        or (visible == px == py == 0)
+        visible == px == py == 0
+        or (visible in (1, 2) and abs(px - x) <= far_x and abs(py - y) <= far_y)
         for px, py, visible in points
     )
 
 
-def _range(numbers: Sequence[int]) -> str:
-    if numbers == list(range(len(numbers))):
-        return f"0 to {len(numbers) - 1}"
-    return first_few(numbers)
+def _listed(numbers: Sequence[int]) -> str:
+    n = len(numbers)
+    return f"0 to {n - 1}" if numbers == list(range(n)) else first_few(numbers)

@@ -24,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from chiaroscuro.core.checks import many, mapping, number, record, text, whole
 from chiaroscuro.core.errors import CheckpointError, InputError
 from chiaroscuro.core.threads import PROCESS_WIDE
-from chiaroscuro.store import bundle, contents
+from chiaroscuro.store import bundle
 
 _ENTRY, _DIGEST = "chiaroscuro", "chiaroscuro_sha256"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -35,19 +36,26 @@ _REMEDY = (
     "where it was trained, save the weights alone: torch.save(model.state_dict(), 'weights.pth') "
     "or safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 )
+_SIDE = whole(1, 100_000)
+_ABOUT = record(
+    {},
+    {
+        "detector": text,
+        "builder": text,
+        "class_names": many(text),
+        "epsilon": mapping(number(0, 1)),
+        "min_size": _SIDE,
+        "max_size": _SIDE,
+    },
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What a file of weights holds.
+    """What a file of weights holds."""
 
-    Attributes:
-        state_dict: tensors by parameter name, on the CPU.
-        about: as given to :func:`write_checkpoint`; empty in other files.
-    """
-
-    state_dict: dict[str, Tensor]
-    about: dict[str, Any] = field(default_factory=dict)
+    state_dict: dict[str, Tensor]  # on the CPU
+    about: dict[str, Any] = field(default_factory=dict)  # of ``write_checkpoint``
 
 
 def _sha256(path: Path) -> str:
@@ -61,9 +69,6 @@ def named_by_content(path: Path | str) -> str:
     The file's name and eight digits of its SHA-256. Weights trained further under the same name are
     another detector, with which the first one's work cannot be resumed. A folder is named by all
     files in it.
-
-    Raises:
-        CheckpointError: if the file cannot be read.
     """
     path = Path(path)
     inside = sorted(file for file in path.rglob("*") if file.is_file())
@@ -71,8 +76,8 @@ def named_by_content(path: Path | str) -> str:
         digests = [_sha256(file) for file in inside or [path]]
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    whole = hashlib.sha256("".join(digests).encode()).hexdigest() if inside else digests[0]
-    return f"{path.name}@{whole[:8]}"
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest() if inside else digests[0]
+    return f"{path.name}@{digest[:8]}"
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
@@ -81,13 +86,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     A state dict may be wrapped as ``{"state_dict": ...}``, ``{"model_state_dict": ...}`` or
     ``{"model": ...}``. Prefixes ``module.``, ``_orig_mod.`` and ``model.`` that all its names share
     are removed.
-
-    Args:
-        path: a ``.safetensors`` file; any other suffix means a file written by ``torch.save``.
-
-    Raises:
-        CheckpointError: if the file is absent, damaged, holds no state dict, or holds Python
-            objects that could run code (a hostile file, or a whole model that was pickled).
+    A file that holds Python objects that could run code (a hostile file, or a whole model that was
+    pickled) is a CheckpointError, as is one that is absent, damaged or without a state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -113,24 +113,15 @@ def read_about(path: Path) -> dict[str, Any]:
 def write_checkpoint(
     path: Path | str, weights: Mapping[str, Tensor], about: Mapping[str, Any]
 ) -> None:
-    """Write one of our checkpoints, completely or not at all.
-
-    Args:
-        path: ends in ``.safetensors``.
-        weights: tensors by parameter name, as from ``model.state_dict()``.
-        about: JSON values that describe the weights.
-
-    Raises:
-        CheckpointError: if the path has another suffix.
-    """
+    """Write one of our checkpoints, completely or not at all."""
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
         raise CheckpointError(f"checkpoint: wanted a path that ends in .safetensors, got {path}")
     tensors = {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()
     }
-    text = json.dumps(about, ensure_ascii=False, allow_nan=False)
-    content = save(tensors, metadata={"format": "pt", _ENTRY: text, _DIGEST: _digest(tensors)})
+    entry = json.dumps(about, ensure_ascii=False, allow_nan=False)
+    content = save(tensors, metadata={"format": "pt", _ENTRY: entry, _DIGEST: _digest(tensors)})
     bundle.write_atomically(path, lambda stream: stream.write(content))
 
 
@@ -153,9 +144,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 def _about(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """The description in one of our checkpoints; empty for other files."""
     try:
-        about: dict[str, Any] = contents.ABOUT_WEIGHTS(
-            "", bundle.parse_json(metadata.get(_ENTRY, "{}"))
-        )
+        about: dict[str, Any] = _ABOUT("", bundle.parse_json(metadata.get(_ENTRY, "{}")))
     except InputError as error:
         raise CheckpointError(
             f"{path}: its metadata entry {_ENTRY!r} is unusable: {error}; save the weights again"

@@ -45,7 +45,7 @@ class Evaluation:
 
     Attributes:
         folder: where the files are.
-        scores: one row for every picture, target and map.
+        scores: one row per picture, target and map.
         curves: one row per picture, target, map and direction.
         summary: by map and metric: ``n``, ``undefined``, ``mean``, ``median``, and of two targets
             and more ``low`` and ``high`` (quartiles). All maps are averaged over the same ``n``
@@ -57,9 +57,8 @@ class Evaluation:
             ``pass_seconds``, what one pass of the detector alone took at that time.
         collection: the insertion and the deletion curve of the whole set, or none.
         left_out: pictures, targets and maps without figures, with the reason.
-        notes: what was left out of the annotations, what had to be decided, and what is measured
-            on some of the pictures only, in sentences.
-        unfinished: maps and measures of which that is so.
+        notes: sentences on what is left out, decided, or measured on some of the pictures only.
+        unfinished: maps and measures of which the last is so.
     """
 
     folder: AnyPath
@@ -87,17 +86,11 @@ def evaluate_folder(
 ) -> Evaluation:
     """Score every map under ``folder`` and write tables and figures to ``out``.
 
-    What an earlier run measured there stays: the tables hold it beside what is measured now.
-
-    Args:
-        folder: the ``--out`` folder of ``explain``, or one picture's folder in it.
-        detector: the detector that was explained.
-        settings: what is measured.
-        out: gets ``scores.parquet``, ``curves.parquet``, ``curves.png`` and ``.svg``, with
-            annotations ``collection.png`` and ``.svg``, and last ``evaluation.json``.
-        annotations: the annotated boxes, for the curves of the whole set.
-        frame: what they are drawn on, as for ``open_data_set``.
-        progress: called before and after every picture and map.
+    ``folder`` is the ``--out`` folder of ``explain``, or one picture's folder in it. ``out`` gets
+    ``scores.parquet``, ``curves.parquet``, ``curves.png`` and ``.svg``, and last
+    ``evaluation.json``; with ``annotations``, read on their ``frame`` as by ``open_data_set``, also
+    ``collection.png`` and ``.svg``. What an earlier run measured there stays: the tables hold it
+    beside what is measured now.
 
     Raises:
         BundleError: if there are no results, they are of another detector, or ``out`` holds figures
@@ -106,9 +99,7 @@ def evaluate_folder(
     """
     paths = result_paths(folder)
     protocol = _checked(folder, paths, detector, settings)
-    annotated = None
-    if annotations:
-        annotated = annotated_set(paths, annotations, detector, protocol, frame)
+    annotated = annotations and annotated_set(paths, annotations, detector, protocol, frame)
     made = {path.name: {"of": ResultFolder(path).fingerprint()} for path in paths}
     shared = _as_json(
         {"version": __version__, "detector": detector.info.name, "protocol": protocol.describe()}

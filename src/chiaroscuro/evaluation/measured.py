@@ -25,12 +25,7 @@ Kept = TypeVar("Kept", MeasuredPicture, MeasuredSet)
 
 
 class Measured:
-    """The pieces in one folder of an evaluation.
-
-    Attributes:
-        pieces: by picture, then by map and measure.
-        collection: the curves of the whole set, None where there are none.
-    """
+    """The pieces in one folder of an evaluation, and the curves of the whole set, if any."""
 
     def __init__(self, folder: AnyPath) -> None:
         self._pictures = folder / "pictures"
@@ -89,10 +84,7 @@ class Measured:
             shared: what pieces of any picture are made with.
             passes: by map, how many are wanted of those that are measured.
             collection: what the curves of the whole set are made of, None if they are not wanted.
-            overwrite: whether what is of other settings is removed, not refused.
-
-        Raises:
-            BundleError: naming what differs.
+            overwrite: whether what is of other settings is removed; else it is a BundleError.
         """
         differing: list[str] = []
         for picture, pieces in list(self.pieces.items()):

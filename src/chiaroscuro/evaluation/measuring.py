@@ -26,16 +26,7 @@ from chiaroscuro.store.bundle import AnyPath
 
 @attrs.frozen(kw_only=True, eq=False)
 class Measuring:
-    """One picture and one map that are measured.
-
-    Attributes:
-        saved: the picture's results.
-        name: ``MAP`` for the map in them, or a method's.
-        explained: the maps.
-        evidence: of the saved maps.
-        detector: what was explained.
-        settings: what is measured.
-    """
+    """One picture and one map that are measured; see ``measure_picture``."""
 
     saved: ResultFolder
     name: str
@@ -181,16 +172,10 @@ def measure_picture(
     measured: Measured,
     made: Mapping[str, object],
 ) -> None:
-    """Measure what is wanted of one picture and map and is not there yet.
+    """Measure what is wanted of one picture and map and is not in ``measured``, and add it.
 
-    Args:
-        path: of the picture's results.
-        name: ``MAP`` for the map in them, with the baselines beside, or a method's.
-        detector: what was explained.
-        settings: what is measured.
-        out: where the maps of other methods are kept.
-        measured: what is there; it is added to.
-        made: with which settings the pieces are made.
+    ``name`` is ``MAP`` for the map in the results, with the baselines beside, or a method's, whose
+    maps are kept in ``out``; ``made`` states with which settings the pieces are made.
     """
     missing = [m for m in _wanted(settings, name) if not measured.has(path.name, name, m)]
     if not missing:
@@ -253,13 +238,11 @@ def _opened(
 
 
 def _curve_row(curve: metrics.Curve) -> Row:
+    values = ("fraction", "similarity", "iou", "score")
     return {
         "direction": curve.direction,
         "protocol": curve.protocol.name,
-        "fraction": curve.fraction.tolist(),
-        "similarity": curve.similarity.tolist(),
-        "iou": curve.iou.tolist(),
-        "score": curve.score.tolist(),
+        **{name: getattr(curve, name).tolist() for name in values},
     }
 
 
@@ -276,7 +259,4 @@ def _of_map(saliency: Tensor, target: Target) -> dict[str, float | None]:
 
 
 def _correlations(agreement: metrics.Agreement | None) -> dict[str, float | None]:
-    return {
-        "linear": None if agreement is None else agreement.linear,
-        "rank": None if agreement is None else agreement.rank,
-    }
+    return {name: getattr(agreement, name, None) for name in ("linear", "rank")}

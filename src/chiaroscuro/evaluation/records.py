@@ -30,13 +30,10 @@ def _rows() -> Any:
 
 @attrs.frozen(kw_only=True)
 class Piece:
-    """What is measured together: one map of a picture, or the baselines, by one measure.
+    """What is measured together: rows of one map of a picture, or of the baselines, by one measure.
 
-    Attributes:
-        map: ``MAP``, or the name of a method.
-        measure: what was measured.
-        made: with which settings, so that figures of other settings are never mixed in.
-        scores: rows of the tables, likewise the others.
+    ``map`` is ``MAP`` or a method's name. ``made`` states the settings, so that figures of other
+    settings are never mixed in.
     """
 
     map: str = setting(text)
@@ -89,19 +86,13 @@ class EvaluationRecord:
 
     Attributes:
         results: what was evaluated.
-        detector: name of the detector.
-        protocol: of the curves.
-        baselines: whether the baselines were measured.
-        version: of chiaroscuro.
         metrics: what each figure is, by name.
         summary: spreads by map and metric.
         stability: spreads by changed choice, of the map itself.
         randomisation: spreads by stage, likewise.
         methods: what each other method is, took, and how stable its maps are.
-        collection: curves of the whole set.
-        annotations: that they rest on.
+        collection: curves of the whole set, which rest on ``annotations``.
         left_out: what has no figures, with the reason.
-        notes: in sentences.
         files: names of the tables and figures.
     """
 

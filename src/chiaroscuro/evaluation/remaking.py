@@ -31,23 +31,11 @@ def by_method(
     batch_size: int | None,
     folder: AnyPath,
 ) -> tuple[Explanation, Cost]:
-    """Maps of the saved targets by another method, made once and kept.
+    """Maps of the saved targets by another method, and what they took; made once and kept.
 
-    Args:
-        name: of the method.
-        saved: whose targets are explained.
-        evidence: of the saved result; methods that can use it make as many passes less.
-        detector: what was explained.
-        n_passes: of all targets together; see ``equal_passes`` for ``"auto"``.
-        batch_size: pictures per detector call.
-        folder: where the maps are kept; what is there is used if it was made with the same
-            settings.
-
-    Returns:
-        The maps, and what they took.
-
-    Raises:
-        InputError: as ``methods.explain`` does.
+    What is in ``folder`` is used if it was made with the same settings. Methods that can use the
+    evidence make as many passes fewer. ``n_passes`` is of all targets together; see
+    ``equal_passes`` for ``"auto"``.
     """
     n_passes = equal_passes(name, saved.explanation, n_passes)
     made = {"n_passes": n_passes, "of": saved.fingerprint(), "version": __version__}
@@ -107,10 +95,7 @@ def again(explained: Explanation, evidence: Evidence, detector: Detector, plan: 
 def equal_passes(
     name: str, explained: Explanation, n_passes: int | Literal["auto"]
 ) -> int | Literal["auto"]:
-    """As many passes for a black-box method as the saved maps took, unless a number is given.
-
-    As many for every target, whether a method's targets share them or not.
-    """
+    """For ``auto``, as many passes per target for a black-box method as the saved maps took."""
     method, earlier = method_named(name), method_named(explained.settings.method)
     if n_passes != AUTO or {method.needs, earlier.needs} != {"black box"}:
         return n_passes

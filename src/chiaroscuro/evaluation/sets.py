@@ -25,12 +25,7 @@ from chiaroscuro.store.schema import SetCurve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedSet:
-    """Annotations of results.
-
-    Attributes:
-        by_path: of every result, in its pixels and with the detector's labels, or why it has none.
-        source: what they are from.
-    """
+    """Annotations by result, in its pixels and the detector's labels, or why there are none."""
 
     by_path: Mapping[AnyPath, Truth | str]
     source: AnnotationSource

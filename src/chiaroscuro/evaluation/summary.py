@@ -89,12 +89,7 @@ def paired_curves(curves: Sequence[Row]) -> list[Row]:
 def methods(
     costs: Sequence[Row], steady: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    """What each of the other methods is, took, and how stable its maps are.
-
-    Args:
-        costs: rows of that table.
-        steady: correlations by kind, then by map.
-    """
+    """What each other method is, took, and how stable its maps are, by kind and map."""
     return {
         name: {
             **method_named(name).describe(),

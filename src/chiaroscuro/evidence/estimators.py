@@ -98,16 +98,9 @@ def estimate(
     targets: Sequence[Target],
     estimator: str,
 ) -> list[Estimate]:
-    """The saliency map of every target from the weights of masks 0 to ``n_masks - 1``.
+    """The saliency map of every target from the weights in [0, 1] of the first masks.
 
-    Deterministic: the same weights give the same bits.
-
-    Args:
-        masks: those observed.
-        image: the picture, values in [0, 1].
-        weights: of every mask for every target, in [0, 1].
-        targets: what is explained.
-        estimator: a name of ``MEANINGS``.
+    ``image`` has values in [0, 1]. Deterministic: the same weights give the same bits.
     """
     check_name(estimator)
     if not targets:
@@ -211,13 +204,7 @@ def _judged(parts: Sequence[Float64[Tensor, " points"]]) -> tuple[float, float]:
 
 
 def _normal(ratio: float, above: float, below: float) -> float:
-    """The standard normal value as rare as a ratio of two variances (Paulson, 1942).
-
-    Args:
-        ratio: of the variances, positive.
-        above: degrees of freedom of the numerator.
-        below: degrees of freedom of the denominator.
-    """
+    """The standard normal value as rare as a ratio of two variances (Paulson, 1942)."""
     one, other = 2 / (9 * above), 2 / (9 * below)
     root = float(ratio ** (1 / 3))
     return ((1 - other) * root - (1 - one)) / math.sqrt(one + root**2 * other)

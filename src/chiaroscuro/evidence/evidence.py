@@ -37,7 +37,7 @@ from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.store.schema import AGAIN, Kept, MapSettings
 
 _MASKS_AT_ONCE = 512  # masks whose similarities are in memory together
-_COLUMNS = ("boxes", "scores", "labels", "class_probabilities", "objectness")
+COLUMNS = ("boxes", "scores", "labels", "class_probabilities", "objectness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,7 +122,7 @@ class Evidence:
         """The evidence of the first masks alone, as if no more had been observed."""
         counts = self.counts[:n_masks]
         kept = self._all()[: int(counts.sum())]
-        return replace(self, counts=counts, **{name: getattr(kept, name) for name in _COLUMNS})
+        return replace(self, counts=counts, **{name: getattr(kept, name) for name in COLUMNS})
 
     def explain(
         self,
@@ -239,7 +239,7 @@ class Evidence:
             "image": self.image.numpy(),
             "counts": self.counts.numpy(),
         }
-        for name in _COLUMNS:
+        for name in COLUMNS:
             if getattr(self, name) is not None:
                 columns[name] = getattr(self, name).numpy()
         if isinstance(self.design.fill, Tensor):
@@ -265,7 +265,7 @@ class Evidence:
                 raise InputError(f"its fill is {design.fill!r}, which does not fit its arrays")
             if "fill" in columns:
                 design = attrs.evolve(design, fill=columns["fill"])
-            found = Proposals(**{name: columns.get(name) for name in _COLUMNS})
+            found = Proposals(**{name: columns.get(name) for name in COLUMNS})
             return cls(
                 image=torch.from_numpy(columns["image"]),
                 counts=torch.from_numpy(counts),
@@ -275,7 +275,7 @@ class Evidence:
                 before_nms=settings.before_nms,
                 kept_for=settings.kept_for,
                 image_sha256=settings.image_sha256 or "",
-                **{name: getattr(found, name) for name in _COLUMNS},
+                **{name: getattr(found, name) for name in COLUMNS},
             )
 
     @staticmethod
@@ -294,13 +294,7 @@ class Evidence:
         return torch.from_numpy(columns["image"])
 
     def _all(self) -> Proposals:
-        return Proposals(
-            boxes=self.boxes,
-            scores=self.scores,
-            labels=self.labels,
-            class_probabilities=self.class_probabilities,
-            objectness=self.objectness,
-        )
+        return Proposals(**{name: getattr(self, name) for name in COLUMNS})
 
     def _targets(self, targets: TargetsLike) -> tuple[Target, ...]:
         height, width = self.image.shape[1:]
@@ -316,11 +310,7 @@ EVIDENCE = instance(Evidence, "Evidence, as observe gives it")
 
 
 def _settings_of(columns: dict[str, Any]) -> MapSettings:
-    """The settings of an evidence file, whose picture is the one that was observed.
-
-    Raises:
-        InputError: if they are no settings, or of another picture.
-    """
+    """The settings of an evidence file; an InputError if they are of another picture."""
     settings = read(MapSettings, bundle.parse_json(str(columns["settings"])), "settings")
     image = checked_pixels("image", torch.from_numpy(columns["image"]))
     if settings.image_sha256 != image_hash(image):

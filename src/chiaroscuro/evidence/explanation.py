@@ -1,7 +1,6 @@
 """Explanation: the saliency maps of some targets, and how far each can be trusted."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,15 +41,6 @@ def trust_words(fidelity: float | None, n_masks: int | None) -> str:
     if fidelity < FAINT:
         return "too faint to tell"
     return "settled" if fidelity >= SETTLED else "settling"
-
-
-def fidelity_text(fidelity: float | None, words: str, digits: int = 2) -> str:
-    """A fidelity as it is shown: rounded down, beside its words; the words alone below 0.5."""
-    if fidelity is None or math.isnan(fidelity) or fidelity < FAINT:
-        return words
-    step: int = 10**digits
-    shown = math.floor(step * fidelity) / step  # .997 is not 1.00
-    return f"fidelity {shown:z.{digits}f}, {words}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,8 +95,12 @@ class Explanation:
         return trust_words(float(self.fidelity[index]), self.settings.n_passes if masked else None)
 
     def fidelity_text(self, index: int, digits: int = 2) -> str:
-        """The fidelity as it is shown; see the function of that name."""
-        return fidelity_text(float(self.fidelity[index]), self.trust(index), digits)
+        """The fidelity, rounded down, and its words; the words alone below 0.5."""
+        fidelity, step = float(self.fidelity[index]), float(10**digits)
+        if math.isnan(fidelity) or fidelity < FAINT:
+            return self.trust(index)
+        shown = math.floor(step * fidelity) / step  # .997 is not 1.00
+        return f"fidelity {shown:z.{digits}f}, {self.trust(index)}"
 
     def with_notes(self, *notes: Note) -> "Explanation":
         """The same with further notes, before its own."""
@@ -134,17 +128,16 @@ class Explanation:
             notes=self.notes,
             height=self.height,
             width=self.width,
-            targets=tuple(self._target_records()),
+            targets=tuple(
+                TargetRecord(
+                    **target.plain(),
+                    fidelity=_known(self.fidelity[i], 4),
+                    mean_weight=_known(self.mean_weight[i], 6),
+                )
+                for i, target in enumerate(self.targets)
+            ),
             **parts,
         )
-
-    def _target_records(self) -> Iterator[TargetRecord]:
-        for i, target in enumerate(self.targets):
-            yield TargetRecord(
-                **target.plain(),
-                fidelity=_known(self.fidelity[i], 4),
-                mean_weight=_known(self.mean_weight[i], 6),
-            )
 
     def save(self, folder: str | AnyPath, **parts: Any) -> AnyPath:
         """Write ``saliency.npz`` and, last, ``manifest.json`` into a folder.

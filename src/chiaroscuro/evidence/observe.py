@@ -22,7 +22,7 @@ from chiaroscuro.core.progress import Progress, Report
 from chiaroscuro.core.records import Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.detectors.protocol import as_unit_floats, unsuppressed
-from chiaroscuro.evidence.evidence import EVIDENCE, Evidence
+from chiaroscuro.evidence.evidence import COLUMNS, EVIDENCE, Evidence
 from chiaroscuro.evidence.explanation import MIN_MASKS
 from chiaroscuro.evidence.passes import observe_masks
 from chiaroscuro.evidence.targets import find, kept
@@ -201,11 +201,7 @@ class _Recorder:
             column.extend(getattr(proposals, name))
 
     def resume(self, evidence: Evidence) -> None:
-        """Start from earlier evidence.
-
-        Raises:
-            InputError: naming what differs.
-        """
+        """Start from earlier evidence; an InputError names what differs."""
         evidence.check_of(self.evidence())
         if bool(evidence.capped.any()):
             self.kept_for = tuple(kept for kept in self.kept_for if kept in evidence.kept_for)
@@ -221,11 +217,7 @@ class _Recorder:
             whole = Proposals(**rows)
         return Evidence(
             image=self.image,
-            boxes=whole.boxes,
-            scores=whole.scores,
-            labels=whole.labels,
-            class_probabilities=whole.class_probabilities,
-            objectness=whole.objectness,
+            **{name: getattr(whole, name) for name in COLUMNS},
             counts=torch.tensor(self.counts, dtype=torch.int64),
             seed=self.seed,
             design=self.design,

@@ -39,24 +39,11 @@ def observe_masks(
     batch_size: int | None = None,
     targets: Sequence[Target] = (),
 ) -> Iterator[list[Proposals]]:
-    """Run the detector on the picture under masks ``start`` to ``stop - 1``.
+    """Run the detector under masks ``start`` to ``stop - 1``; yields batches, on the CPU.
 
     Of more than ``MAX_PROPOSALS`` under one mask the best by score are kept, and for every target
-    the one most similar to it: its weight is then that of all proposals.
-
-    When memory runs out the batch is halved and tried again.
-
-    Args:
-        image: values in [0, 1].
-        detector: what is observed.
-        masks: those of the picture's size.
-        start: first mask.
-        stop: one past the last mask.
-        batch_size: pictures per detector call; chosen from the picture's size when not given.
-        targets: whose best proposals are never dropped.
-
-    Yields:
-        The proposals of one batch, one entry per mask, on the CPU, in mask order.
+    the one most similar to it: its weight is then that of all proposals. When memory runs out the
+    batch is halved and tried again. ``image`` has values in [0, 1].
 
     Raises:
         DetectorFailedError: if the detector raised.
@@ -96,22 +83,10 @@ def detect_each(
     detector: Detector,
     batch_size: int,
 ) -> Iterator[Proposals]:
-    """Run the detector on pictures of one size as they are made, in full batches.
+    """Run the detector on pictures of one size as they are made; yields proposals on the CPU.
 
-    When memory runs out the batch is halved and tried again.
-
-    Args:
-        pictures: values in [0, 1]; taken ``batch_size`` at a time.
-        detector: what is run.
-        batch_size: pictures per detector call.
-
-    Yields:
-        The proposals of one picture, on the CPU, in order.
-
-    Raises:
-        DetectorFailedError: if the detector raised.
-        DetectorError: if one picture alone does not fit in memory, or the detector broke its
-            promise.
+    ``pictures`` have values in [0, 1], and are taken ``batch_size`` at a time. When memory runs out
+    the batch is halved and tried again. Errors are those of ``observe_masks``.
     """
     batch_size = limits.N_PASSES("batch_size", batch_size)
     device = torch.device(detector.info.device)
@@ -132,10 +107,6 @@ def detect_whole(detector: Detector, image: Tensor) -> Proposals:
     """All that the detector reports in a whole picture, on the CPU.
 
     Boxes without area, and boxes wholly outside the picture, are left out; a warning counts them.
-
-    Raises:
-        DetectorFailedError: if it raised.
-        DetectorOutputError: if it returned something else than detections.
     """
     try:
         found = checked_detect(detector, image[None])[0].to("cpu")
@@ -158,12 +129,9 @@ def detect_whole(detector: Detector, image: Tensor) -> Proposals:
 
 
 def _detected(detector: Detector, images: Tensor) -> list[Proposals]:
-    """What the detector reports; whatever it raises is its failure, except running out of memory.
+    """What the detector reports; what it raises is a DetectorFailedError, with that as its cause.
 
-    Raises:
-        DetectorFailedError: if it raised, with what it raised as the cause.
-        DetectorError: if it broke its promise.
-        Exception: as it was raised, if memory ran out.
+    Running out of memory is raised as it is.
     """
     try:
         return checked_detect(detector, images)

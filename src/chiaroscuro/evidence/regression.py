@@ -21,10 +21,8 @@ def log_evidence(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log marginal likelihood at every ratio of prior to noise variance.
 
-    The noise variance is the best one at each ratio (Rasmussen and Williams, equation 5.8).
-
-    Returns:
-        ``ratios``; the noise variance at each; and eigenvalues and vectors of ``x @ x.T``.
+    The noise variance is the best one at each ratio (Rasmussen and Williams, equation 5.8); it is
+    returned too, with the eigenvalues and vectors of ``x @ x.T``.
     """
     values, vectors = torch.linalg.eigh(x @ x.T)
     values = values.clamp(min=0)
@@ -58,10 +56,9 @@ class Learnt:
         return (self.noise * self.spread(functions)).clamp(min=0)
 
     def judge(self, functions: Float64[Tensor, "unknowns n"]) -> tuple[float, float]:
-        """Expected correlation of the functions' posterior means with the truth.
+        """Expected correlation, in [0, 1], of the functions' posterior means with the truth.
 
-        Returns:
-            By the posterior, and by the agreement of both halves of the answers; in [0, 1].
+        By the posterior, and by the agreement of both halves of the answers.
         """
         signal = float((functions.T @ self.mean).square().sum())
         noise = float(self.variance(functions).sum())
@@ -106,12 +103,9 @@ def from_moments(
 ) -> Learnt:
     """The posterior by as many equations as there are unknowns.
 
-    Args:
-        grams: ``x.T @ x`` of both halves of the answers.
-        projections: ``x.T @ y`` of them.
-        square: sum of squares of the ``n`` answers ``y``.
-        n: how many there are.
-        start: index of the ratio where the search for the highest likelihood starts.
+    ``grams`` are ``x.T @ x`` of both halves of the ``n`` answers, ``projections`` their
+    ``x.T @ y``, and ``square`` is ``y @ y``. The search for the ratio of highest likelihood starts
+    at index ``start``.
     """
     gram, projection = grams[0] + grams[1], projections.sum(0)[:, None]
     tried: dict[int, tuple[float, float, Tensor]] = {}

@@ -146,12 +146,7 @@ class Surrogate:
             self._sum_up(weights.shape[1])
 
     def fit(self, index: int, target: Target) -> Posterior:
-        """The map of one target.
-
-        Args:
-            index: row of the weights.
-            target: whose box the prior depends on.
-        """
+        """The map of one target, by its row of the weights; the prior depends on its box."""
         height, width = self.masks.height, self.masks.width
         y = self.answers[:, index]
         if len(y) < 2 or float(y.abs().max()) < 1e-9:
@@ -193,10 +188,7 @@ class Surrogate:
     def _learn(
         self, index: int, y: Float64[Tensor, " n"], spread: tuple[Tensor, Tensor, Tensor]
     ) -> Learnt:
-        """Posterior of the unknowns.
-
-        With few contrasts as many equations as contrasts, else as unknowns, from the moments.
-        """
+        """Posterior by as many equations as contrasts, where these are few, else as unknowns."""
         if len(y) <= FEW_ROWS:
             return from_contrasts(self._whiten(self.contrasts, spread), y)
         shape = (-1, *self.visibility.shape)
@@ -372,15 +364,9 @@ def _telling_rows(y: Float64[Tensor, " n"]) -> Int64[Tensor, " rows"]:
 
 
 def energy_near(saliency: Tensor, standard_error: Tensor, target: Target) -> float | None:
-    """Share of a map's energy, the sum of its squares, in the target's box and ring.
+    """Share of a map's energy, the sum of its squares, in the target's box and ring, in [0, 1].
 
-    Args:
-        saliency: ``height width``.
-        standard_error: of its values; values within two of zero do not count.
-        target: whose neighbourhood.
-
-    Returns:
-        In [0, 1]; None where no value is supported.
+    Values within two standard errors of zero do not count; None where no value is left.
     """
     inside, ring = boxes.neighbourhood(target.box, *saliency.shape)
     energy = torch.where(saliency.abs() > 2 * standard_error, saliency.double(), 0).square()

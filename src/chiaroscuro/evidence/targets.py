@@ -25,12 +25,7 @@ SAME_OBJECT = 0.5  # IoU at which a drawn box lies over a found object
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chosen:
-    """What is explained in a picture.
-
-    Attributes:
-        targets: inside the picture, each with its class as far as that is known.
-        notes: what the reader should know of the choice.
-    """
+    """The targets to explain, inside the picture, and what the reader should know of the choice."""
 
     targets: tuple[Target, ...]
     notes: tuple[Note, ...]
@@ -50,12 +45,7 @@ def choose(
 ) -> Chosen:
     """The targets to explain: those given, or else all that is found.
 
-    Args:
-        image: ``3 height width``.
-        detector: what is explained.
-        targets: Proposals, Targets or boxes; what is found when None.
-        selection: from which score something is found, and of which class.
-        found: what is found in the whole picture, where that is known already.
+    ``found`` is what the detector finds in the whole picture, where that is known already.
 
     Raises:
         TargetError: on a given box that is no box, or lies outside the picture.
@@ -71,26 +61,15 @@ def choose(
     names = detector.info.class_names
     wanted, notes = with_classes(wanted, names, seen, selection.target_class)
     if not wanted and targets is None:
-        notes = (_nothing_found(selection),)
+        score, name = selection.min_score, selection.target_class
+        notes = (Note("nothing found", min_score=score),)
+        if name is not None:
+            notes = (Note("nothing found of class", class_name=name, min_score=score),)
     return Chosen(targets=wanted, notes=notes)
 
 
-def _nothing_found(selection: Selection) -> Note:
-    if selection.target_class is None:
-        return Note("nothing found", min_score=selection.min_score)
-    return Note(
-        "nothing found of class",
-        class_name=selection.target_class,
-        min_score=selection.min_score,
-    )
-
-
 def of_class(found: Proposals, detector: Detector, selection: Selection) -> Proposals:
-    """The found objects of the selection's class; all where it names none.
-
-    Raises:
-        UnknownNameError: if the detector has no such class.
-    """
+    """The found objects of the selection's class; all where it names none."""
     if selection.target_class is None:
         return found
     label = class_label(selection.target_class, detector.info.class_names)
@@ -98,11 +77,7 @@ def of_class(found: Proposals, detector: Detector, selection: Selection) -> Prop
 
 
 def class_label(name: str, class_names: Sequence[str]) -> int:
-    """The label of a class name; upper and lower case are one.
-
-    Raises:
-        UnknownNameError: if the detector has no such class.
-    """
+    """The label of a class name, in any case; an UnknownNameError if there is none."""
     for alike in (name, name.strip()):
         if alike in class_names:
             return list(class_names).index(alike)
@@ -120,18 +95,9 @@ def with_classes(
 ) -> tuple[tuple[Target, ...], tuple[Note, ...]]:
     """Targets of one class each, as far as that is known.
 
-    Args:
-        targets: as they were given.
-        class_names: of the detector, by label.
-        found: what the detector finds in the whole picture; called only where it matters.
-        target_class: drawn boxes are explained as this class, and found objects of other classes
-            are left out.
-
-    Returns:
-        The targets, and a note for each that took the class of a found object.
-
-    Raises:
-        UnknownNameError: if the detector has no such class.
+    Drawn boxes are explained as the ``target_class``, and found objects of other classes are left
+    out. Without one, a drawn box takes the class of the object ``found`` under it, with a note.
+    ``found`` is called only where it matters.
     """
     if target_class is not None:
         label = class_label(target_class, class_names)

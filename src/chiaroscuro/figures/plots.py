@@ -28,13 +28,8 @@ _DASHES = (0, (4, 2))
 def curves_figure(rows: Sequence[Mapping[str, Any]], ours: str, protocol: str) -> Figure:
     """Insertion and deletion of every map: the median over targets, and the middle half of ours.
 
-    For one target it is that target's curve, with no spread.
-
-    Args:
-        rows: one per picture, target, map and direction, with ``fraction`` and ``similarity``; the
-            same targets for every map.
-        ours: name of the map that is plotted bold, first.
-        protocol: name of the protocol, for the title.
+    For one target it is that target's curve, with no spread. ``rows`` are those of the curves'
+    table, of the same targets for every map; ``ours`` is the map that is plotted bold, first.
     """
     figure, panels = _figure(2)
     for axes, direction in zip(panels, ("insertion", "deletion"), strict=True):
@@ -96,11 +91,7 @@ def collection_figure(insertion: SetCurve, deletion: SetCurve) -> Figure:
 
 
 def collections_figure(runs: Mapping[str, Sequence[SetCurve]]) -> Figure:
-    """AP50 of a set under insertion and deletion, for several detectors in one figure.
-
-    Args:
-        runs: by the detector's name, its curves.
-    """
+    """AP50 of a set under insertion and deletion: curves by detector's name, in one figure."""
     figure, (axes,) = _figure(1)
     for (name, curves), colour in zip(runs.items(), cycle(CURVES), strict=False):
         for curve in curves:
@@ -121,12 +112,7 @@ def collections_figure(runs: Mapping[str, Sequence[SetCurve]]) -> Figure:
 
 
 def shares_figure(rows: Sequence[tuple[str, Mapping[str, float]]], title: str) -> Figure:
-    """Shares of the evidence in the box, in the ring and beyond, a bar per row.
-
-    Args:
-        rows: a label, and ``in_box``, ``in_ring`` and ``beyond`` in [0, 1]; at least one.
-        title: of the figure.
-    """
+    """Shares of the evidence in box, ring and beyond, in [0, 1]: a bar per row, with its label."""
     figure = Figure(
         figsize=(7, 1.4 + 0.45 * len(rows)), dpi=_DPI, layout="constrained", facecolor="white"
     )

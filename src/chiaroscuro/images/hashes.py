@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from chiaroscuro.core.errors import ImageError
 from chiaroscuro.images.sources import opened
 
-_KNOWN: "WeakIdKeyDictionary[Tensor, tuple[int, str]]" = WeakIdKeyDictionary()
+_KNOWN: Any = WeakIdKeyDictionary()  # tensor: its version, and the hash of that
 
 
 def image_hash(image: Tensor) -> str:
@@ -18,9 +19,9 @@ def image_hash(image: Tensor) -> str:
 
     A tensor is hashed once, and again only after it was changed in place.
     """
-    version, known = _KNOWN.get(image, (-1, ""))
-    if version == image._version:
-        return known
+    known: tuple[int, str] | None = _KNOWN.get(image)
+    if known is not None and known[0] == image._version:
+        return known[1]
     digest = _hash(image)
     _KNOWN[image] = image._version, digest
     return digest

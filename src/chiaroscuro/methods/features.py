@@ -55,14 +55,9 @@ class Features:
     ) -> Float[Tensor, "height width"]:
         """A map of cells over the picture, bilinear, and constant beyond the outer cells' centres.
 
-        The width of a cell is a power of two pixels of the network's input: ``h`` cells cover the
-        input, or more where its size is no multiple of that.
-
-        Args:
-            cells: values.
-            extent: height and width, in pixels of the picture, of the network's input.
-            height: of the picture.
-            width: of the picture.
+        The width of a cell is a power of two pixels of the network's input, which has the
+        ``extent`` in pixels of the picture: ``h`` cells cover it, or more where its size is no
+        multiple of that.
         """
         given = self.input_size or extent
         cell = tuple(

@@ -8,10 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class ReplacedOperations(TorchFunctionMode):
-    """While it is on, every operation of torch goes through ``replace``.
-
-    Modules and plain functions alike.
-    """
+    """While it is on, every operation of torch, in modules or not, goes through ``replace``."""
 
     def __torch_function__(
         self,
@@ -28,11 +25,4 @@ class ReplacedOperations(TorchFunctionMode):
     def replace(
         self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """The result of an operation.
-
-        Args:
-            func: computes what torch would.
-            name: of it, with underscores, as torch has it.
-            args: of the call.
-            kwargs: of the call.
-        """
+        """The result of an operation; ``name`` has underscores, as torch has it."""

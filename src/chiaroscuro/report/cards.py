@@ -30,12 +30,7 @@ from chiaroscuro.studies.averages import MARGIN, AverageMap
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapCard:
-    """A picture under a map, and what its colours mean.
-
-    Attributes:
-        pixels: ``height width 3``.
-        legend: as ``map_legend`` or ``difference_legend`` gives it.
-    """
+    """A picture under a map, ``height width 3``, and the legend of its colours."""
 
     pixels: npt.NDArray[np.uint8]
     legend: Mapping[str, Any]
@@ -57,18 +52,9 @@ def compared(
 ) -> dict[str, MapCard]:
     """A picture under two maps of one target, and under the difference of the two.
 
-    The difference is shown in standard errors, and only where it is more than chance: see
-    ``metrics.difference``.
-
-    Args:
-        image: ``3 height width``, uint8 or float32 in [0, 1].
-        maps: two explanations, or one that holds both maps twice.
-        index: of the target in each.
-        names: of the two detectors.
-        look: of the two maps.
-
-    Returns:
-        ``map_first``, ``map_second`` and ``difference``.
+    The difference is in standard errors, and shown only where it is more than chance: see
+    ``metrics.difference``. ``maps`` are two explanations, or one that holds both maps twice;
+    ``index`` is that of the target in each, ``names`` those of the detectors.
     """
     (first, i), (second, j) = zip(maps, index, strict=True)
     difference = map_difference(
@@ -88,14 +74,7 @@ def compared(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AverageCard:
-    """The average picture and the average map of many targets, their box drawn in both.
-
-    Attributes:
-        of: what is averaged.
-        face: ``side side 3``.
-        map: ``side side 3``.
-        scale: of the map.
-    """
+    """The average picture and map of many targets, ``side side 3``, with their box."""
 
     of: AverageMap
     face: npt.NDArray[np.uint8]

@@ -40,9 +40,6 @@ class Gallery:
     """Collects the cards of a comparison while its subjects come, and keeps those to show.
 
     Those that both detectors found are ordered by how little their maps agree, the others by score.
-
-    Args:
-        names: of the two detectors.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -71,15 +68,7 @@ class Gallery:
 def write_comparison_report(
     first: Run, second: Run, comparison: Comparison, gallery: Gallery, path: AnyPath
 ) -> AnyPath:
-    """Write the report of a comparison, and its figures as SVG and PNG to ``figures`` beside it.
-
-    Args:
-        first: the first run.
-        second: the second run.
-        comparison: what ``compare`` made of them.
-        gallery: filled by ``compare``.
-        path: the HTML file.
-    """
+    """Write the report of a comparison, and its figures as SVG and PNG to ``figures`` beside it."""
     names = dict(zip(("first", "second"), comparison.names, strict=True))
     context = comparison.figures["context"]
     counts = {False: comparison.figures["faces"], True: comparison.figures["false_positives"]}
@@ -154,11 +143,9 @@ def _context_figure(context: Mapping[str, Any], names: Mapping[str, str]) -> Fig
 
 
 def _curves(first: Run, second: Run, names: Sequence[str]) -> tuple[dict[str, Figure], list[str]]:
-    """A figure for every protocol under which both runs were evaluated with annotations.
+    """A figure, by file name, for every protocol with curves of the same pictures in both runs.
 
-    Returns:
-        The figures by file name, and the protocols whose curves are of other pictures in each run,
-        which share no figure.
+    And the protocols whose curves are of other pictures in each run.
     """
     figures: dict[str, Figure] = {}
     without: list[str] = []

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chiaroscuro.core import boxes
 from chiaroscuro.core.declared import plain
-from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.plan import DetectorChoice
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.evidence.explanation import Explanation
@@ -18,7 +18,7 @@ from chiaroscuro.figures.look import DEFAULT_LOOK, PROPOSAL_COLOUR, TARGET_COLOU
 from chiaroscuro.figures.overlay import around, pixels
 from chiaroscuro.figures.panels import unexplained
 from chiaroscuro.metrics.agreement import agreement_or_none
-from chiaroscuro.metrics.context import context_share
+from chiaroscuro.metrics.localisation import context_share_or_none
 from chiaroscuro.report import page
 from chiaroscuro.report.cards import compared, mapped
 from chiaroscuro.report.provenance import notes_on, scripts, settings_table
@@ -94,11 +94,7 @@ def write_explanation_report(
 def _targets(
     picture: Picture, explanations: Mapping[str, Explanation], captions: Sequence[str]
 ) -> tuple[Target, ...]:
-    """The targets that all explanations share; their score and label are the first's.
-
-    Raises:
-        InputError: as ``write_explanation_report``.
-    """
+    """The targets that all explanations share; their score and label are the first's."""
     if not 1 <= len(explanations) <= 2:
         raise InputError(f"explanations: wanted those of 1 or 2 detectors, got {len(explanations)}")
     size = tuple(picture.image.shape[1:])
@@ -141,7 +137,9 @@ def _described(
             "score": _score(one.targets[index], found.get(name), len(explanations)),
             "trust": one.fidelity_text(index, 3).removeprefix("fidelity "),
             "mean_weight": float(one.mean_weight[index]),
-            "share": _share(one, index),
+            "share": context_share_or_none(
+                one.saliency[index], one.targets[index], one.standard_error[index]
+            ),
         }
         for name, one in explanations.items()
     ]
@@ -168,15 +166,6 @@ def _score(target: Target, found: Proposals | None, n_detectors: int) -> float |
         if overlap[best] >= _SAME_BOX:
             return float(found.scores[best])
     return target.score if n_detectors == 1 else None  # of two, the score may be the other's
-
-
-def _share(explanation: Explanation, index: int) -> Any:
-    """Shares of the evidence in box, ring and beyond; None where no evidence is supported."""
-    saliency, error = explanation.saliency[index], explanation.standard_error[index]
-    try:
-        return context_share(saliency, explanation.targets[index], error)
-    except UndefinedMetricError:
-        return None
 
 
 def _others(

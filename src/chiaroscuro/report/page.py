@@ -36,11 +36,7 @@ def render(path: AnyPath, template: str, **values: Any) -> AnyPath:
 
 
 def save_figures(page: AnyPath, figures: Mapping[str, Figure]) -> list[str]:
-    """Write figures as SVG and PNG to the folder ``figures`` beside a page.
-
-    Returns:
-        Their addresses, relative to the page.
-    """
+    """Write figures as SVG and PNG to ``figures`` beside a page; returns their addresses."""
     return [f"{FIGURES}/{name}" for name in encode.save_all(figures, page.parent / FIGURES)]
 
 

@@ -42,11 +42,7 @@ def write_study_report(
 ) -> AnyPath:
     """Write the report of a run, and its figures as SVG and PNG to ``figures`` beside it.
 
-    Args:
-        run: the run.
-        summary: what ``summarise`` made of it.
-        path: the HTML file.
-        links: further pages, by the text of their link.
+    ``links`` are further pages, by the text of their link.
     """
     record, figures = run.record, summary.figures
     averages = {

@@ -29,11 +29,7 @@ _MOVES = re.compile(r"((translate|rotate|scale|matrix|skew[XY])\([-\d.eE, ]*\)\s
 
 
 def embedded_svg(path: AnyPath) -> Markup:
-    """An SVG figure as part of the page.
-
-    Raises:
-        BundleError: if the file is no SVG.
-    """
+    """An SVG figure as part of the page; a BundleError if the file is none."""
     try:
         # no external entities are fetched, and expat limits the growth of internal ones
         root = ElementTree.fromstring(path.read_bytes())  # noqa: S314

@@ -46,6 +46,15 @@ class ExplainedPicture:
     overlays: tuple[Path, ...]
     sheet: Path
 
+    @property
+    def files(self) -> Files:
+        """The names of the files, for the manifest."""
+        return Files(
+            overlays=tuple(path.name for path in self.overlays),
+            contact_sheet=self.sheet.name,
+            evidence="evidence.npz" if len(self.result) else None,
+        )
+
 
 def explain_picture(
     picture: Picture,
@@ -68,25 +77,15 @@ def explain_picture(
     there already is used and, where more passes are wanted, extended: an interrupted run is
     resumed, and another target costs no detector pass. The maps are those of a fresh run.
 
-    Args:
-        picture: what to explain.
-        detector: of which detector.
-        targets: in the pixels of ``picture.image``; everything found when None.
-        out: folder of the results' folders.
-        plan: how.
-        selection: from which score something is found, and of which class.
-        choice: what the detector was loaded with; the manifest keeps it, so that ``evaluate`` can
-            load it again.
-        look: of the figures.
-        overwrite: whether evidence of other settings in the folder is replaced, not refused.
-        captions: a word for every target, such as "false positive", shown in the figures.
-        progress: called after every batch.
+    Targets are in the pixels of ``picture.image``; without them, all that is found is explained,
+    as ``selection`` says. ``choice`` is what the detector was loaded with; the manifest keeps it
+    for ``evaluate``. ``captions`` are a word per target, such as "false positive". ``overwrite``
+    replaces evidence of other settings in the folder.
 
     Raises:
         BundleError: if the folder holds evidence of another picture, detector or setting.
-        DetectorFailedError: if the detector failed; what was observed is saved first.
-        ObservationInterrupted: on Ctrl-C; what was observed is saved first.
-        Exception: whatever ``progress`` raises; what was observed is saved first.
+        DetectorFailedError: if the detector failed; what was observed is saved first, as also on
+            Ctrl-C (ObservationInterrupted) and on whatever ``progress`` raises.
     """
     began = time.perf_counter()
     folder, selection, look = out / picture.name, selection or Selection(), look or Look()
@@ -94,37 +93,21 @@ def explain_picture(
         _refuse_folder_of_another(folder, picture)
     found = find(picture.image, detector, selection.min_score)
     chosen = choose(picture.image, detector, targets, selection, found)
+    image, targets = picture.image, chosen.targets
     result, _ = explain_into(
-        folder,
-        picture.image,
-        detector,
-        chosen.targets,
-        plan,
-        overwrite=overwrite,
-        progress=progress,
+        folder, image, detector, targets, plan, overwrite=overwrite, progress=progress
     )
     result = result.with_notes(*chosen.notes)
-    overlays, sheet = _draw(picture, result, found, folder, look, captions)
+    explained = _drawn(picture, result, found, folder, look, captions)
     result.save(
         folder,
         picture=picture.record(),
         detector=choice or DetectorChoice(detector=detector.info.name),
         captions=tuple(captions),
-        files=Files(
-            overlays=tuple(path.name for path in overlays),
-            contact_sheet=sheet.name,
-            evidence="evidence.npz" if len(result) else None,
-        ),
+        files=explained.files,
         seconds=round(time.perf_counter() - began, 3),
     )
-    return ExplainedPicture(
-        picture=picture,
-        found=found,
-        result=result,
-        folder=folder,
-        overlays=overlays,
-        sheet=sheet,
-    )
+    return explained
 
 
 def _refuse_folder_of_another(folder: Path, picture: Picture) -> None:
@@ -203,14 +186,15 @@ def _save(evidence: Evidence, file: AnyPath, stopped: BaseException | None = Non
         raise error from stopped
 
 
-def _draw(
+def _drawn(
     picture: Picture,
     result: Explanation,
     found: Proposals,
     folder: Path,
     look: Look,
     captions: Sequence[str],
-) -> tuple[tuple[Path, ...], Path]:
+) -> ExplainedPicture:
+    """The figures, in place of those of an earlier explanation."""
     for stale in folder.glob("target-*.png"):
         stale.unlink()
     overlays = tuple(
@@ -226,4 +210,11 @@ def _draw(
         ),
         folder / "contact-sheet.png",
     )
-    return overlays, sheet
+    return ExplainedPicture(
+        picture=picture,
+        found=found,
+        result=result,
+        folder=folder,
+        overlays=overlays,
+        sheet=sheet,
+    )

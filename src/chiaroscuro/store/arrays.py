@@ -35,11 +35,7 @@ class Array:
     def check_header(
         self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], lengths: dict[str, int]
     ) -> None:
-        """Check dtype and shape, and add the lengths of its axes to ``lengths``.
-
-        Raises:
-            InputError: if they are not those wanted.
-        """
+        """Check dtype and shape, and add the lengths of its axes to ``lengths``."""
         kinds = [np.dtype(kind) for kind in self.dtypes]
         if not (dtype in kinds or (dtype.kind == "U" and "str" in self.dtypes)):
             raise InputError(f"{name}: wanted {' or '.join(self.dtypes)}, got {dtype}")
@@ -57,11 +53,7 @@ class Array:
         lengths.update({axis: length for axis, length in named if isinstance(axis, str)})
 
     def check_values(self, name: str, values: npt.NDArray[Any]) -> None:
-        """Check that values are finite and in range.
-
-        Raises:
-            InputError: naming the first that is not.
-        """
+        """Check that values are finite and in range."""
         if values.dtype.kind == "U" or not values.size:
             return
         known = values[~np.isnan(values)] if self.nan else values

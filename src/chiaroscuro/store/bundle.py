@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from upath import UPath
 
-from chiaroscuro.core.checks import Check, mapping, shown
+from chiaroscuro.core.checks import shown
 from chiaroscuro.core.declared import plain, read
 from chiaroscuro.core.errors import BundleError, InputError
 from chiaroscuro.store.arrays import Array
 
 T = TypeVar("T")
-_OBJECT = mapping()
 _JSON_BYTES = 512 * 2**20
 _UNPACKED_BYTES, _UNPACKED_TIMES = 512 * 2**20, 100  # an array above both is a zip bomb
 
@@ -49,9 +48,7 @@ def write_atomically(path: AnyPath, write: Callable[[IO[bytes]], object]) -> Non
     """Let ``write`` fill a temporary file beside ``path``, then move it there in one step.
 
     Elsewhere than on this machine's disks, it is sent whole: object stores show it whole or not.
-
-    Raises:
-        BundleError: if it cannot be written: a full disk, a folder without write permission.
+    A full disk or a folder without write permission is a BundleError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,10 +77,7 @@ def write_arrays(
 ) -> None:
     """Write named arrays as an ``.npz``.
 
-    Args:
-        path: the file.
-        arrays: by name.
-        compressed: maps of float32 hardly shrink, and packing them takes longer than fitting them.
+    Maps of float32 are best not compressed: they hardly shrink, and it takes longer than fitting.
     """
     save = np.savez_compressed if compressed else np.savez
     write_atomically(path, lambda stream: save(stream, **arrays))  # type: ignore[arg-type]
@@ -95,17 +89,7 @@ def write_record(path: AnyPath, value: Any) -> None:
 
 
 def read_record(path: AnyPath, kind: type[T], *, remedy: str = "") -> T:
-    """Read what :func:`write_record` wrote.
-
-    Args:
-        path: the file.
-        kind: the declared class.
-        remedy: ends the message of an error.
-
-    Raises:
-        BundleError: if the file is absent, is no JSON object, or does not hold the class; it names
-            the file and the key.
-    """
+    """Read what :func:`write_record` wrote; a BundleError ends with the remedy."""
     value = read_json(path, remedy=remedy)
     with as_bundle_error(path, remedy):
         return read(kind, value)
@@ -114,7 +98,12 @@ def read_record(path: AnyPath, kind: type[T], *, remedy: str = "") -> T:
 def write_json(path: AnyPath, value: Mapping[str, Any]) -> None:
     """Write JSON values, indented, UTF-8; file names of other bytes are read back as they are."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda stream: stream.write(printable(text).encode()))
+    write_text(path, printable(text))
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Write text as UTF-8."""
+    write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
 def printable(text: str) -> str:
@@ -132,20 +121,14 @@ def read_arrays(
     only: Collection[str] | None = None,
     remedy: str = "",
 ) -> dict[str, npt.NDArray[Any]]:
-    """Read an ``.npz`` whose arrays a table describes.
+    """Read an ``.npz`` whose arrays a table describes, or ``only`` some of them.
 
     Names, dtypes, shapes and sizes are read from the headers and checked before any array is
     unpacked, and values afterwards.
 
-    Args:
-        path: the file.
-        table: what each array may be, by name; an array that is not in it is refused.
-        only: the arrays to unpack; all when not given.
-        remedy: ends the message of an error.
-
     Raises:
         BundleError: if the file is absent, damaged, too large to be what it says, holds Python
-            objects, or other arrays than those of the table.
+            objects, or other arrays than those of the table; it ends with the remedy.
     """
     content = _checked_bytes(path)
     with as_bundle_error(path, remedy):
@@ -161,11 +144,7 @@ def read_arrays(
 
 
 def read_bytes(path: AnyPath) -> bytes:
-    """All of a file.
-
-    Raises:
-        BundleError: if it cannot be read.
-    """
+    """All of a file; a BundleError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -233,17 +212,11 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return tuple(map(operator.index, shape)), dtype
 
 
-def read_json(path: AnyPath, check: Check = _OBJECT, *, remedy: str = "") -> dict[str, Any]:
+def read_json(path: AnyPath, *, remedy: str = "") -> dict[str, Any]:
     """Read a JSON object.
 
-    Args:
-        path: the file.
-        check: what it may hold.
-        remedy: ends the message of an error.
-
     Raises:
-        BundleError: if the file is absent, is no JSON object, or does not pass the check; it names
-            the file and the key.
+        BundleError: if the file is absent or is no JSON object; it ends with the remedy.
     """
     content = _checked_bytes(path)
     with as_bundle_error(path, remedy):
@@ -256,16 +229,11 @@ def read_json(path: AnyPath, check: Check = _OBJECT, *, remedy: str = "") -> dic
         value = parse_json(whole)
         if not isinstance(value, dict):
             raise InputError(f"wanted a JSON object, got {type(value).__name__}")
-        checked: dict[str, Any] = check("", value)
-        return checked
+        return value
 
 
 def parse_json(whole: str | bytes) -> Any:
-    """Read strict JSON: no key twice in an object, no NaN, no infinity, no number beyond a float.
-
-    Raises:
-        InputError: saying what is wrong.
-    """
+    """Read strict JSON: no key twice in an object, no NaN, no infinity, no number too large."""
     try:
         return json.loads(
             whole, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite

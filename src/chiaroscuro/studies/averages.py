@@ -12,23 +12,20 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from chiaroscuro.core.records import Target
-from chiaroscuro.metrics.context import SUPPORTED
+from chiaroscuro.metrics.localisation import SUPPORTED
 
 BOX_PX, MARGIN = 64, 0.5  # side of the box in the average, and the margin in box sides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AverageMap:
-    """Mean over targets, in box coordinates.
-
-    The box covers the middle, ``MARGIN`` of its width and height is shown on every side.
+    """Mean over targets in box coordinates; ``MARGIN`` of the box's sides is shown around it.
 
     Attributes:
-        saliency: ``side side``, mean of the maps, each divided by its highest value in the picture;
-            0 where no crop reaches.
+        saliency: ``side side``, mean of the maps, each divided by its highest value in the picture.
         spread: ``side side``, standard deviation over targets; NaN where fewer than two reach.
         face: ``3 side side``, mean of the pictures in [0, 1].
-        count: ``side side``, how many crops reach a pixel.
+        count: ``side side``, how many crops reach a pixel; the means are 0 where none does.
         n_targets: how many targets there are in it.
         n_empty: how many had no positive value that stands out, and are left out.
     """
@@ -65,15 +62,9 @@ class Averager:
         target: Target,
         standard_error: Tensor | None = None,
     ) -> None:
-        """Add one target's map, unless nothing in it is positive and stands out from its error.
+        """Add one target's raw map ``height width``, unless no positive value exceeds its error.
 
         A map of noise, divided by its own highest value, would look like evidence.
-
-        Args:
-            image: ``3 height width``, uint8 or float32 in [0, 1].
-            saliency: ``height width``, raw.
-            target: whose box it is.
-            standard_error: of the values; every positive value counts when not given.
         """
         sure = saliency if standard_error is None else saliency - SUPPORTED * standard_error
         highest = float(saliency.max())
@@ -106,15 +97,7 @@ class Averager:
 
 
 def box_crop(layers: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """Crop layers to a target's box and margin, resampled to a square by area or interpolation.
-
-    Args:
-        layers: ``layers height width``, float.
-        target: the box.
-
-    Returns:
-        ``layers side side``, and ``side side``, true where the crop lies in the picture.
-    """
+    """Layers cropped to box and margin, ``layers side side``, and where the picture is."""
     height, width = layers.shape[1:]
     side = round(BOX_PX * (1 + 2 * MARGIN))
     x1, y1, x2, y2 = target.box.tolist()

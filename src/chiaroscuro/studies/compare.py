@@ -6,8 +6,10 @@ the same pixels from both, and the difference of two maps of one box is the dete
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any, Literal
 
 import torch
@@ -17,11 +19,11 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, UndefinedMetricError
 from chiaroscuro.core.progress import Report, Steps
-from chiaroscuro.core.records import Proposals, Target, Truth
+from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
-from chiaroscuro.metrics.agreement import agreement
+from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.context import context_share
+from chiaroscuro.metrics.localisation import context_share_or_none
 from chiaroscuro.metrics.stats import paired_means
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store.schema import StudiedTarget
@@ -40,11 +42,8 @@ class Subject:
     """A box that two detectors are compared on, with both maps.
 
     Attributes:
-        picture: its name.
-        title: what people call it; the name where the data set has no title.
-        what: ``"face"``, an annotated box; ``"false positive"``; or ``"found"`` without
-            annotations.
-        status: which of the two found it.
+        title: what people call the picture; its name where the data set has no title.
+        what: ``"face"``, an annotated box; ``"false positive"``; ``"found"`` without annotations.
         target: the box that both maps explain: the annotated one, or the better-scored detection's.
         scores: what each detector gave it; None where it was not found.
         image: ``3 height width``.
@@ -62,13 +61,12 @@ class Subject:
 
     def row(self) -> dict[str, Any]:
         """What a table says of it."""
-        x1, y1, x2, y2 = self.target.box.tolist()
         row: dict[str, Any] = {
             "picture": self.picture,
             "title": self.title,
             "what": self.what,
             "status": self.status,
-            **{"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+            **dict(zip(("x1", "y1", "x2", "y2"), self.target.box.tolist(), strict=True)),
         }
         for i, which in enumerate(("first", "second")):
             row[f"score_{which}"] = self.scores[i]
@@ -76,21 +74,14 @@ class Subject:
             row[f"fidelity_{which}"] = None if math.isnan(fidelity) else fidelity
             row[f"trust_{which}"] = self.explanation.trust(i)
             row[f"mean_weight_{which}"] = float(self.explanation.mean_weight[i])
-            try:
-                share = context_share(
-                    self.explanation.saliency[i], self.target, self.explanation.standard_error[i]
-                )
-                values: tuple[float | None, ...] = (share.box, share.ring, share.beyond)
-            except UndefinedMetricError:
-                values = (None, None, None)
-            row |= {f"{part}_{which}": value for part, value in zip(SHARES, values, strict=True)}
-        try:
-            same = agreement(
-                self.explanation.saliency[0], self.explanation.saliency[1], self.target
+            share = context_share_or_none(
+                self.explanation.saliency[i], self.target, self.explanation.standard_error[i]
             )
-            row |= {"linear": same.linear, "rank": same.rank}
-        except UndefinedMetricError:
-            row |= {"linear": None, "rank": None}
+            values = (None, None, None) if share is None else astuple(share)
+            row |= {f"{part}_{which}": value for part, value in zip(SHARES, values, strict=True)}
+        one, other = self.explanation.saliency
+        same = agreement_or_none(one, other, self.target)
+        row |= {name: getattr(same, name, None) for name in ("linear", "rank")}
         return row
 
 
@@ -99,11 +90,10 @@ class Comparison:
     """What a comparison shows.
 
     Attributes:
-        names: of the two detectors.
-        rows: one a subject.
-        figures: counts, precision of both and its difference, context shares of both and their
-            paired difference, with intervals; plain JSON values.
-        averages: average map of the faces that both found, for each detector.
+        rows: one per subject.
+        figures: counts, average precision and context shares of both, and their paired differences
+            with intervals; plain JSON values.
+        averages: for each detector, the average map of the faces that both found.
     """
 
     names: tuple[str, str]
@@ -113,19 +103,15 @@ class Comparison:
 
 
 def check_comparable(first: Run, second: Run) -> None:
-    """Refuse two runs whose masks or pictures differ.
-
-    Raises:
-        BundleError: saying what differs.
-    """
+    """Refuse two runs whose masks or pictures differ; the BundleError says in what."""
     one, other = (plain(run.record.settings) for run in (first, second))
     for names in ("plan.seed", "plan.design", "reading.max_side", "min_score", "match_iou"):
-        values = [_at(settings, names) for settings in (one, other)]
-        if values[0] != values[1]:
-            setting = names.rpartition(".")[2]
+        mine, theirs = (reduce(getitem, names.split("."), settings) for settings in (one, other))
+        if mine != theirs:
             raise BundleError(
-                f"{first.folder} and {second.folder} cannot be compared: {setting} is {values[0]} "
-                f"in one and {values[1]} in the other; study again with the same"
+                f"{first.folder} and {second.folder} cannot be compared: "
+                f"{names.rpartition('.')[2]} is {mine} in one and {theirs} in the other; study "
+                "again with the same"
             )
     if first.record.data.pictures != second.record.data.pictures:
         raise BundleError(
@@ -134,22 +120,13 @@ def check_comparable(first: Run, second: Run) -> None:
         )
 
 
-def _at(settings: Any, names: str) -> Any:
-    for name in names.split("."):
-        settings = settings[name]
-    return settings
-
-
 def detector_names(first: Run, second: Run) -> tuple[str, str]:
     """What the detectors of two runs are called."""
     return first.record.detector, second.record.detector
 
 
 def subjects(first: Run, second: Run, progress: Report | None = None) -> Iterator[Subject]:
-    """Every box worth comparing, with the maps of both detectors from the same masks.
-
-    Pictures that either run does not have complete are skipped.
-    """
+    """The boxes of the pictures complete in both runs, with both maps from the same masks."""
     names = both_done(first, second)
     steps = Steps(progress, len(names), "pictures")
     for name in names:
@@ -169,13 +146,7 @@ def compare(
     each: Callable[[Subject], None] | None = None,
     progress: Report | None = None,
 ) -> Comparison:
-    """Compare two runs.
-
-    Args:
-        first: a run of ``study``.
-        second: another, of the same pictures and masks.
-        each: called with every subject as it comes, for figures; maps are not kept.
-        progress: called before and after every picture.
+    """Compare two runs; ``each`` is called with every subject as it comes, and maps are not kept.
 
     Raises:
         BundleError: if they cannot be compared, or have no complete picture in common.
@@ -197,21 +168,19 @@ def compare(
         raise BundleError(
             f"{first.folder} and {second.folder} have no explained box of a picture in common"
         )
+    faces = [row for row in rows if row["what"] != FALSE_POSITIVE]
+    false_positives = [row for row in rows if row["what"] == FALSE_POSITIVE]
     return Comparison(
         names=detector_names(first, second),
         rows=rows,
         figures={
-            "faces": _statuses(row for row in rows if row["what"] != FALSE_POSITIVE),
-            "false_positives": _statuses(row for row in rows if row["what"] == FALSE_POSITIVE),
+            "faces": dict(Counter(row["status"] for row in faces)),
+            "false_positives": dict(Counter(row["status"] for row in false_positives)),
             "context": _context(rows),
             "average_precision": _precision(first, second),
         },
         averages=(averagers[0].result(), averagers[1].result()),
     )
-
-
-def _statuses(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
-    return dict(Counter(row["status"] for row in rows))
 
 
 def _of_picture(first: ResultFolder, second: ResultFolder) -> Iterator[Subject]:
@@ -300,8 +269,7 @@ def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:
         for row in rows
         if row["status"] == "both"
         and row["what"] != FALSE_POSITIVE
-        and row["in_box_first"] is not None
-        and row["in_box_second"] is not None
+        and None not in (row["in_box_first"], row["in_box_second"])
     ]
     names = list(dict.fromkeys(row["picture"] for row in both))
     place = [names.index(row["picture"]) for row in both]
@@ -314,24 +282,20 @@ def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _precision(first: Run, second: Run) -> dict[str, Any] | None:
     """Average precision of both on the pictures that both have, and its difference."""
-    found: tuple[list[Proposals], list[Proposals]] = ([], [])
-    truth: tuple[list[Truth], list[Truth]] = ([], [])  # each in its detector's own labels
-    for name in both_done(first, second):
-        for side, own, run in zip(found, truth, (first, second), strict=True):
-            picture = run.picture(name)
-            if picture.truth is None:
-                return None
-            side.append(picture.detections)
-            own.append(picture.truth)
-    try:
-        whole = [
-            average_precision(side, own, n_resamples=_RESAMPLES)
-            for side, own in zip(found, truth, strict=True)
-        ]
-    except UndefinedMetricError:
-        return None
+    names, of = both_done(first, second), []
+    for run in (first, second):
+        pictures = [run.picture(name) for name in names]
+        found = [picture.detections for picture in pictures]
+        truth = [picture.truth for picture in pictures if picture.truth is not None]  # own labels
+        if len(truth) < len(names):
+            return None
+        try:
+            of.append(average_precision(found, truth, n_resamples=_RESAMPLES))
+        except UndefinedMetricError:
+            return None
+    one, other = of
     return {
-        "first": {"ap": whole[0].ap, "ap50": whole[0].ap50, "interval": whole[0].ap50_interval},
-        "second": {"ap": whole[1].ap, "ap50": whole[1].ap50, "interval": whole[1].ap50_interval},
-        "difference": {"ap": whole[1].ap - whole[0].ap, "ap50": whole[1].ap50 - whole[0].ap50},
+        "first": {"ap": one.ap, "ap50": one.ap50, "interval": one.ap50_interval},
+        "second": {"ap": other.ap, "ap50": other.ap50, "interval": other.ap50_interval},
+        "difference": {"ap": other.ap - one.ap, "ap50": other.ap50 - one.ap50},
     }

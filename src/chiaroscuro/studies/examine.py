@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from chiaroscuro.core.errors import ChiaroscuroError, UndefinedMetricError
+from chiaroscuro.core.errors import ChiaroscuroError
 from chiaroscuro.core.notes import Note
 from chiaroscuro.core.plan import StudySettings
 from chiaroscuro.core.progress import Report
@@ -22,7 +22,7 @@ from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import detect_whole
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
-from chiaroscuro.metrics.context import context_share
+from chiaroscuro.metrics.localisation import context_share_or_none
 from chiaroscuro.results.explaining import explain_into
 from chiaroscuro.results.picture import open_picture
 from chiaroscuro.store import bundle
@@ -51,15 +51,8 @@ def examine(
     """Study one picture and write ``folder``, its manifest last.
 
     A picture that cannot be read, or on which the detector fails, leaves ``failed.json`` there with
-    the reason instead; what was observed before is kept for the next try.
-
-    Args:
-        entry: the picture and its annotations.
-        detector: what is studied.
-        folder: of this picture's results.
-        settings: how.
-        labels: the detector's label of every class of the data set.
-        progress: called after every batch of masks.
+    the reason instead; what was observed before is kept for the next try. ``labels`` maps the data
+    set's classes to the detector's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -160,10 +153,8 @@ def _studied(
     """What a study knows of one target beyond its map."""
     saliency, error = result.saliency[index], result.standard_error[index]
     target, one = result.targets[index], subject.match
-    try:
-        shares = astuple(context_share(saliency, target, error))
-    except UndefinedMetricError:
-        shares = (None, None, None)
+    share = context_share_or_none(saliency, target, error)
+    shares = (None, None, None) if share is None else astuple(share)
     miss = None
     if subject.kind == MISSED and evidence is not None:
         miss = read_miss(

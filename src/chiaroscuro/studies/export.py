@@ -2,43 +2,31 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.studies.averages import AverageMap
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import Summary, image_id
 
 _TEXT = (
-    "picture",
-    "title",
-    "detector",
-    "kind",
-    "trust",
-    "trust_first",
-    "trust_second",
-    "what",
-    "status",
-    "match",
-    "reading",
-    "why",
-    "source",
-    "failed",
+    *("picture", "title", "detector", "kind", "trust", "trust_first", "trust_second", "what"),
+    *("status", "match", "reading", "why", "source", "failed"),
 )
 _WHOLE = ("target", "label", "hits", "false_positives", "missed", "found", "n_passes")
 
 
 def export(run: Run, summary: Summary) -> list[AnyPath]:
-    """Write a run's tables beside its pictures.
+    """Write a run's tables beside its pictures, and return their paths.
 
-    Returns:
-        ``targets.parquet``, ``pictures.parquet``, ``detections.json`` (COCO results), one
-        ``average-<kind>.npz`` for every kind of target, and ``summary.json``.
+    ``targets.parquet``, ``pictures.parquet``, ``detections.json`` (COCO results), one
+    ``average-<kind>.npz`` for every kind of target, and ``summary.json``.
     """
     files: list[AnyPath] = []
     for name, rows in (("targets", summary.targets), ("pictures", summary.pictures)):
@@ -46,11 +34,11 @@ def export(run: Run, summary: Summary) -> list[AnyPath]:
             files.append(run.folder / f"{name}.parquet")
             write_table(files[-1], rows)
     files.append(run.folder / "detections.json")
-    text = json.dumps(coco_results(run))
-    bundle.write_atomically(files[-1], lambda stream: stream.write(text.encode()))
+    bundle.write_text(files[-1], json.dumps(coco_results(run)))
     for kind, average in summary.averages.items():
         files.append(run.folder / f"average-{kind.replace(' ', '-')}.npz")
-        bundle.write_arrays(files[-1], average_arrays(average))
+        arrays = {field.name: np.asarray(getattr(average, field.name)) for field in fields(average)}
+        bundle.write_arrays(files[-1], arrays)
     files.append(run.folder / "summary.json")
     bundle.write_json(files[-1], summary.figures)
     return files
@@ -103,15 +91,3 @@ def coco_results(run: Run) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def average_arrays(average: AverageMap) -> dict[str, Any]:
-    """The arrays of an average map, by the names of its fields."""
-    return {
-        "saliency": average.saliency.numpy(),
-        "spread": average.spread.numpy(),
-        "face": average.face.numpy(),
-        "count": average.count.numpy(),
-        "n_targets": average.n_targets,
-        "n_empty": average.n_empty,
-    }

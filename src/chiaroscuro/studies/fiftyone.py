@@ -5,10 +5,10 @@ named by their paths and not copied.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from chiaroscuro.images.sources import is_address
@@ -99,8 +99,8 @@ def export_fiftyone(run: Run) -> AnyPath:
     classes = [{"id": one.label, "name": one.name} for one in run.record.data.classes]
     labels = {"images": images, "annotations": annotations, "categories": classes}
     for name, value in (("labels", labels), ("detections", found), ("maps", maps)):
-        _write(folder / f"{name}.json", value)
-    bundle.write_atomically(folder / "load.py", lambda stream: stream.write(LOADER.encode()))
+        bundle.write_text(folder / f"{name}.json", json.dumps(value))
+    bundle.write_text(folder / "load.py", LOADER)
     return folder
 
 
@@ -127,17 +127,8 @@ def _maps(one: ResultFolder, folder: AnyPath) -> list[dict[str, Any]]:
         highest = float(saliency.max())
         if highest <= 0:
             continue
-        levels = (saliency / highest * 255).round().byte().numpy()
+        heat = Image.fromarray((saliency / highest * 255).round().byte().numpy())
         file = f"maps/{one.name}-{i:02}.png"
-        bundle.write_atomically(folder / file, _png(levels))
+        bundle.write_atomically(folder / file, partial(heat.save, format="png"))
         rows.append({"file": file, "target": i, "kind": about.kind})
     return rows
-
-
-def _png(levels: Any) -> Any:
-    return lambda stream: Image.fromarray(np.ascontiguousarray(levels)).save(stream, "png")
-
-
-def _write(path: AnyPath, value: Any) -> None:
-    text = json.dumps(value)
-    bundle.write_atomically(path, lambda stream: stream.write(text.encode()))

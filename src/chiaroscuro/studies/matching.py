@@ -44,18 +44,13 @@ class Matches:
 
 
 def match(found: Proposals, truth: Truth, min_iou: float = 0.5) -> Matches:
-    """Match detections to annotated boxes of the same class.
+    """Match detections, all above the score that counts, to annotated boxes of the same class.
 
     The best detection by score chooses first, the free annotated box that it overlaps most, and
     only if none of those to be scored is left, one to be ignored (Lin et al., Microsoft COCO, ECCV
     2014; the rule of its evaluation code). Of equal scores the first comes first, of equal overlaps
     the last. A crowd is never taken: any number of detections may match it, and their overlap is
     the share of the detection that lies in it.
-
-    Args:
-        found: the detections that count, all above the score that makes them so.
-        truth: the annotated boxes.
-        min_iou: in (0, 1], for a detection to match an annotation.
     """
     inside, of = found.boxes.double(), truth.boxes.double()
     overlap = torch.where(truth.crowd[None], boxes.share_inside(inside, of), boxes.iou(inside, of))
@@ -76,16 +71,17 @@ def _decide(overlap: torch.Tensor, taken: torch.Tensor, truth: Truth, min_iou: f
     for free, kind in ((~taken & ~truth.ignore, "hit"), (~taken & truth.ignore, "ignored")):
         candidates = (overlap >= least) & free
         if bool(candidates.any()):
-            highest = overlap[candidates].max()
-            best = int((candidates & (overlap == highest)).nonzero()[-1])
-            return Match(kind=kind, truth=best, iou=float(highest))  # type: ignore[arg-type]
+            most = overlap[candidates].max()
+            best = int((candidates & (overlap == most)).nonzero()[-1])
+            return Match(kind=kind, truth=best, iou=float(most))  # type: ignore[arg-type]
     overlap = torch.where(truth.crowd, -1.0, overlap)  # a share of the detection, no IoU
     if len(overlap) == 0 or float(overlap.max()) < TOUCHES:
-        return Match(kind="background", truth=None, iou=max(0.0, _highest(overlap)))
+        return Match(kind="background", truth=None, iou=max(0.0, highest(overlap)))
     best = int(overlap.argmax())
     kind = "duplicate" if float(overlap[best]) >= least else "badly placed"
     return Match(kind=kind, truth=best, iou=float(overlap[best]))  # type: ignore[arg-type]
 
 
-def _highest(values: torch.Tensor) -> float:
+def highest(values: torch.Tensor) -> float:
+    """The highest value, 0 where there is none."""
     return float(values.max()) if len(values) else 0.0

@@ -14,9 +14,9 @@ from torch import Tensor
 from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.evidence.evidence import Evidence
-from chiaroscuro.metrics.context import SUPPORTED
+from chiaroscuro.metrics.localisation import SUPPORTED
 from chiaroscuro.store.schema import Miss
-from chiaroscuro.studies.matching import TOUCHES
+from chiaroscuro.studies.matching import TOUCHES, highest
 
 Reading = Literal["suppressed", "unsteady", "crowded out", "weak", "badly placed", "unseen"]
 
@@ -72,9 +72,9 @@ def read_miss(
     overlap = boxes.iou(box, whole.boxes)[0]
     masked = boxes.iou(box, evidence.boxes)[0]
     in_place, masked_in_place = overlap >= min_iou, masked >= min_iou
-    whole_score = _highest(whole.scores[in_place])
+    whole_score = highest(whole.scores[in_place])
     scores = torch.where(masked_in_place, evidence.scores, 0.0)
-    best_score = _highest(scores)
+    best_score = highest(scores)
     mask_of = torch.repeat_interleave(torch.arange(evidence.n_masks), evidence.counts)
     found_under = set(mask_of[scores >= min_score].tolist())
     supported = torch.where(saliency.abs() > SUPPORTED * standard_error, saliency, 0).double()
@@ -94,7 +94,7 @@ def read_miss(
         "whole_score": whole_score,
         "best_score": best_score,
         "share_found": len(found_under) / max(1, evidence.n_masks),
-        "best_iou": max(_highest(overlap), _highest(masked)),
+        "best_iou": max(highest(overlap), highest(masked)),
         "negative_share": float(supported.clamp(max=0).abs().sum()) / total if total > 0 else 0.0,
     }
     return Miss(
@@ -103,7 +103,3 @@ def read_miss(
         best_mask=int(mask_of[int(scores.argmax())]) if best_score > 0 else None,
         **figures,
     )
-
-
-def _highest(values: Tensor) -> float:
-    return float(values.max()) if len(values) else 0.0

@@ -233,10 +233,7 @@ def only_one(folder: AnyPath) -> Iterator[None]:
 
 
 def _classes(data: DataSet, detector: Detector) -> list[ClassRecord]:
-    """The detector's classes, with the data set's id for each; its own ids for those it lacks.
-
-    They follow the data set's highest, so that no detection is taken for another class's.
-    """
+    """The detector's classes with the data set's ids; those it lacks follow its highest id."""
     if data.annotations is None:
         ids: dict[int, int | str | None] = {}
     else:

@@ -42,7 +42,7 @@ def study_on_ray(
     device: str = "auto",
     progress: Report | None = None,
 ) -> Run:
-    """Study a data set on Ray; arguments and results as for ``study``.
+    """Study a data set on Ray; arguments, results and errors are those of ``study``.
 
     Args:
         data: what is studied; its files must be readable by every worker under the same paths.
@@ -50,15 +50,14 @@ def study_on_ray(
         settings: how; ``settings.choice`` is what every worker loads.
         address: ``"local"`` starts Ray here, for this call; else that of a cluster.
         workers: how many; by default as many as the processors or graphics cards allow.
-        cpus: threads of a worker.
-        gpus: graphics cards of a worker, such as 0.5.
+        cpus: threads per worker.
+        gpus: graphics cards per worker, such as 0.5.
         device: of the detectors.
         progress: called when a picture is done.
 
     Raises:
         MissingDependencyError: if Ray is not installed.
         InputError: if the settings name no detector.
-        As ``study`` does.
     """
     ray, choice = _import_ray(), settings.choice
     if not choice.detector:
@@ -133,10 +132,7 @@ def _all_examined(
 
 @contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:
-    """Ray, started here or joined; ended or left afterwards.
-
-    It reports to nobody and shows no dashboard; its token authentication stays as it is, on.
-    """
+    """Ray, started here or joined, then ended or left; without usage reports or dashboard."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     options = {"include_dashboard": False} if address == LOCAL else {"address": address}
     on_sigterm = signal.getsignal(signal.SIGTERM)

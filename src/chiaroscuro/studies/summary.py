@@ -18,6 +18,12 @@ from chiaroscuro.studies.run import Run
 
 KINDS = (HIT, FALSE_POSITIVE, MISSED, FOUND)
 SHARES = ("in_box", "in_ring", "beyond")  # of the evidence
+_CORNERS = ("x1", "y1", "x2", "y2")
+_OF_MISS = {  # by column of the table
+    "reading": "reading",
+    "why": "sentence",
+    **{name: name for name in ("whole_score", "best_score", "share_found", "negative_share")},
+}
 _RESAMPLES, _RESAMPLES_OF_MANY = 400, 50  # the second from a thousand pictures on
 
 
@@ -40,11 +46,7 @@ class Summary:
 
 
 def summarise(run: Run) -> Summary:
-    """Go through a run's pictures once and add up what they show.
-
-    Raises:
-        BundleError: if no picture is complete, or one is damaged.
-    """
+    """Add up what a run's pictures show; a BundleError if none is complete, or one is damaged."""
     targets: list[dict[str, Any]] = []
     pictures: list[dict[str, Any]] = []
     averagers: dict[str, Averager] = defaultdict(Averager)
@@ -93,10 +95,7 @@ def _why_none(failed: Mapping[str, str]) -> str:
 
 
 def summarise_targets(run: Run) -> list[dict[str, Any]]:
-    """One row per target of the complete pictures, as in the table; reads no map.
-
-    Boxes are in the pixels of the picture's file.
-    """
+    """One row per target of the complete pictures, in the files' pixels; reads no map."""
     return [row for one in run.pictures() for row in _target_rows(one)]
 
 
@@ -123,12 +122,9 @@ def _add_maps(
 def _target_rows(one: ResultFolder) -> list[dict[str, Any]]:
     manifest, study = one.manifest, one.study
     settings = manifest.settings
-    scale = one.scale
     rows = []
     for i, (target, about) in enumerate(zip(manifest.targets, study.targets, strict=True), start=1):
-        x1, y1, x2, y2 = (value / scale for value in target.box)
         n_masks = None if target.mean_weight is None else settings.n_passes
-        miss = about.miss
         rows.append(
             {
                 "picture": one.name,
@@ -141,19 +137,15 @@ def _target_rows(one: ResultFolder) -> list[dict[str, Any]]:
                 "iou": about.iou,
                 "score": target.score,
                 "label": target.label,
-                **{"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+                **{
+                    corner: value / one.scale
+                    for corner, value in zip(_CORNERS, target.box, strict=True)
+                },
                 "fidelity": target.fidelity,
                 "trust": trust_words(target.fidelity, n_masks),
                 "mean_weight": target.mean_weight,
-                "in_box": about.in_box,
-                "in_ring": about.in_ring,
-                "beyond": about.beyond,
-                "reading": miss and miss.reading,
-                "why": miss and miss.sentence,
-                "whole_score": miss and miss.whole_score,
-                "best_score": miss and miss.best_score,
-                "share_found": miss and miss.share_found,
-                "negative_share": miss and miss.negative_share,
+                **{part: getattr(about, part) for part in SHARES},
+                **{column: getattr(about.miss, name, None) for column, name in _OF_MISS.items()},
             }
         )
     return rows

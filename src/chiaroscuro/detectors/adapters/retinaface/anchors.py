@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chiaroscuro.detectors.commons.box_formats import corners
+from chiaroscuro.detectors.commons.placement import corners
 
 ANCHOR_SIZES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 """Sides in pixels of the anchors at every cell, by stride."""
@@ -18,13 +18,9 @@ CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 def make_anchors(
     height: int, width: int, device: torch.device | None = None
 ) -> Float[Tensor, "anchors 4"]:
-    """Anchors of a picture, in the order of the network's outputs.
+    """Centre x, y, width and height of a picture's anchors, shared between callers.
 
     By stride, then by cell in rows, then by size. A cell that the picture fills in part counts.
-
-    Returns:
-        ``anchors 4``: centre x, centre y, width, height in pixels. Shared between callers: do not
-        change it.
     """
     grids = []
     for stride, sizes in ANCHOR_SIZES.items():

@@ -15,7 +15,7 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.adapters.retinaface.anchors import encode_boxes, make_anchors
 from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork
-from chiaroscuro.detectors.commons.box_formats import corners
+from chiaroscuro.detectors.commons.placement import corners
 
 MATCH_IOU = 0.35
 IGNORED_SHARE = 0.5  # of an anchor inside a box to ignore, from which it is no negative
@@ -59,13 +59,10 @@ def losses(
 def assign(
     anchors: Float[Tensor, "anchors 4"], truth: Truth
 ) -> tuple[Int64[Tensor, " anchors"], Int64[Tensor, " anchors"]]:
-    """The target of every anchor.
+    """``FACE``, ``BACKGROUND`` or ``LEFT_OUT`` of every anchor, and the number of a face.
 
     An anchor is matched to the face that it overlaps most, from an IoU of 0.35; every face has at
     least the anchor that overlaps it most. Anchors in boxes to ignore are left out.
-
-    Returns:
-        ``FACE``, ``BACKGROUND`` or ``LEFT_OUT``; and the number of the annotation of a face.
     """
     wanted = torch.full((len(anchors),), BACKGROUND, dtype=torch.int64, device=anchors.device)
     index = torch.zeros_like(wanted)
