@@ -15,7 +15,8 @@ from pathlib import Path
 
 from chiaroscuro.cli import app
 from chiaroscuro.core.plan import DetectorChoice, Plan, StudySettings
-from chiaroscuro.data.datasets import MET_FACES, open_data_set
+from chiaroscuro.data.datasets import open_data_set
+from chiaroscuro.data.samples import MET_FACES
 from chiaroscuro.demo import MATCH_IOU
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.figures import encode, plots
@@ -35,11 +36,11 @@ def main() -> None:
             print(f"\n{name}")
             words = ["evaluate", str(OUT / name), "-a", "met-faces", "--protocol", protocol]
             app(words, standalone_mode=False)
-    told = {
+    written = {
         name: json.loads((OUT / name / "evaluation-painting" / "evaluation.json").read_text())
         for name in ("centerface", "retinaface")
     }
-    figure = plots.collections_figure({name: one["collection"] for name, one in told.items()})
+    figure = plots.collections_figure({name: one["collection"] for name, one in written.items()})
     encode.save(figure, PICTURE, dpi=90)
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     evidence = cs.observe(image, detector, n_passes=1000)
     print(f"one detector pass: {seconds(lambda: detector.detect(image[None]), 9):z.3f} s")
     for n_targets, n_masks in ((1, 150), (1, 500), (10, 150), (10, 500), (10, 1000)):
-        taken = seconds(  # of evidence made anew: it remembers what it explained last
+        taken = seconds(  # of new evidence: it remembers what it explained last
             lambda m=n_masks, n=n_targets: evidence.first(m).explain(targets[:n])
         )
         print(f"{n_targets} targets, {n_masks} masks: {taken:z.2f} s")

@@ -5,7 +5,7 @@
 The exhaustive form of what VX-CODE does (Yamauchi et al. 2026, arXiv:2412.00666), in our words: of
 all regions not taken yet, take the one with which the picture that shows those taken, less the one
 that hides them, has most of the target's weight. Same targets, regions, blur and curves as
-``search``, which has 400 passes; ties go to the region most in the box. Prints a line a target.
+``search``, which has 400 passes; ties go to the region most in the box. Prints a line per target.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from chiaroscuro import metrics
-from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.methods.black_box import BlackBox
 from chiaroscuro.methods.question import Question
 from chiaroscuro.methods.search_model import PROTOCOL, search_regions
@@ -24,9 +23,7 @@ from methods import PASSES, detectors, explained, pictures, scored
 
 def greedy(image, target, detector):
     """The map whose order is the one found, and the passes it took."""
-    question = Question(
-        image=image, detector=detector, targets=(target,), budget=0, seed=0, design=MaskDesign()
-    )
+    question = Question(image=image, detector=detector, targets=(target,), n_passes=0)
     black_box = BlackBox(question, 0)
     pixels = black_box.pixels
     blurred = filled(protocol_named(PROTOCOL).insertion, pixels, target)
@@ -63,7 +60,7 @@ def run(detector_name, wanted):
         rows.append((by_search["chiaroscuro"][2], by_greedy["chiaroscuro"][2], passes))
         print(
             f"{detector_name} {picture}, score {float(target.score):z.2f}: search "
-            f"{rows[-1][0]:z.3f} in {result.settings['passes']} passes, every next region "
+            f"{rows[-1][0]:z.3f} in {result.settings.n_passes} passes, every next region "
             f"{rows[-1][1]:z.3f} in {passes}",
             flush=True,
         )
@@ -80,5 +77,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=10)
     parser.add_argument("--detector", default="retinaface")
-    asked_for = parser.parse_args()
-    run(asked_for.detector, asked_for.pictures)
+    given = parser.parse_args()
+    run(given.detector, given.pictures)

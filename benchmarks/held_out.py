@@ -33,7 +33,7 @@ def paintings(detector, wanted):
             yield files[index].stem, image, found[-1].inside(*image.shape[1:])
 
 
-def told(gains):
+def stated(gains):
     values = np.array(gains)
     return (
         f"{values.mean():+z.3f} ± {values.std() / np.sqrt(len(values)):z.3f}, median "
@@ -60,15 +60,15 @@ def run(detector_name, wanted):
                 gains.setdefault((other, protocol), []).append(gain)
     weak = np.array(score) < 0.6
     for (other, protocol), values in gains.items():
-        print(f"{detector_name}, search - {other}, {protocol}, {len(score)}: {told(values)}")
+        print(f"{detector_name}, search - {other}, {protocol}, {len(score)}: {stated(values)}")
         if weak.any():
             some = np.array(values)[weak]
-            print(f"  of them {weak.sum()} with a score below .6: {told(some)}")
+            print(f"  of them {weak.sum()} with a score below .6: {stated(some)}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--detector", default="retinaface")
     parser.add_argument("--pictures", type=int, default=40)
-    asked_for = parser.parse_args()
-    run(asked_for.detector, asked_for.pictures)
+    given = parser.parse_args()
+    run(given.detector, given.pictures)

@@ -4,7 +4,7 @@
 
 Writes ``benchmarks/runs/<detector>-<painting>-<role>.npz`` (not in git). Roles: ``truth``, many
 independent masks, the reference; ``published``, 5000 independent masks, for the published estimator
-at its published number; ``pairs0`` and ``pairs1``, antithetic masks, our default. Goes on where it
+at its published number; ``pairs0`` and ``pairs1``, antithetic masks, our default. Resumes where it
 was stopped.
 """
 

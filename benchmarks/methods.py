@@ -11,7 +11,7 @@ noise of two grey levels), sanity (the last quarter of the layers shuffled) and 
 ``--steady`` pictures; memory is the highest resident size of a process that explains, less that of
 one that only detects.
 
-Rows are kept in ``benchmarks/runs/methods/`` (not in git); the same command goes on, and a higher
+Rows are kept in ``benchmarks/runs/methods/`` (not in git); the same command resumes, and a higher
 number of pictures adds to what is there. Writes ``docs/methods/table.md``.
 """
 
@@ -52,7 +52,7 @@ def detectors(name):
     return cs.load_detector(name), None
 
 
-def explained(name, image, asked, looked_into, target, seed=0):
+def explained(name, image, black_box, white_box, target, seed=0):
     if name == PUBLISHED:
         design = cs.MaskDesign(antithetic=False)
         options = {"method": "drise", "estimator": "paper", "design": design, "n_passes": PASSES}
@@ -60,8 +60,8 @@ def explained(name, image, asked, looked_into, target, seed=0):
         options = {"method": name, "n_passes": PASSES}
     else:
         options = {"method": name}
-        asked = looked_into or asked
-    return cs.explain(image, asked, [target], seed=seed, **options)
+        black_box = white_box or black_box
+    return cs.explain(image, black_box, [target], seed=seed, **options)
 
 
 def pictures(detector, wanted):
@@ -79,33 +79,33 @@ def pictures(detector, wanted):
             yield str(painting.id), image, target
 
 
-def measured(name, image, target, asked, looked_into, steady):
+def measured(name, image, target, black_box, white_box, steady):
     """One row."""
     began = time.perf_counter()
-    result = explained(name, image, asked, looked_into, target)
+    result = explained(name, image, black_box, white_box, target)
     took = time.perf_counter() - began
-    own = asked if METHODS.get(name, METHODS["drise"]).needs == "black box" else looked_into
+    own = black_box if METHODS.get(name, METHODS["drise"]).needs == "black box" else white_box
     began = time.perf_counter()
     for _ in range(3):
         own.detect(image[None])
     one_pass = (time.perf_counter() - began) / 3
     saliency = result.saliency[0]
     row = {
-        "passes": result.settings.get("passes", result.settings.get("n_masks")),
+        "passes": result.settings.n_passes,
         "times": took / one_pass,
         "notes": list(result.notes),
-        **scored(image, target, saliency, asked),
+        **scored(image, target, saliency, black_box),
     }
     if steady:
         agreements = metrics.repeatability(
             image,
             result,
             0,
-            lambda other, seed: explained(name, other, asked, looked_into, target, seed),
+            lambda other, seed: explained(name, other, black_box, white_box, target, seed),
         )
         row["seed"], row["noise"] = (linear(one) for (one,) in agreements.values())
-        if looked_into is not None:
-            _, _, shuffled = next(iter(randomised(looked_into, stages=4)))
+        if white_box is not None:
+            _, _, shuffled = next(iter(randomised(white_box, stages=4)))
             other = explained(name, image, shuffled, shuffled, target).saliency[0]
             row["shuffled"] = linear(agreement_or_none(saliency, other, target))
     return row
@@ -118,22 +118,22 @@ def peak_mib(detector_name, picture, target, name):
     """
     (painting,) = (one for one in met_faces() if str(one.id) == picture)
     image = painting.read(max_side=MAX_SIDE)
-    asked, looked_into = detectors(detector_name)
+    black_box, white_box = detectors(detector_name)
     if name is None:
-        for detector in (asked, looked_into):
+        for detector in (black_box, white_box):
             if detector is not None:
                 detector.detect(image[None])
     else:
-        explained(name, image, asked, looked_into, target)
+        explained(name, image, black_box, white_box, target)
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
-def memory(*asked):
+def memory(*black_box):
     """``peak_mib`` in a process of its own."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-        return pool.submit(peak_mib, *asked).result()
+        return pool.submit(peak_mib, *black_box).result()
 
 
 def linear(agreement):
@@ -158,8 +158,8 @@ def scored(image, target, saliency, detector):
 
 
 def run(detector_name, wanted, n_steady, names):
-    asked, looked_into = detectors(detector_name)
-    for number, (picture, image, target) in enumerate(pictures(asked, wanted)):
+    black_box, white_box = detectors(detector_name)
+    for number, (picture, image, target) in enumerate(pictures(black_box, wanted)):
         file = RUNS / detector_name / f"{picture}.json"
         rows = json.loads(file.read_text()) if file.exists() else {}
         steady = number < n_steady
@@ -169,9 +169,9 @@ def run(detector_name, wanted, n_steady, names):
             try:
                 if name in metrics.BASELINES:
                     saliency = metrics.baseline(name, image, target)
-                    rows[name] = scored(image, target, saliency, asked)
+                    rows[name] = scored(image, target, saliency, black_box)
                 else:
-                    rows[name] = measured(name, image, target, asked, looked_into, steady)
+                    rows[name] = measured(name, image, target, black_box, white_box, steady)
             except UnsupportedMethodError as reason:
                 rows[name] = {"refused": reason.reason, "seed": None}
             keep(file, rows)
@@ -257,12 +257,12 @@ def table(detector_name):
             for protocol in PROTOCOLS
         }
         lost = len(targets) - len(rows)
-        told = name if name in NAMES else f"*{name}*"
+        label = name if name in NAMES else f"*{name}*"
         differences = column(rows, "chiaroscuro", 2)
         faithful.append(
             (
                 np.mean(differences),
-                f"{told} ({lost} without a map)" if lost else told,
+                f"{label} ({lost} without a map)" if lost else label,
                 mean(differences),
                 of_search(gains["chiaroscuro"]),
                 quartiles(column(rows, "chiaroscuro", 0)),
@@ -274,7 +274,7 @@ def table(detector_name):
         other.append(
             (
                 np.mean(differences),
-                told,
+                label,
                 f"{np.mean(column(rows, 'pointing')):z.2f}",
                 quartiles(column(rows, "energy"), 2),
                 *(quartiles(column(rows, what), 2) for what in ("seed", "noise", "shuffled")),
@@ -342,10 +342,10 @@ if __name__ == "__main__":
     parser.add_argument("--detectors", nargs="+", default=DETECTORS, choices=DETECTORS)
     parser.add_argument("--methods", nargs="+", default=EVERY, metavar="NAME")
     parser.add_argument("--table-only", action="store_true")
-    asked_for = parser.parse_args()
-    if not asked_for.table_only:
-        for one in asked_for.detectors:
-            run(one, asked_for.pictures, asked_for.steady, asked_for.methods)
+    given = parser.parse_args()
+    if not given.table_only:
+        for one in given.detectors:
+            run(one, given.pictures, given.steady, given.methods)
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     TABLE.write_text("\n\n".join(table(one) for one in DETECTORS) + "\n")
     print(*(line for one in DETECTORS for line in beside_box(one)), TABLE, sep="\n")

@@ -1,22 +1,22 @@
 """The seed paper's section 5 with a detector trained on photographs and the same one retrained.
 
-    python benchmarks/reproduction.py [--marks marks.json --images DIR]
+    python benchmarks/reproduction.py [--annotations annotations.json --images DIR]
 
 Model1 is RetinaFace as trained on photographs; Model3 is the same network, all its layers trained
-on the marked tenebrist paintings that ``--marks`` names, judged by five folds. Without ``--marks``,
-Model3 is the one that comes with this package, and the folds are cut from met-faces.
+on the annotated tenebrist paintings of ``--annotations``, judged by five folds. Without it, Model3
+is the one that comes with this package, and the folds are cut from met-faces.
 
-Both are run on the 55 paintings of met-faces, everything that they found, imagined or missed is
-explained from 150 masks, and the pictures of docs/reproduction.md are drawn: overlays (figure 5),
-false positives (6), average maps (7), misses (8), insertion and deletion (9). Goes on where it
-stopped. On one core: 7 minutes of training, 10 a detector of study, 10 a detector of curves.
+Both are run on the 55 paintings of met-faces; their true positives, false positives and missed
+faces are explained from 150 masks, and the pictures of docs/reproduction.md are made: overlays
+(figure 5), false positives (6), average maps (7), misses (8), insertion and deletion (9). A stopped
+run is resumed. On one core: 7 minutes of training, and per detector 10 of study and 10 of curves.
 
-Another detector, such as torchvision's where there is a network and a set of marked photographs:
+Another detector, such as torchvision's, with network access and a set of annotated photographs:
 
     python benchmarks/reproduction.py --from torchvision/fasterrcnn_resnet50_fpn \\
         --option weights=DEFAULT --option new_head=true \\
         --photographs wider.json --photograph-images WIDER \\
-        --marks marks.json --images DIR --out benchmarks/runs/faster-rcnn
+        --annotations annotations.json --images DIR --out benchmarks/runs/faster-rcnn
 """
 
 import argparse
@@ -52,63 +52,64 @@ MASKS, SIDE_PX = "150", 220
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description="docs/reproduction.md, anew")
-    words.add_argument("--marks", help="tenebrist paintings to retrain on")
+    words = argparse.ArgumentParser(description="Make docs/reproduction.md again.")
+    words.add_argument("--annotations", help="tenebrist paintings to retrain on")
     words.add_argument("--images", help="their folder")
     words.add_argument("--from", dest="start", default="retinaface", help="Model1")
     words.add_argument("--option", action="append", help="of Model1, NAME=VALUE")
-    words.add_argument("--photographs", help="marked photographs to train Model1 on, first")
+    words.add_argument("--photographs", help="annotated photographs to train Model1 on, first")
     words.add_argument("--photograph-images", help="their folder")
     words.add_argument("--steps", default="100", help="of training on paintings")
     words.add_argument("--photograph-steps", default="5000", help="of training on photographs")
     words.add_argument("--out", type=Path, default=OUT)
     words.add_argument("--pictures", type=Path, default=PICTURES)
-    asked = words.parse_args()
-    runs = study(*models(asked), asked.out)
-    told = {"folds": json.loads((asked.out / "folds.json").read_text())}
-    told["met_faces"] = {name: detection(run) for name, run in zip(NAMES, runs, strict=True)}
+    given = words.parse_args()
+    runs = study(*models(given), given.out)
+    measured = {"folds": json.loads((given.out / "folds.json").read_text())}
+    measured["met_faces"] = {name: detection(run) for name, run in zip(NAMES, runs, strict=True)}
     gathered = Gathered()
     comparison = compare(*runs, each=gathered.add)
-    told["statuses"] = {
+    measured["statuses"] = {
         "faces": comparison.figures["faces"],
         "false_positives": comparison.figures["false_positives"],
     }
-    told["context"] = {"all": context(comparison.rows)}
+    measured["context"] = {"all": context(comparison.rows)}
     dark = {str(painting.id) for painting in met_faces(tenebrist=True)}
-    told["context"]["tenebrist"] = context([r for r in comparison.rows if r["picture"] in dark])
-    told["curves"] = curves(runs)
-    (asked.out / "figures.json").write_text(json.dumps(told, indent=2))
-    print(json.dumps(told, indent=2))
-    asked.pictures.mkdir(parents=True, exist_ok=True)
+    measured["context"]["tenebrist"] = context([r for r in comparison.rows if r["picture"] in dark])
+    measured["curves"] = curves(runs)
+    (given.out / "figures.json").write_text(json.dumps(measured, indent=2))
+    print(json.dumps(measured, indent=2))
+    given.pictures.mkdir(parents=True, exist_ok=True)
     for number, subjects in gathered.figures(dark).items():
         if subjects:
-            save(sheet(subjects), asked.pictures / f"reproduction-{number}.jpg")
-    save(averages(comparison.averages), asked.pictures / "reproduction-7.jpg")
-    both = {name: told["curves"][name] for name in NAMES}
-    save(plots.collections_figure(both), asked.pictures / "reproduction-9.jpg")
+            save(sheet(subjects), given.pictures / f"reproduction-{number}.jpg")
+    save(averages(comparison.averages), given.pictures / "reproduction-7.jpg")
+    both = {name: measured["curves"][name] for name in NAMES}
+    save(plots.collections_figure(both), given.pictures / "reproduction-9.jpg")
 
 
-def models(asked: argparse.Namespace) -> tuple[list[str], list[str]]:
+def models(given: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The two detectors, each as the words that name it on the command line."""
-    start = ["--from", asked.start]
-    options = [word for option in asked.option or () for word in ("-O", option)]
-    first = [asked.start, *(options or (["-O", "form=torch"] if is_ours(asked.start) else []))]
-    if asked.photographs:
-        checkpoint = asked.out / "Model1.safetensors"
-        folder = ["--images", asked.photograph_images] if asked.photograph_images else []
-        many = ["--steps", asked.photograph_steps, "--keep", "0"]
+    start = ["--from", given.start]
+    options = [word for option in given.option or () for word in ("-O", option)]
+    first = [given.start, *(options or (["-O", "form=torch"] if is_ours(given.start) else []))]
+    if given.photographs:
+        checkpoint = given.out / "Model1.safetensors"
+        folder = ["--images", given.photograph_images] if given.photograph_images else []
+        many = ["--steps", given.photograph_steps, "--keep", "0"]
         if not checkpoint.exists():
-            call("train", asked.photographs, *folder, *start, *options, *many, "-o", checkpoint)
+            call("train", given.photographs, *folder, *start, *options, *many, "-o", checkpoint)
         start, options, first = ["--from", str(checkpoint)], [], [str(checkpoint)]
-    marks = [asked.marks] if asked.marks else ["met-faces"]
-    folder = ["--images", asked.images] if asked.images else []
-    checkpoint = asked.out / ("Model3.safetensors" if asked.marks else "on-met-faces.safetensors")
+    data = [given.annotations] if given.annotations else ["met-faces"]
+    folder = ["--images", given.images] if given.images else []
+    name = "Model3" if given.annotations else "on-met-faces"
+    checkpoint = given.out / f"{name}.safetensors"
     if not checkpoint.exists():
-        words = [*marks, *folder, *start, *options, "--steps", asked.steps, "--folds", "5"]
+        words = [*data, *folder, *start, *options, "--steps", given.steps, "--folds", "5"]
         call("train", *words, "-o", checkpoint)
     folds = checkpoint.with_suffix(".training") / "folds.json"
-    (asked.out / "folds.json").write_text(folds.read_text())
-    shipped = is_ours(asked.start) and not asked.marks
+    (given.out / "folds.json").write_text(folds.read_text())
+    shipped = is_ours(given.start) and not given.annotations
     return first, ["retinaface-paintings" if shipped else str(checkpoint)]
 
 
@@ -122,8 +123,8 @@ def study(first: list[str], second: list[str], out: Path) -> tuple[Run, Run]:
     for name, model in zip(NAMES, (first, second), strict=True):
         folder = str(out / name)
         call("study", "met-faces", "-d", *model, "--n-passes", MASKS, "-o", folder)
-        marks = ["-a", "met-faces", "--protocol", "painting", "--no-baselines"]
-        call("evaluate", folder, *marks)
+        options = ["-a", "met-faces", "--protocol", "painting", "--no-baselines"]
+        call("evaluate", folder, *options)
         runs.append(Run.load(folder))
     return runs[0], runs[1]
 
@@ -136,26 +137,26 @@ def call(*words: str | Path) -> None:
 def detection(run: Run) -> dict[str, dict[str, float]]:
     """Precision of a detector on all pictures, the tenebrist ones and the others."""
     rows = list(run.pictures())
-    told = {}
+    measured = {}
     for name, dark in (("all", (True, False)), ("tenebrist", (True,)), ("others", (False,))):
         some = [one for one in rows if one.study.about["tenebrist"] in dark]
         precision = average_precision(
             [one.detections for one in some], [one.truth for one in some], n_resamples=1000
         )
         kinds = Counter(about.kind for one in some for about in one.study.targets)
-        hits, alarms, misses = kinds[HIT], kinds[FALSE_POSITIVE], kinds[MISSED]
-        told[name] = {
+        hits, false, misses = kinds[HIT], kinds[FALSE_POSITIVE], kinds[MISSED]
+        measured[name] = {
             "pictures": len(some),
             "ap": precision.ap,
             "ap50": precision.ap50,
             "ap50_interval_95": precision.ap50_interval,
-            "precision": hits / max(1, hits + alarms),
+            "precision": hits / max(1, hits + false),
             "recall": hits / max(1, hits + misses),
             "hits": hits,
-            "false_positives": alarms,
+            "false_positives": false,
             "missed": misses,
         }
-    return told
+    return measured
 
 
 def context(rows: Sequence[dict]) -> dict:
@@ -169,7 +170,7 @@ def context(rows: Sequence[dict]) -> dict:
         and row["in_box_second"] is not None
     ]
     pictures = sorted({row["picture"] for row in both})
-    told: dict = {"faces": len(both), "pictures": len(pictures)}
+    measured: dict = {"faces": len(both), "pictures": len(pictures)}
     for part in PARTS:
         first, second = (np.array([row[f"{part}_{which}"] for row in both]) for which in WHICH)
         groups = [[i for i, row in enumerate(both) if row["picture"] == name] for name in pictures]
@@ -177,13 +178,13 @@ def context(rows: Sequence[dict]) -> dict:
         def mean(drawn, gain=second - first, groups=groups) -> float:
             return float(np.mean([gain[i] for picture in drawn for i in groups[picture]]))
 
-        told[part] = {
+        measured[part] = {
             "Model1": float(first.mean()),
             "Model3": float(second.mean()),
             "difference": float((second - first).mean()),
             "interval_95": bootstrap_interval(mean, len(pictures)),
         }
-    return told
+    return measured
 
 
 WHICH = ("first", "second")
@@ -191,11 +192,11 @@ WHICH = ("first", "second")
 
 def curves(runs: Sequence[Run]) -> dict[str, list[dict]]:
     """Insertion and deletion of the average precision of the whole set."""
-    told = {}
+    measured = {}
     for name, run in zip(NAMES, runs, strict=True):
         file = run.folder / "evaluation-painting" / "evaluation.json"
-        told[name] = json.loads(file.read_text())["collection"]
-    return told
+        measured[name] = json.loads(file.read_text())["collection"]
+    return measured
 
 
 class Gathered:
@@ -224,10 +225,10 @@ class Gathered:
                 kept = largest.get(subject.picture)
                 if kept is None or area(subject) > area(kept[0]):
                     largest[subject.picture] = (subject, cards)
-        alarms = [one for one in self.cards if one[0].what == FALSE_POSITIVE]
-        alarms.sort(key=lambda one: -max(score or 0 for score in one[0].scores))
+        false = [one for one in self.cards if one[0].what == FALSE_POSITIVE]
+        false.sort(key=lambda one: -max(score or 0 for score in one[0].scores))
         missed = [one for one in self.cards if one[0].what == "face" and one[0].status != "both"]
-        return {"5": list(islice(largest.values(), 6)), "6": alarms[:6], "8": missed[:6]}
+        return {"5": list(islice(largest.values(), 6)), "6": false[:6], "8": missed[:6]}
 
 
 def area(subject: Subject) -> float:
@@ -253,7 +254,7 @@ def card(pixels: np.ndarray, subject: Subject) -> np.ndarray:
 
 
 def sheet(subjects: Sequence[tuple[Subject, list[np.ndarray]]]) -> Figure:
-    """A column a face: as painted, and under the maps of both models."""
+    """A column per face: as painted, and under the maps of both models."""
     figure = Figure(figsize=(1.75 * len(subjects) + 0.5, 6.1), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(3, len(subjects), squeeze=False)

@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py
 
-CenterFace on a sample painting. Everything is told in detector passes of the same run: the time of
-a whole ``observe`` and ``explain`` over that of a bare pass. Draws ``docs/pictures/scaling.png``
+CenterFace on a sample painting. Times are in detector passes of the same run: the time of a whole
+``observe`` and ``explain`` over that of a bare pass. Draws ``docs/pictures/scaling.png``
 and prints how well a straight line fits each.
 """
 

@@ -51,13 +51,14 @@ def main() -> None:
     data = open_data_set("met-faces")
     for name in sys.argv[1:] or ("centerface", "retinaface"):
         detector = Timed(cs.load_detector(name))
-        folder, memory = RUNS / name, {}
+        folder = RUNS / name
+        memory: dict[int, float] = {}
         shutil.rmtree(folder, ignore_errors=True)
         settings = StudySettings(choice=DetectorChoice(detector=name))
 
-        def note(_: str, done: int, __: int, inner: object, memory: dict = memory) -> None:
-            if inner is None and done in (10, len(data.entries)):
-                memory[done] = peak_mb()
+        def note(progress: cs.Progress, memory: dict[int, float] = memory) -> None:
+            if progress.within is None and progress.done in (10, len(data.entries)):
+                memory[progress.done] = peak_mb()
 
         began = time.perf_counter()
         run = study(data, detector, folder, settings, progress=note)
@@ -66,13 +67,13 @@ def main() -> None:
         summary = summarise(run)
         export(run, summary)
         write_study_report(run, summary, folder / "report.html")
-        told = time.perf_counter() - began
-        passes = summary.figures["passes"]
+        written = time.perf_counter() - began
+        passes = summary.figures["n_passes"]
         print(
             f"{name}: {passes} passes, {len(summary.targets)} targets in "
             f"{summary.figures['pictures']} pictures; "
             f"run / detector {wall / detector.seconds:z.3f}; "
-            f"tables and report {told / detector.seconds:z.3f} more; peak memory "
+            f"tables and report {written / detector.seconds:z.3f} more; peak memory "
             + ", ".join(f"{value:z.0f} MB at picture {done}" for done, value in memory.items()),
             flush=True,
         )

@@ -12,7 +12,7 @@ import torch
 
 import chiaroscuro as cs
 from chiaroscuro.data.samples import sample_painting
-from chiaroscuro.detectors.adapters import retinaface
+from chiaroscuro.detectors.adapters.retinaface import detector as retinaface
 
 N_MASKS = 300
 TARGETS = {

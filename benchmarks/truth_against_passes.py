@@ -136,7 +136,7 @@ def main() -> None:
             both = reached[n][here].all(axis=1).mean()
             count = int(here.sum()) // 2
             print(f"| {low} to {high} | {count} | {n} | {box:z.2f} | {ring:z.2f} | {both:z.2f} |")
-    print("\nMedian over targets and seeds of the first budget that reached it:\n")
+    print("\nMedian over targets and seeds of the first number of passes that reached it:\n")
     firsts = [[], [], []]
     for i in range(len(owners)):
         for k, ok in enumerate((lambda r: r[0], lambda r: r[1], lambda r: r.all())):

@@ -26,7 +26,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from chiaroscuro.data.samples import met_faces
 
-USERS, N_MASKS = 10, 100
+USERS, N_PASSES = 10, 100
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def together(address: str, pid: int) -> None:
         picture = http.post("/api/pictures?name=p.png", content=stream.getvalue()).json()["picture"]
         faces = http.post(f"/api/pictures/{picture}/faces", json={"detector": "centerface"})
         target = faces.json()["faces"][0]
-        request = {"detectors": ["centerface"], "targets": [target], "n_masks": N_MASKS}
+        request = {"detectors": ["centerface"], "targets": [target], "n_passes": N_PASSES}
         job = http.post(f"/api/pictures/{picture}/jobs", json=request).json()["job"]
         last = {}
         with http.stream("GET", f"/api/jobs/{job}/events") as events:
@@ -106,7 +106,7 @@ def together(address: str, pid: int) -> None:
     watcher.join()
     seconds = sorted(one for one, _ in results)
     print(
-        f"{USERS} users, {N_MASKS} passes each: done after {seconds[0]:z.0f} to "
+        f"{USERS} users, {N_PASSES} passes each: done after {seconds[0]:z.0f} to "
         f"{seconds[-1]:z.0f} s, {sum(own for _, own in results)} with their own painting; memory "
         f"{before:z.0f} MB before, at most {highest[0]:z.0f}, {memory_mb(pid):z.0f} after"
     )

@@ -13,7 +13,7 @@ from chiaroscuro.cli import app
 from chiaroscuro.core.errors import DetectorOutputError, InputError, UnknownNameError
 from chiaroscuro.detectors import load_detector
 from chiaroscuro.detectors.adapters.onnx import OnnxDetector
-from chiaroscuro.detectors.adapters.onnx.layouts.stated import read_roles
+from chiaroscuro.detectors.adapters.onnx.layouts.choosing import read_roles
 
 SIZE = HEIGHT, WIDTH = 64, 96
 FORMATS = ("xyxy", "yxyx", "xywh", "cxcywh")

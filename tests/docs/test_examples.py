@@ -15,7 +15,12 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
 def test_notebook_runs(path: Path, tmp_path: Path) -> None:
     stored = nbformat.read(path, as_version=4)
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}})
+    client = NotebookClient(
+        notebook,
+        timeout=120,
+        coalesce_streams=True,
+        resources={"metadata": {"path": tmp_path}},
+    )
     client.execute()
     assert [kinds(cell) for cell in notebook.cells] == [kinds(cell) for cell in stored.cells]
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from torch import Tensor
 import chiaroscuro as cs
 from chiaroscuro.core.errors import UndefinedMetricError
 from chiaroscuro.evidence.estimators import estimate, n_answers
-from chiaroscuro.metrics.context import context_share
+from chiaroscuro.metrics.localisation import context_share
 
 HEIGHT, WIDTH = 96, 128
 WHITE = torch.ones(3, HEIGHT, WIDTH)

@@ -39,21 +39,14 @@ def app(
     max_upload: Annotated[int, typer.Option(min=1, help="Megabytes of a picture's file.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
-    """Open the workbench: drop a painting in, click a face, watch the answer form.
+    """Open the workbench: drop a painting in, click a face, watch its map form.
 
     Runs on this machine alone, needs no network, and keeps nothing on disk. End it with Ctrl-C.
     """
-    from chiaroscuro.core.errors import MissingDependencyError
-    from chiaroscuro.core.install import install_hint
-
-    try:
-        from chiaroscuro.web.serve import serve
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"the workbench needs the package {error.name}; {install_hint('app')}"
-        ) from error
-    from chiaroscuro.web.app import WorkbenchSettings
+    _check_installed()
     from chiaroscuro.web.guard import is_loopback
+    from chiaroscuro.web.serve import serve
+    from chiaroscuro.web.settings import WorkbenchSettings
 
     if not is_loopback(host) and not password:
         raise typer.BadParameter(
@@ -64,8 +57,7 @@ def app(
     for run in runs or ():
         if not (run / "run.json").is_file():
             raise typer.BadParameter(
-                f"{run} is no run folder: wanted the --out of chiaroscuro study",
-                param_hint="RUN",
+                f"{run} is no run folder: wanted the --out of chiaroscuro study", param_hint="RUN"
             )
     settings = WorkbenchSettings(
         host=host,
@@ -78,3 +70,15 @@ def app(
     )
     serve(settings, port, open_browser=browser, report=lambda text: print(text, flush=True))
     note("closed")
+
+
+def _check_installed() -> None:
+    from chiaroscuro.core.errors import MissingDependencyError
+    from chiaroscuro.core.install import install_hint
+
+    try:
+        import chiaroscuro.web.serve  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"the workbench needs the package {error.name}; {install_hint('app')}"
+        ) from error

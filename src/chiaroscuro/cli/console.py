@@ -118,13 +118,13 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 def _warnings_as_notes() -> Iterator[None]:
     show = warnings.showwarning
 
-    def tell(message: Warning | str, category: type[Warning], *place: Any, **how: Any) -> None:
+    def show_note(message: Warning | str, category: type[Warning], *place: Any, **how: Any) -> None:
         if category is RuntimeWarning and str(place[0]).startswith(_OUR_FOLDER):
             note(str(message))
         else:
             show(message, category, *place, **how)
 
-    warnings.showwarning = tell
+    warnings.showwarning = show_note
     try:
         yield
     finally:

@@ -7,8 +7,10 @@ import attrs
 import typer
 
 from chiaroscuro.cli.console import note, note_all, print_json
-from chiaroscuro.cli.options import AS_JSON, DataOptions, command, load, parse_options
+from chiaroscuro.cli.options import AS_JSON, DataOptions, LoadOptions, command
 from chiaroscuro.cli.progress import progress
+from chiaroscuro.core.checks import anything
+from chiaroscuro.core.declared import setting
 from chiaroscuro.core.plan import DetectorChoice, EvaluationSettings
 from chiaroscuro.core.text import plural
 
@@ -18,14 +20,42 @@ if TYPE_CHECKING:
     from chiaroscuro.evaluation.evaluate import Evaluation
     from chiaroscuro.store.bundle import AnyPath
 
-SHOWN = (
-    "insertion",
-    "deletion",
-    "overall",
-    "pointing_game",
-    "energy_pointing_game",
-    "map_iou",
-)
+SHOWN = ("insertion", "deletion", "overall", "pointing_game", "energy_pointing_game", "map_iou")
+
+
+@attrs.frozen(kw_only=True)
+class EvaluateOptions:
+    """What is evaluated with what, and where the tables go."""
+
+    annotations: str | None = setting(
+        anything,
+        None,
+        flags=("--annotations", "-a"),
+        metavar="DATA",
+        help="Annotated boxes, as [bold]chiaroscuro study[/] takes them: adds the insertion and "
+        "deletion of the whole set's average precision. Pictures are matched by file name.",
+    )
+    methods: str | None = setting(
+        anything,
+        None,
+        flags=("--methods", "-m"),
+        metavar="NAME,NAME,...|all",
+        help="Make maps of the same targets by other methods too, and score them beside; see "
+        "[bold]chiaroscuro explain --method[/]. One that the detector does not allow is named "
+        "with the reason.",
+    )
+    detector: str | None = setting(
+        anything,
+        None,
+        flags=("--detector", "-d"),
+        help="What was explained. [dim]default: as the results say[/]",
+    )
+    out: str | None = setting(
+        anything,
+        None,
+        flags=("--out", "-o"),
+        help="Folder of the tables. [dim]default: RESULTS/evaluation-PROTOCOL[/]",
+    )
 
 
 @command
@@ -38,51 +68,10 @@ def evaluate(
         ),
     ],
     *,
-    annotations: Annotated[
-        str | None,
-        typer.Option(
-            "--annotations",
-            "-a",
-            metavar="DATA",
-            help="Annotated boxes, as [bold]chiaroscuro study[/] takes them: adds the insertion "
-            "and deletion of the whole set's average precision. Pictures are matched by file name.",
-        ),
-    ] = None,
+    options: EvaluateOptions,
     data_options: DataOptions,
     settings: EvaluationSettings,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods",
-            "-m",
-            metavar="NAME,NAME,...|all",
-            help="Make maps of the same targets by other methods too, and score them beside; see "
-            "[bold]chiaroscuro explain --method[/]. One that the detector does not allow is named "
-            "with the reason.",
-        ),
-    ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            "--detector", "-d", help="What was explained. [dim]default: as the results say[/]"
-        ),
-    ] = None,
-    detector_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--detector-option",
-            "-O",
-            metavar="KEY=VALUE",
-            help="An option of the detector; may be repeated.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out", "-o", help="Folder of the tables. [dim]default: RESULTS/evaluation-PROTOCOL[/]"
-        ),
-    ] = None,
+    loading: LoadOptions,
     as_json: AS_JSON = False,
 ) -> None:
     """Check the maps' faithfulness: insertion, deletion, localisation, stability, sanity.
@@ -99,11 +88,11 @@ def evaluate(
     from chiaroscuro.store.bundle import as_path
 
     protocol_named(settings.protocol)
-    annotated = _annotations(annotations, data_options)
+    annotated = _annotations(options.annotations, data_options)
     place = as_path(results)
-    model = _detector(place, detector, detector_option, device)
-    folder = as_path(out) if out else place / f"evaluation-{settings.protocol}"
-    settings = attrs.evolve(settings, methods=_methods(methods))
+    model = _detector(place, options.detector, loading)
+    folder = as_path(options.out) if options.out else place / f"evaluation-{settings.protocol}"
+    settings = attrs.evolve(settings, methods=_methods(options.methods))
     frame = data_options.checked_frame
     try:
         with progress() as show:
@@ -125,17 +114,14 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _detector(
-    place: "AnyPath", name: str | None, options: list[str] | None, device: str
-) -> "Detector":
+def _detector(place: "AnyPath", name: str | None, loading: LoadOptions) -> "Detector":
     """The detector that is typed, or the one that the results say."""
     from chiaroscuro.results.folder import explained_detector, result_paths
 
     _, choice = explained_detector(result_paths(place))
-    given = parse_options(options)
     if name:
-        return load(DetectorChoice(detector=name, options=given), device)
-    return load(attrs.evolve(choice, options={**choice.options, **given}), device)
+        return loading.load(DetectorChoice(detector=name, options=loading.keywords))
+    return loading.load(attrs.evolve(choice, options={**choice.options, **loading.keywords}))
 
 
 def _methods(text: str | None) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """``chiaroscuro explain``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import typer
@@ -53,38 +53,45 @@ class LookOptions:
         return Look(**attrs.asdict(self))
 
 
+@attrs.frozen(kw_only=True)
+class ExplainOptions:
+    """What is explained, and where the results go."""
+
+    target: list[str] = setting(
+        anything,
+        attrs.Factory(list),
+        flags=("--target", "-t"),
+        metavar="all|X1,Y1,X2,Y2",
+        help="What to explain: all that is found, or a box, also where nothing was found; may be "
+        "repeated. [dim]default: all[/]",
+    )
+    out: Path = setting(
+        anything, Path("explanations"), flags=("--out", "-o"), help="Gets a folder per picture."
+    )
+    fill: str = setting(
+        anything,
+        "black",
+        help="What stands where the picture is hidden: black, mean, blur, or the path or address "
+        "of a picture.",
+    )
+    overwrite: bool = setting(
+        anything,
+        False,
+        flags=("--overwrite",),
+        help="Replace evidence of other settings in the folder.",
+    )
+
+
 @command
 def explain(
     pictures: PICTURES,
     *,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            "-t",
-            metavar="all|X1,Y1,X2,Y2",
-            help="What to explain: all that is found, or a box, also where nothing was found; "
-            "may be repeated. [dim]default: all[/]",
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Gets a folder per picture.")] = Path(
-        "explanations"
-    ),
+    options: ExplainOptions,
     detector_options: DetectorOptions,
     plan: Plan,
     selection: Selection,
     reading: Reading,
     look_options: LookOptions,
-    fill: Annotated[
-        str,
-        typer.Option(
-            help="What stands where the picture is hidden: black, mean, blur, or the path or "
-            "address of a picture."
-        ),
-    ] = "black",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace evidence of other settings in the folder.")
-    ] = False,
     as_json: AS_JSON = False,
 ) -> None:
     """Explain faces in paintings: found, false, or missed.
@@ -102,7 +109,7 @@ def explain(
     from chiaroscuro.methods import method_named
 
     method_named(plan.method)
-    boxes = _boxes(target)
+    boxes, out = _boxes(options.target), options.out
     look, detector = look_options.look(), detector_options.load()
     if selection.target_class is not None:
         class_label(selection.target_class, detector.info.class_names)
@@ -114,13 +121,13 @@ def explain(
             return explain_picture(
                 picture,
                 detector,
-                _targets(target, boxes, picture, detector, selection),
+                _targets(options.target, boxes, picture, detector, selection),
                 out,
-                _with_fill(plan, fill, picture),
+                _with_fill(plan, options.fill, picture),
                 selection=selection,
                 choice=detector_options.choice,
                 look=look,
-                overwrite=overwrite,
+                overwrite=options.overwrite,
                 progress=show,
             )
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import attrs
 import typer
 
-from chiaroscuro.cli.console import errors_as_exit_status, notes
+from chiaroscuro.cli.console import errors_as_exit_status, note, notes
 from chiaroscuro.core.checks import anything
-from chiaroscuro.core.declared import setting
+from chiaroscuro.core.declared import part, setting
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.plan import AUTO, DetectorChoice
+from chiaroscuro.core.text import plural
 
 if TYPE_CHECKING:
     from chiaroscuro.data.datasets import DataSet
@@ -125,16 +126,9 @@ def _parsed(field: Any, value: Any) -> Any:
 
 
 @attrs.frozen(kw_only=True)
-class DetectorOptions:
-    """Which detector, and where it runs."""
+class LoadOptions:
+    """How a detector is loaded, and where it runs."""
 
-    detector: str = setting(
-        anything,
-        "centerface",
-        flags=("--detector", "-d"),
-        help="A name ([bold]chiaroscuro detectors[/] lists them), an ONNX file, a checkpoint, or "
-        "module:function.",
-    )
     detector_option: list[str] = setting(
         anything,
         attrs.Factory(list),
@@ -145,13 +139,39 @@ class DetectorOptions:
     device: str = setting(anything, "auto", help="auto, cpu, cuda or cuda:1.")
 
     @property
+    def keywords(self) -> dict[str, Any]:
+        """The detector's options as keyword arguments; values are JSON where they can be."""
+        return dict(map(_key_value, self.detector_option))
+
+    def load(self, choice: DetectorChoice) -> "Detector":
+        """A detector; stderr says so while it loads."""
+        from chiaroscuro.detectors import load_detector
+
+        with notes.status(f"loading {choice.detector}"):
+            return load_detector(choice.detector, device=self.device, **choice.options)
+
+
+@attrs.frozen(kw_only=True)
+class DetectorOptions:
+    """Which detector, and how it is loaded."""
+
+    detector: str = setting(
+        anything,
+        "centerface",
+        flags=("--detector", "-d"),
+        help="A name ([bold]chiaroscuro detectors[/] lists them), an ONNX file, a checkpoint, or "
+        "module:function.",
+    )
+    loading: LoadOptions = part(LoadOptions)
+
+    @property
     def choice(self) -> DetectorChoice:
         """The detector's name and options, for the manifest."""
-        return DetectorChoice(detector=self.detector, options=parse_options(self.detector_option))
+        return DetectorChoice(detector=self.detector, options=self.loading.keywords)
 
     def load(self) -> "Detector":
         """The detector; stderr says so while it loads."""
-        return load(self.choice, self.device)
+        return self.loading.load(self.choice)
 
 
 @attrs.frozen(kw_only=True)
@@ -191,23 +211,14 @@ class DataOptions:
         return self.frame
 
     def open(self, data: str) -> "DataSet":
-        """The data set."""
+        """The data set; a note says what is missing of it."""
         from chiaroscuro.data.datasets import open_data_set
 
-        return open_data_set(data, self.images, class_map=self.classes, frame=self.checked_frame)
-
-
-def load(choice: DetectorChoice, device: str) -> "Detector":
-    """A detector; stderr says so while it loads."""
-    from chiaroscuro.detectors import load_detector
-
-    with notes.status(f"loading {choice.detector}"):
-        return load_detector(choice.detector, device=device, **choice.options)
-
-
-def parse_options(texts: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` as keyword arguments; values are JSON where they can be."""
-    return dict(_key_value(text) for text in texts or ())
+        classes, frame = self.classes, self.checked_frame
+        opened = open_data_set(data, self.images, class_map=classes, frame=frame)
+        if opened.missing:
+            note(f"{plural(len(opened.missing), 'picture')} missing, such as {opened.missing[0]}")
+        return opened
 
 
 def _key_value(text: str) -> tuple[str, Any]:
@@ -226,7 +237,7 @@ def parse_class_map(texts: list[str] | None) -> dict[str, str]:
     """``NAME=NAME`` as the detector's class by the data set's."""
     mapped: dict[str, str] = {}
     for text in texts or ():
-        mine, _, theirs = (part.strip() for part in text.rpartition("="))
+        mine, _, theirs = (name.strip() for name in text.rpartition("="))
         if not mine or not theirs:
             raise typer.BadParameter(
                 f"wanted NAME=NAME, such as visage=face, got {text!r}", param_hint="--class-map"

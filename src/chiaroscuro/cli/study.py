@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from chiaroscuro.studies.run import Run
 
 
+DATA = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, YOLO's "
+        "data.yaml, or met-faces, the sample set; without annotations, a folder of pictures, "
+        "one picture or its http:// address, or a .txt file with a path or address per line.",
+    ),
+]
+
+
 @attrs.frozen(kw_only=True)
 class RayOptions:
     """Workers that share the pictures."""
@@ -38,17 +49,22 @@ class RayOptions:
     )
 
 
+@attrs.frozen(kw_only=True)
+class ExportOptions:
+    """What else is written."""
+
+    fiftyone: bool = setting(
+        anything,
+        False,
+        flags=("--fiftyone",),
+        help="Also write fiftyone/: boxes, heat maps and a script that makes a FiftyOne data set "
+        "of them.",
+    )
+
+
 @command
 def study(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="A COCO .json file, a folder in the layout of Pascal VOC or YOLO, YOLO's "
-            "data.yaml, or met-faces, the sample set; without annotations, a folder of pictures, "
-            "one picture or its http:// address, or a .txt file with a path or address per line.",
-        ),
-    ],
+    data: DATA,
     out: Annotated[
         str,
         typer.Option(
@@ -62,14 +78,7 @@ def study(
     detector_options: DetectorOptions,
     settings: StudySettings,
     ray_options: RayOptions,
-    fiftyone: Annotated[
-        bool,
-        typer.Option(
-            "--fiftyone",
-            help="Also write fiftyone/: boxes, heat maps and a script that makes a FiftyOne data "
-            "set of them.",
-        ),
-    ] = False,
+    export_options: ExportOptions,
     as_json: AS_JSON = False,
 ) -> None:
     """Run a detector over a data set and explain every hit, false positive and miss.
@@ -96,7 +105,7 @@ def study(
         note(f"{name}: {reason}")
     summary = summarise(run)
     files = export(run, summary)
-    if fiftyone:
+    if export_options.fiftyone:
         from chiaroscuro.studies.fiftyone import export_fiftyone
 
         files.append(export_fiftyone(run) / "load.py")
@@ -122,9 +131,6 @@ def _studied(
     from chiaroscuro.studies.run import notes_on, study
 
     collection = data_options.open(data)
-    if collection.missing:
-        n = plural(len(collection.missing), "picture")
-        note(f"{n} missing, such as {collection.missing[0]}")
     if ray_options.ray is None:
         detector = detector_options.load()
         note_all(notes_on(collection, detector))
@@ -141,7 +147,7 @@ def _studied(
             workers=ray_options.workers,
             cpus=ray_options.cpus,
             gpus=ray_options.gpus,
-            device=detector_options.device,
+            device=detector_options.loading.device,
             progress=show,
         )
     note_all(run.record.data.notes)

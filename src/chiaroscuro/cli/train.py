@@ -9,10 +9,10 @@ import attrs
 import typer
 
 from chiaroscuro.cli.console import log_to_stderr, note, note_all, print_json
-from chiaroscuro.cli.options import AS_JSON, DataOptions, command, parse_options
+from chiaroscuro.cli.options import AS_JSON, DataOptions, LoadOptions, command
 from chiaroscuro.cli.progress import progress
 from chiaroscuro.core.checks import anything, number, whole
-from chiaroscuro.core.declared import plain, setting
+from chiaroscuro.core.declared import part, plain, setting
 from chiaroscuro.core.text import plural
 from chiaroscuro.training.settings import TrainingSettings
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class StartOptions:
-    """Where training begins, and where it runs."""
+    """Where training begins, and how that detector is loaded."""
 
     start: str = setting(
         anything,
@@ -34,14 +34,7 @@ class StartOptions:
         metavar="DETECTOR",
         help="Where training begins: retinaface, torchvision/<builder>, or a checkpoint.",
     )
-    detector_option: list[str] = setting(
-        anything,
-        attrs.Factory(list),
-        flags=("--detector-option", "-O"),
-        metavar="KEY=VALUE",
-        help="An option of the detector; may be repeated.",
-    )
-    device: str = setting(anything, "auto", help="auto, cpu, cuda or cuda:1.")
+    loading: LoadOptions = part(LoadOptions)
 
 
 @attrs.frozen(kw_only=True)
@@ -110,11 +103,12 @@ def train(
         )
     if settings.patience is not None and not check_options.validation:
         raise typer.BadParameter("wanted --validation with it", param_hint="--patience")
-    with joined(start_options.device) as own_device:
+    with joined(start_options.loading.device) as own_device:
         first = processes().first
         if not first:
             log_to_stderr(logging.ERROR)  # only rank 0 writes files and logs
-        start = attrs.evolve(start_options, device=own_device)
+        loading = attrs.evolve(start_options.loading, device=own_device)
+        start = attrs.evolve(start_options, loading=loading)
         trained = _trained(data, out, data_options, start, settings, check_options)
     if not first:
         return
@@ -135,7 +129,7 @@ def _trained(
     """Train, measure, and write the checkpoint."""
     import torch
 
-    from chiaroscuro.studies.run import labels_of, only_one
+    from chiaroscuro.studies.run import labels_of, notes_on, only_one
     from chiaroscuro.training.distributed import processes
     from chiaroscuro.training.pictures import training_pictures
     from chiaroscuro.training.samples import save_samples, split
@@ -144,8 +138,8 @@ def _trained(
     first, folder = processes().first, out.with_suffix(".training")
     collection = data_options.open(data)
     torch.manual_seed(settings.seed)  # of a network that begins with random weights
-    detector = open_trainable(start.start, start.device, **parse_options(start.detector_option))
-    _note_left_out(collection, detector)
+    detector = open_trainable(start.start, start.loading.device, **start.loading.keywords)
+    note_all(notes_on(collection, detector))
     pictures = training_pictures(collection, labels_of(collection, detector))
     learned, held = split(pictures, checks.validation, settings.seed)
     with only_one(folder) if first else nullcontext():
@@ -228,15 +222,6 @@ def _save(
     )
     remove_states(out.with_suffix(".training"))
     return measured
-
-
-def _note_left_out(collection: "DataSet", detector: "Trainable") -> None:
-    from chiaroscuro.studies.run import notes_on
-
-    if collection.missing:
-        n = plural(len(collection.missing), "picture")
-        note(f"{n} missing, such as {collection.missing[0]}")
-    note_all(notes_on(collection, detector))
 
 
 def _print(trained: Trained, out: Path) -> None:

@@ -134,6 +134,5 @@ def _fits(name: str, wanted: str) -> bool:
     here, there = Path(composed(name)), Path(composed(wanted))
     if there.suffix.lower() in picture_suffixes():
         return (here.stem, here.suffix.lower()) == (there.stem, there.suffix.lower())
-    return here.name == there.name or (
-        here.stem == there.name and here.suffix.lower() in picture_suffixes()
-    )
+    named = here.stem == there.name and here.suffix.lower() in picture_suffixes()
+    return named or here.name == there.name

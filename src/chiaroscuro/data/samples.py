@@ -30,7 +30,7 @@ class SamplePainting:
     Attributes:
         id: The Met's object number.
         title: as the museum gives it.
-        painter: as the museum gives it.
+        painter: likewise.
         date: in the museum's words, such as ``"ca. 1640"``.
         tenebrist: whether it is one of the dark, strongly lit paintings the package is about.
         url: the museum's page.
@@ -48,13 +48,7 @@ class SamplePainting:
     truth: Truth
 
     def read(self, *, max_side: int | None = None) -> UInt8[Tensor, "3 height width"]:
-        """The picture; ``max_side`` as in :func:`~chiaroscuro.images.read.read_image`.
-
-        The boxes are those of the full picture.
-
-        Raises:
-            ImageError: if the installed wheel lacks it or it is damaged.
-        """
+        """The picture, as ``read_image`` reads it; the boxes are those of the full picture."""
         return read_image(self.path, max_side=max_side)
 
 

@@ -52,15 +52,10 @@ _ABOUT = record(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What a file of weights holds.
+    """What a file of weights holds."""
 
-    Attributes:
-        state_dict: tensors by parameter name, on the CPU.
-        about: as given to :func:`write_checkpoint`; empty in other files.
-    """
-
-    state_dict: dict[str, Tensor]
-    about: dict[str, Any] = field(default_factory=dict)
+    state_dict: dict[str, Tensor]  # on the CPU
+    about: dict[str, Any] = field(default_factory=dict)  # of ``write_checkpoint``
 
 
 def _sha256(path: Path) -> str:
@@ -74,9 +69,6 @@ def named_by_content(path: Path | str) -> str:
     The file's name and eight digits of its SHA-256. Weights trained further under the same name are
     another detector, with which the first one's work cannot be resumed. A folder is named by all
     files in it.
-
-    Raises:
-        CheckpointError: if the file cannot be read.
     """
     path = Path(path)
     inside = sorted(file for file in path.rglob("*") if file.is_file())
@@ -93,14 +85,10 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
     A state dict may be wrapped as ``{"state_dict": ...}``, ``{"model_state_dict": ...}`` or
     ``{"model": ...}``. Prefixes ``module.``, ``_orig_mod.`` and ``model.`` that all its names share
-    are removed.
+    are removed. Any suffix but ``.safetensors`` means a file that ``torch.save`` wrote.
 
-    Args:
-        path: a ``.safetensors`` file; any other suffix means a file written by ``torch.save``.
-
-    Raises:
-        CheckpointError: if the file is absent, damaged, holds no state dict, or holds Python
-            objects that could run code (a hostile file, or a whole model that was pickled).
+    A file that holds Python objects that could run code (a hostile file, or a whole model that was
+    pickled) is a CheckpointError, as is one that is absent, damaged or without a state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -126,16 +114,7 @@ def read_about(path: Path) -> dict[str, Any]:
 def write_checkpoint(
     path: Path | str, weights: Mapping[str, Tensor], about: Mapping[str, Any]
 ) -> None:
-    """Write one of our checkpoints, completely or not at all.
-
-    Args:
-        path: ends in ``.safetensors``.
-        weights: tensors by parameter name, as from ``model.state_dict()``.
-        about: JSON values that describe the weights.
-
-    Raises:
-        CheckpointError: if the path has another suffix.
-    """
+    """Write one of our checkpoints, completely or not at all."""
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
         raise CheckpointError(f"checkpoint: wanted a path that ends in .safetensors, got {path}")

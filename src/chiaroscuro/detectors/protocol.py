@@ -176,11 +176,7 @@ class Attentive(Detector, Protocol):
 
 
 def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
-    """Detect, and check that there is one ``Proposals`` per image.
-
-    Raises:
-        DetectorOutputError: if the detector returned something else.
-    """
+    """Detect, and check that there is one ``Proposals`` per image."""
     results: object = detector.detect(images)
     name = detector.info.name
     if not isinstance(results, (list, tuple)):
@@ -202,11 +198,7 @@ def checked_detect(detector: Detector, images: Tensor) -> list[Proposals]:
 
 
 def check_labels(labels: Tensor, info: DetectorInfo) -> None:
-    """Check that each label, of whole numbers ``n``, has a class name.
-
-    Raises:
-        DetectorOutputError: if one has no name.
-    """
+    """Check that each label, of whole numbers ``n``, has a class name."""
     if not len(labels):
         return
     lowest, highest = int(labels.min()), int(labels.max())
@@ -237,11 +229,7 @@ def torch_form(detector: Detector) -> Detector:
 
 
 def torch_network(detector: Detector) -> nn.Module:
-    """The torch network behind a detector.
-
-    Raises:
-        InputError: if it has none: a black box.
-    """
+    """The torch network behind a detector; a black box is an InputError."""
     network: object = getattr(torch_form(detector), "network", None)
     if not isinstance(network, nn.Module):
         raise InputError(
@@ -252,11 +240,7 @@ def torch_network(detector: Detector) -> nn.Module:
 
 
 def as_unit_floats(images: Tensor) -> Tensor:
-    """A batch as float32 in [0, 1]; float32 is returned unchanged, without a copy.
-
-    Raises:
-        ImageError: if it is not a batch ``n 3 height width`` of uint8 or floats.
-    """
+    """A batch as float32 in [0, 1]; float32 is returned unchanged, without a copy."""
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
         raise ImageError(
             f"images: wanted shape (n, 3, height, width), got {tuple(images.shape)}; "

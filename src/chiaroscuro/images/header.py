@@ -119,7 +119,10 @@ def orientation(picture: Image.Image, name: str) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none, or it cannot be read."""
     try:
         with quiet():
-            number = _exif(picture).get(ExifTags.Base.Orientation)
+            # a PNG is decoded for its EXIF data only where they may be behind its pixels
+            in_header = picture.format == "PNG" and not _metadata_after_pixels(picture)
+            exif = Image.Image.getexif(picture) if in_header else picture.getexif()
+            number = exif.get(ExifTags.Base.Orientation)
     except Exception as error:  # camera notes are damaged in many ways; the picture is complete
         warnings.warn(
             f"the EXIF data in {name} cannot be read ({error}); the picture is shown as stored, "
@@ -129,13 +132,6 @@ def orientation(picture: Image.Image, name: str) -> int:
         )
         return 1
     return int(number) if number is not None and number in range(1, 9) else 1
-
-
-def _exif(picture: Image.Image) -> Image.Exif:
-    """The EXIF data; a PNG is decoded for them only where they may be behind its pixels."""
-    if picture.format == "PNG" and not _metadata_after_pixels(picture):
-        return Image.Image.getexif(picture)
-    return picture.getexif()
 
 
 def _metadata_after_pixels(picture: Image.Image) -> bool:

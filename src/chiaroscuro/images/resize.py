@@ -34,11 +34,9 @@ def shrink(image: Tensor, max_side: int) -> tuple[Tensor, float]:
     if image.dtype == torch.uint8:
         smaller = to_tensor(resized(to_pil(image), size))
     else:
-        channels = [
-            np.asarray(resized(Image.fromarray(channel), size))
-            for channel in image.detach().to("cpu", torch.float32).numpy()
-        ]
-        smaller = torch.from_numpy(np.stack(channels)).clamp_(0, 1)
+        channels = map(Image.fromarray, image.detach().to("cpu", torch.float32).numpy())
+        arrays = [np.asarray(resized(channel, size)) for channel in channels]
+        smaller = torch.from_numpy(np.stack(arrays)).clamp_(0, 1)
     return smaller.to(image.device, image.dtype), factor
 
 

@@ -3,14 +3,14 @@
 import io
 import os
 import re
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
+from urllib import request
+from urllib.error import HTTPError
+from urllib.parse import quote
 
 import numpy.typing as npt
 from PIL import Image
@@ -90,13 +90,13 @@ def _download(url: str) -> bytes:
         )
     remedy = "check the address, or download the picture and give its path"
     try:
-        request = urllib.request.Request(  # noqa: S310  (http and https only, see above)
-            urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~"),
+        wanted = request.Request(  # noqa: S310  (http and https only, see above)
+            quote(url, safe="%/:?#[]@!$&'()*+,;=~"),
             headers={"User-Agent": f"chiaroscuro/{__version__}"},
         )
-        with _opener().open(request, timeout=DOWNLOAD_TIMEOUT_S) as response:
+        with _opener().open(wanted, timeout=DOWNLOAD_TIMEOUT_S) as response:
             data: bytes = response.read(DOWNLOAD_LIMIT_BYTES + 1)
-    except urllib.error.HTTPError as error:
+    except HTTPError as error:
         error.close()
         raise ImageError(f"{url} answered {error.code} {error.reason}; {remedy}") from error
     except (OSError, HTTPException, ValueError) as error:
@@ -109,17 +109,12 @@ def _download(url: str) -> bytes:
     return data
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener() -> request.OpenerDirector:
     """An opener for HTTP alone: a redirection to file:// or ftp:// leads nowhere."""
-    opener = urllib.request.OpenerDirector()
+    opener = request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.UnknownHandler,
+        *(request.ProxyHandler, request.HTTPHandler, request.HTTPSHandler, request.UnknownHandler),
+        *(request.HTTPRedirectHandler, request.HTTPErrorProcessor, request.HTTPDefaultErrorHandler),
     ):
         opener.add_handler(handler())
     return opener

@@ -25,11 +25,9 @@ class _Page:
         """Whether ``first`` is a small copy of this page: flagged, or of the same aspect."""
         if self.kind & _MASK or self.width <= first.width or self.height <= first.height:
             return False
-        same_aspect = (
-            abs(self.width * first.height / self.height - first.width) <= 1
-            or abs(self.height * first.width / self.width - first.height) <= 1
-        )
-        return bool(first.kind & _REDUCED) or same_aspect
+        wide = abs(self.width * first.height / self.height - first.width)
+        high = abs(self.height * first.width / self.width - first.height)
+        return bool(first.kind & _REDUCED) or min(wide, high) <= 1
 
 
 def best_page(scanned: TiffImagePlugin.TiffImageFile, stream: Stream, name: str) -> Image.Image:
@@ -43,9 +41,7 @@ def best_page(scanned: TiffImagePlugin.TiffImageFile, stream: Stream, name: str)
     first = pages[0]
     larger = [page for page in pages if page.is_reduced_to(first)]
     best = min(
-        larger,
-        key=lambda page: (page.kind & _REDUCED, -page.width * page.height),
-        default=first,
+        larger, key=lambda page: (page.kind & _REDUCED, -page.width * page.height), default=first
     )
     stream.seek(0)
     picture = Image.open(stream, formats=["TIFF"])

@@ -23,9 +23,6 @@ def attention(question: Question) -> Answer:
     """For every target the attention of the query whose proposal is most similar to it.
 
     One pass serves all targets. A target that no proposal is similar to has a map of zeros.
-
-    Raises:
-        UnsupportedMethodError: if the detector has no queries that attend to the picture.
     """
     detector = question.detector
     if not isinstance(detector, Attentive):
@@ -52,7 +49,6 @@ ATTENTION = Method(
     name="attention",
     title="where the decoder's query behind the target looks",
     family="attention",
-    needs="attention",
     meaning="attention per cell of the query behind the target; the cells sum to 1",
     n_passes=1,
     shared=True,

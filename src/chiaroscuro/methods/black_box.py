@@ -18,16 +18,9 @@ from chiaroscuro.methods.question import Question
 
 
 class BlackBox:
-    """The detector of a question, with a count of its passes.
+    """The detector of a question, with a count of its passes; ``total`` is what they may become.
 
     As in ``observe``, a detector that can run without non-maximum suppression does so.
-
-    Args:
-        question: whose targets are weighed.
-        total: how many passes there will be, as far as is known.
-
-    Attributes:
-        passes: pictures that the detector was run on so far.
     """
 
     def __init__(self, question: Question, total: int) -> None:
@@ -50,11 +43,8 @@ class BlackBox:
     ) -> Float32[Tensor, "targets n"]:
         """Weight of every target in every picture, in [0, 1]."""
         rows = [self._weights(found) for found in self._detect(pictures)]
-        return (
-            torch.stack(rows, dim=1)
-            if rows
-            else torch.zeros(len(self.question.targets), 0, dtype=torch.float32)
-        )
+        empty = torch.zeros(len(self.question.targets), 0, dtype=torch.float32)
+        return torch.stack(rows, dim=1) if rows else empty
 
     def _detect(self, pictures: Iterable[Float32[Tensor, "3 height width"]]) -> Iterator[Proposals]:
         height, width = self.question.size

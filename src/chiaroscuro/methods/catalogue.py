@@ -10,11 +10,14 @@ from chiaroscuro.methods.attention import ATTENTION
 from chiaroscuro.methods.cam import CAM
 from chiaroscuro.methods.drise import DRISE, RISE
 from chiaroscuro.methods.excitation import EXCITATION_BACKPROP
-from chiaroscuro.methods.gradcam import GRADCAM
-from chiaroscuro.methods.gradcam_plus_plus import GRADCAM_PLUS_PLUS, SMOOTH_GRADCAM_PLUS_PLUS
-from chiaroscuro.methods.gradient import GRADIENT_X_INPUT, SALIENCY, SMOOTHGRAD
+from chiaroscuro.methods.gradcam import GRADCAM, GRADCAM_PLUS_PLUS, SMOOTH_GRADCAM_PLUS_PLUS
+from chiaroscuro.methods.gradient import (
+    GRADIENT_X_INPUT,
+    INTEGRATED_GRADIENTS,
+    SALIENCY,
+    SMOOTHGRAD,
+)
 from chiaroscuro.methods.guided import GUIDED_BACKPROP
-from chiaroscuro.methods.integrated_gradients import INTEGRATED_GRADIENTS
 from chiaroscuro.methods.lime import KERNELSHAP, LIME
 from chiaroscuro.methods.method import Method
 from chiaroscuro.methods.occlusion import OCCLUSION

@@ -43,11 +43,7 @@ NOISE = 0.1
 class TargetScores(nn.Module):
     """Pictures to weights of the targets, with gradients.
 
-    Args:
-        detector: what is differentiated.
-        targets: in the order of the outputs.
-        follow_boxes: whether gradients include how the proposal's box would come to fit the target
-            better; if not, they are of its score alone.
+    Unless ``follow_boxes``, gradients are of a proposal's score alone, not of how its box fits.
 
     Attributes:
         network: the detector's own, shared.
@@ -80,12 +76,7 @@ class TargetScores(nn.Module):
         return weights
 
     def propose(self, images: Float[Tensor, "n 3 height width"]) -> Sequence[RawProposals]:
-        """The network's proposals in every picture, checked.
-
-        Raises:
-            DetectorOutputError: if a number of it is NaN or infinite.
-            DetectorFailedError: if the detector raised.
-        """
+        """The network's proposals in every picture, checked."""
         name = self._detector.info.name
         try:
             found = self._detector.propose(images)
@@ -127,15 +118,8 @@ class TargetScores(nn.Module):
     ) -> Answer:
         """The answer of a method that makes one map after the other.
 
-        Args:
-            question: whose progress is reported.
-            explain: map of the target with this index; None for one without any gradient. It may
-                add to ``notes`` and ``choices``.
-            notes: beside those on maps that are zero.
-            choices: of the answer.
-
-        Raises:
-            DetectorOutputError: if a gradient was NaN or infinite.
+        ``explain`` makes the map of the target with an index, or None where there is no gradient;
+        it may add to ``notes`` and ``choices``.
         """
         maps = []
         n_targets = len(question.targets)
@@ -187,11 +171,7 @@ class TargetScores(nn.Module):
 
 
 def differentiable(detector: Detector, method: str) -> Differentiable:
-    """The detector in torch.
-
-    Raises:
-        UnsupportedMethodError: if it is a black box, or lacks a member of ``Differentiable``.
-    """
+    """The detector in torch; UnsupportedMethodError where it is a black box."""
     detector = torch_form(detector)
     has_network = isinstance(getattr(detector, "network", None), nn.Module)
     if isinstance(detector, Differentiable) and has_network:
@@ -218,12 +198,7 @@ def differentiable(detector: Detector, method: str) -> Differentiable:
 def target_scores(
     question: Question, method: str, follow_boxes: bool = True
 ) -> Iterator[TargetScores]:
-    """The question's detector as a function with gradients.
-
-    Raises:
-        UnsupportedMethodError: if it is a black box.
-        DetectorError: if memory runs out.
-    """
+    """The question's detector as a function with gradients."""
     detector = differentiable(question.detector, method)
     network = detector.network
     with torch.inference_mode(False), evaluating(network), torch.enable_grad():

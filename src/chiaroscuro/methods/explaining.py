@@ -75,11 +75,7 @@ def observe_for(
     earlier: Evidence | None = None,
     progress: Report | None = None,
 ) -> Evidence:
-    """As much of a D-RISE run as the plan's method begins with; what is there already counts.
-
-    Raises:
-        As ``observe`` does.
-    """
+    """As much of a D-RISE run as the plan's method begins with; what is there already counts."""
     n_passes = passes_to_observe(method_named(plan.method), plan.n_passes) if targets else 0
     if not n_passes:
         nothing = no_evidence(image, detector, plan)

@@ -14,14 +14,9 @@ _COMPACTNESS = 20.0  # 10 gives half as many regions as wanted, one of them all 
 
 
 def superpixels(image: Float32[Tensor, "3 height width"], n: int) -> Int64[Tensor, "height width"]:
-    """About ``n`` regions, numbered from 0 without gaps.
+    """``n`` regions, or down to half as many, since those without an edge between are joined.
 
-    Args:
-        image: values in [0, 1].
-        n: wanted; there may be fewer, down to half, as regions without edges are joined.
-
-    Raises:
-        ImportError: if scikit-image is not installed.
+    They are numbered from 0 without gaps.
     """
     height, width = image.shape[1:]
     if one_colour(image) or n < 2:

@@ -47,11 +47,7 @@ _LEAST = 2 + _ROUND + _CHECKS  # passes per target
 
 
 def search(question: Question) -> Answer:
-    """The density that orders the pixels best, one target after the other.
-
-    Raises:
-        InputError: if the passes do not suffice for one round of every target.
-    """
+    """The density that orders the pixels best, one target after the other."""
     observed = question.evidence.n_masks if question.evidence else 0
     each = (question.n_passes - observed) // len(question.targets)
     if each < _LEAST:

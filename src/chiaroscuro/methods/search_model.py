@@ -107,12 +107,9 @@ class SearchModel:
         of_box: Sequence[float],
         of_picture: Sequence[float],
     ) -> float:
-        """Insertion area minus deletion area of an order, from a few steps of its curves.
+        """Insertion area minus deletion area of an order of pixels, from a few steps of its curves.
 
-        Args:
-            density: by which pixels are ordered.
-            of_box: where the curves are measured, in box areas.
-            of_picture: likewise, as shares of the picture.
+        The steps are shares of the box's area, and of the picture's.
         """
         shares = sorted({*(s * self.box_share for s in of_box), *of_picture})
         shares = [share for share in shares if share < 1]

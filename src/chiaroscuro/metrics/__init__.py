@@ -19,9 +19,10 @@ from chiaroscuro.metrics.collection import (
     collection_curves,
     merged_map,
 )
-from chiaroscuro.metrics.context import ContextShare, context_share
 from chiaroscuro.metrics.localisation import (
+    ContextShare,
     box_coverage,
+    context_share,
     energy_pointing_game,
     irrelevant_attention,
     map_iou,

@@ -145,11 +145,7 @@ def repeatability(
 def compared(
     reference: Explanation, others: Mapping[str, Explanation]
 ) -> dict[str, list[Agreement | None]]:
-    """Agreement of every target's map with its other maps; None where either is constant.
-
-    Raises:
-        InputError: if the explanations differ in their number of targets.
-    """
+    """Agreement of every target's map with its other maps; None where either is constant."""
     for other in others.values():
         if len(other) != len(reference):
             raise InputError(

@@ -73,14 +73,7 @@ def n_scored(truth: Sequence[Truth]) -> int:
 def resampled_ap50(
     found: Sequence[Proposals], truth: Sequence[Truth], *, n_resamples: int, seed: int = 0
 ) -> npt.NDArray[np.float64]:
-    """AP50 of sets of as many pictures, as ``stats.resampled`` has them.
-
-    Returns:
-        ``n_resamples``, NaN for a set without an annotation to score.
-
-    Raises:
-        As ``average_precision`` does.
-    """
+    """AP50 of resampled sets of pictures; NaN for a set without an annotation to score."""
     ap50 = _ap50_of(_evaluated(found, truth), len(truth))
     return stats.resampled(ap50, len(truth), n_resamples=n_resamples, seed=seed)
 

@@ -31,7 +31,7 @@ class Metric:
 
     name: str
     title: str
-    better: Better
+    better: Better = "higher"
     low: float | int = 0
     high: float | int = 1
     needs: tuple[Need, ...] = ("map", "box")
@@ -48,29 +48,27 @@ class Metric:
 _RISE = "Petsiuk et al. 2018, arXiv:1806.07421, section 4.2"
 _VAGO = "Pinciroli Vago et al. 2021, J. Imaging 7(7):106"
 _CURVES: tuple[Need, ...] = ("map", "box", "detector")
-_DIRECTIONS: tuple[tuple[str, Better], ...] = (("insertion", "higher"), ("deletion", "lower"))
+_DIRECTIONS: tuple[tuple[str, Better, str], ...] = (
+    ("insertion", "higher", "inserted"),
+    ("deletion", "lower", "deleted"),
+)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(
-            name="insertion",
-            title="area under IoU x score as salient pixels are inserted",
-            better="higher",
-            needs=_CURVES,
-            source=_RISE,
-        ),
-        Metric(
-            name="deletion",
-            title="area under IoU x score as salient pixels are deleted",
-            better="lower",
-            needs=_CURVES,
-            source=_RISE,
+        *(
+            Metric(
+                name=direction,
+                title=f"area under IoU x score as salient pixels are {word}",
+                better=better,
+                needs=_CURVES,
+                source=_RISE,
+            )
+            for direction, better, word in _DIRECTIONS
         ),
         Metric(
             name="overall",
             title="insertion minus deletion",
-            better="higher",
             low=-1,
             needs=_CURVES,
             source="Yamauchi et al. 2026, arXiv:2412.00666",
@@ -90,41 +88,36 @@ METRICS: dict[str, Metric] = {
                 needs=_CURVES,
                 source=_RISE,
             )
-            for direction, better in _DIRECTIONS
+            for direction, better, _ in _DIRECTIONS
             for part, words in (("iou", "IoU"), ("score", "score"))
         ),
         Metric(
             name="pointing_game",
             title="whether the map's maximum lies in the box",
-            better="higher",
             source="Zhang et al. 2018, arXiv:1608.00507, section 4.1",
             of_map=localisation.pointing_game,
         ),
         Metric(
             name="pointing_game_15px",
             title="whether the map's maximum lies in the box or within 15 pixels of it",
-            better="higher",
             source="Zhang et al. 2018, arXiv:1608.00507, section 4.1",
             of_map=partial(localisation.pointing_game, tolerance_px=15.0),
         ),
         Metric(
             name="energy_pointing_game",
             title="share of the positive evidence in the box",
-            better="higher",
             source="Wang et al. 2020, arXiv:1910.01279, section 4.3",
             of_map=localisation.energy_pointing_game,
         ),
         Metric(
             name="map_iou",
             title="IoU of the box with the map above half of its maximum",
-            better="higher",
             source="Zhou et al. 2016, arXiv:1512.04150, section 3.2",
             of_map=localisation.map_iou,
         ),
         Metric(
             name="box_coverage",
             title="share of the box above half of the map's maximum",
-            better="higher",
             source=_VAGO,
             of_map=localisation.box_coverage,
         ),
@@ -143,12 +136,11 @@ METRICS: dict[str, Metric] = {
                 needs=("map", "detector", "truth"),
                 source="Bengamra et al. 2023, figure 9",
             )
-            for (direction, better), word in zip(_DIRECTIONS, ("inserted", "deleted"), strict=True)
+            for direction, better, word in _DIRECTIONS
         ),
         Metric(
             name="stability",
             title="correlation with the map of another seed, fill or grid",
-            better="higher",
             low=-1,
             needs=("map", "box", "detector", "evidence"),
             source="ours; the concern is that of Bengamra et al. 2023",

@@ -124,12 +124,7 @@ def merged_map(saliency: Any) -> Float32[Tensor, "height width"]:
 
 
 def protocol_of_sets(name: str | Protocol) -> Protocol:
-    """The protocol of that name, if its steps are the same in every picture.
-
-    Raises:
-        InputError: if they are not.
-        UnknownNameError: if there is none.
-    """
+    """The protocol of that name, if its steps are the same in every picture."""
     protocol = protocol_named(name)
     if protocol.step != "picture" or protocol.patch:
         raise InputError(

@@ -15,15 +15,7 @@ from chiaroscuro.core.records import plain_array
 def usable_map(
     saliency: Any, size: tuple[int, int] | None = None
 ) -> Float32[Tensor, "height width"]:
-    """A saliency map from anything array-like, checked.
-
-    Args:
-        saliency: ``height width``: a tensor, a NumPy array, lists or a PIL image of one channel.
-        size: the picture's ``(height, width)``, if the map must fit one.
-
-    Raises:
-        InputError: on another shape, or NaN or infinity.
-    """
+    """A saliency map, finite and of that height and width, from anything array-like."""
     if not isinstance(saliency, Tensor):
         saliency = torch.from_numpy(_array(saliency))
     values: Tensor = saliency.detach().cpu().float()
@@ -59,12 +51,7 @@ def _array(saliency: Any) -> npt.NDArray[Any]:
 
 
 def ordered_map(saliency: Any, size: tuple[int, int]) -> Float32[Tensor, "height width"]:
-    """A checked saliency map that has a most salient pixel.
-
-    Raises:
-        InputError: as for ``usable_map``.
-        UndefinedMetricError: on a map with the same value everywhere.
-    """
+    """A checked saliency map that has a most salient pixel."""
     values = usable_map(saliency, size)
     if float(values.max()) == float(values.min()):
         raise UndefinedMetricError(

@@ -177,11 +177,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def protocol_named(name: str | Protocol) -> Protocol:
-    """The protocol of that name.
-
-    Raises:
-        UnknownNameError: if there is none.
-    """
+    """The protocol of that name."""
     if isinstance(name, Protocol):
         return name
     if not isinstance(name, str) or name not in PROTOCOLS:

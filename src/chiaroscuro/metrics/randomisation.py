@@ -50,16 +50,8 @@ def randomised(
     Layers are in the order in which the network registers them, which is that of the forward pass
     in every network we know. The detector itself is not changed.
 
-    Args:
-        detector: one that runs a torch network, or anything ``load_detector`` takes.
-        stages: how many, each of an equal share of the layers; at most one per layer.
-        seed: of the shuffling.
-
     Yields:
         Share of the parameters shuffled so far, the earliest layer among them, and the detector.
-
-    Raises:
-        InputError: if the detector has no torch network with weights, or stages is below 1.
     """
     changed = copy.deepcopy(torch_form(load_detector(detector)))
     network = torch_network(changed)

@@ -56,12 +56,7 @@ def spread(values: Sequence[float | int | None]) -> Spread:
 def paired_spreads(
     values: Mapping[Key, Mapping[Hashable, float | None]], everyone: Collection[Any]
 ) -> dict[Key, Spread]:
-    """Spread of every row of values over the same targets: those for which all rows have a value.
-
-    Args:
-        values: by row, then by target.
-        everyone: all targets; those that are not paired count as undefined.
-    """
+    """Spread of every row over the targets with a value in all rows; others count as undefined."""
     paired = [
         target
         for target in sorted(everyone)
@@ -91,13 +86,9 @@ class Estimate:
 def ratio(
     totals: npt.NDArray[Any], counts: npt.NDArray[Any], *, least_pictures: int = 2, **options: Any
 ) -> Estimate:
-    """Sum of totals over sum of counts, such as hits over annotations, over a set of pictures.
+    """Sum of totals over sum of counts, one of each per picture, such as hits over annotations.
 
-    Args:
-        totals: one per picture.
-        counts: one per picture; the value is undefined where they sum to 0.
-        least_pictures: with fewer pictures whose count is not 0 there is no interval.
-        options: of ``bootstrap_interval``.
+    Undefined where the counts sum to 0; no interval where few counts are above 0.
     """
 
     def of(chosen: Any) -> float:
@@ -120,15 +111,7 @@ def mean_by_picture(
     least_pictures: int = 5,
     **options: Any,
 ) -> Estimate:
-    """Mean of values of targets.
-
-    Args:
-        values: one per target.
-        pictures: index of every target's picture.
-        n_pictures: how many there are, those without a target counted.
-        least_pictures: with fewer pictures that have a target there is no interval.
-        options: of ``bootstrap_interval``.
-    """
+    """Mean of values of targets; ``pictures`` has the index of every target's picture."""
     totals = np.bincount(pictures, values, n_pictures)
     counts = np.bincount(pictures, minlength=n_pictures)
     return ratio(totals, counts, least_pictures=least_pictures, **options)
@@ -160,7 +143,7 @@ def paired_means(
     n_pictures: int,
     **options: Any,
 ) -> PairedMeans:
-    """Means of two values of the same targets; arguments as for ``mean_by_picture``."""
+    """Means of two values of the same targets, as of ``mean_by_picture``."""
 
     def mean(values: Sequence[float | int]) -> Estimate:
         return mean_by_picture(values, pictures, n_pictures, **options)
@@ -209,18 +192,7 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile interval of a figure of a set of pictures.
-
-    Args:
-        statistic: as for ``resampled``.
-        n_pictures: how many there are.
-        n_resamples: how many sets are drawn.
-        level: of the interval, in (0, 1).
-        seed: of the sets.
-
-    Returns:
-        None with fewer than two pictures, or where the figure has no value for most sets.
-    """
+    """Percentile interval of a figure of a set of pictures; None where most sets have no value."""
     if n_pictures < 2:
         return None
     values = resampled(statistic, n_pictures, n_resamples=n_resamples, seed=seed)

@@ -18,7 +18,7 @@ from chiaroscuro.figures.look import DEFAULT_LOOK, PROPOSAL_COLOUR, TARGET_COLOU
 from chiaroscuro.figures.overlay import around, pixels
 from chiaroscuro.figures.panels import unexplained
 from chiaroscuro.metrics.agreement import agreement_or_none
-from chiaroscuro.metrics.context import context_share_or_none
+from chiaroscuro.metrics.localisation import context_share_or_none
 from chiaroscuro.report import page
 from chiaroscuro.report.cards import compared, mapped
 from chiaroscuro.report.provenance import notes_on, scripts, settings_table

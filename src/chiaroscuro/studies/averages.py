@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from chiaroscuro.core.records import Target
-from chiaroscuro.metrics.context import SUPPORTED
+from chiaroscuro.metrics.localisation import SUPPORTED
 
 BOX_PX, MARGIN = 64, 0.5  # side of the box in the average, and the margin in box sides
 

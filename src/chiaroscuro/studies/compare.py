@@ -23,7 +23,7 @@ from chiaroscuro.core.records import Target
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.context import context_share_or_none
+from chiaroscuro.metrics.localisation import context_share_or_none
 from chiaroscuro.metrics.stats import paired_means
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.store.schema import StudiedTarget

@@ -22,7 +22,7 @@ from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import detect_whole
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
-from chiaroscuro.metrics.context import context_share_or_none
+from chiaroscuro.metrics.localisation import context_share_or_none
 from chiaroscuro.results.explaining import explain_into
 from chiaroscuro.results.picture import open_picture
 from chiaroscuro.store import bundle

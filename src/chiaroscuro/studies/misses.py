@@ -14,7 +14,7 @@ from torch import Tensor
 from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.evidence.evidence import Evidence
-from chiaroscuro.metrics.context import SUPPORTED
+from chiaroscuro.metrics.localisation import SUPPORTED
 from chiaroscuro.store.schema import Miss
 from chiaroscuro.studies.matching import TOUCHES, highest
 

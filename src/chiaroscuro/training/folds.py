@@ -5,7 +5,7 @@ by a detector trained on the others, and the detections of all are pooled.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from chiaroscuro.core.errors import DivergedError, TrainingError
 from chiaroscuro.core.progress import Report, naming
-from chiaroscuro.core.records import Proposals, Truth
+from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.metrics import stats
 from chiaroscuro.metrics.average_precision import (
@@ -54,10 +54,13 @@ class FoldResult:
 
     def describe(self) -> dict[str, Any]:
         """As plain JSON values."""
+        before, after = (
+            {"ap": one.ap, "ap50": one.ap50, "ap75": one.ap75} for one in (self.before, self.after)
+        )
         return {
             "max_side": self.max_side,
-            "before": _precision(self.before),
-            "after": _precision(self.after),
+            "before": before,
+            "after": after,
             "gain_ap50": self.gain,
             "gain_ap50_interval_90": self.interval,
             "folds_ap50": [list(fold) for fold in self.folds],
@@ -97,40 +100,38 @@ def cross_validate(
         )
     order = np.random.default_rng(settings.seed).permutation(len(pictures))
     parts = [sorted(part.tolist()) for part in np.array_split(order, n_folds)]
-    before: dict[int, dict[int, Proposals]] = {side: {} for side in max_sides}
-    after: dict[int, dict[int, Proposals]] = {side: {} for side in max_sides}
-    for number, part in enumerate(parts):
+    found: dict[int, tuple[dict[int, Proposals], ...]] = {side: ({}, {}) for side in max_sides}
+    for number, part in enumerate(parts, start=1):
         trained = copy.deepcopy(detector)
-        rest = [pictures[i] for i in range(len(pictures)) if i not in part]
+        rest = [picture for i, picture in enumerate(pictures) if i not in part]
+        own = None if folder is None else folder / f"fold-{number}"
+        report = progress and naming(progress, f"fold {number} of {n_folds}")
         try:
-            train(
-                trained,
-                rest,
-                settings,
-                folder=None if folder is None else folder / f"fold-{number + 1}",
-                progress=progress and naming(progress, f"fold {number + 1} of {n_folds}"),
-            )
+            train(trained, rest, settings, folder=own, progress=report)
         except DivergedError:
             if folder is not None:
                 remove_fold_states(folder)
             raise
-        for side in max_sides:
-            for i in part:
-                before[side][i] = detections(detector, pictures[i], side)[0]
-                after[side][i] = detections(trained, pictures[i], side)[0]
-    return [_result(side, before[side], after[side], pictures, parts) for side in max_sides]
+        for side, both in found.items():
+            for one, known in zip((detector, trained), both, strict=True):
+                known |= {i: detections(one, pictures[i], side)[0] for i in part}
+    return [
+        _result(side, [[known[i] for i in range(len(pictures))] for known in both], pictures, parts)
+        for side, both in found.items()
+    ]
 
 
 def _result(
     side: int,
-    before: Mapping[int, Proposals],
-    after: Mapping[int, Proposals],
+    found: Sequence[Sequence[Proposals]],
     pictures: Sequence[TrainingPicture],
     parts: Sequence[Sequence[int]],
 ) -> FoldResult:
-    truth = [_scaled(picture, side) for picture in pictures]
-    found = [[one[i] for i in range(len(pictures))] for one in (before, after)]
-    whole = [average_precision(rows, truth) for rows in found]
+    """Of what was found before and after training, each in the order of the pictures."""
+    truth = [
+        picture.truth.scaled(min(1.0, side / max(picture.image.shape[1:]))) for picture in pictures
+    ]
+    before, after = (average_precision(rows, truth) for rows in found)
     interval = None
     if n_scored(truth) > 1:
         ap50 = [resampled_ap50(rows, truth, n_resamples=N_RESAMPLES) for rows in found]
@@ -141,20 +142,7 @@ def _result(
         if n_scored(of_part):
             pair = [average_precision([rows[i] for i in part], of_part).ap50 for rows in found]
             folds.append((pair[0], pair[1]))
+    gain = after.ap50 - before.ap50
     return FoldResult(
-        max_side=side,
-        before=whole[0],
-        after=whole[1],
-        gain=whole[1].ap50 - whole[0].ap50,
-        interval=interval,
-        folds=tuple(folds),
+        max_side=side, before=before, after=after, gain=gain, interval=interval, folds=tuple(folds)
     )
-
-
-def _scaled(picture: TrainingPicture, side: int) -> Truth:
-    longest = max(picture.image.shape[1:])
-    return picture.truth.scaled(min(1.0, side / longest))
-
-
-def _precision(of: AveragePrecision) -> dict[str, float]:
-    return {"ap": of.ap, "ap50": of.ap50, "ap75": of.ap75}

@@ -24,10 +24,6 @@ class Gradient:
     crops. That is the gradient of the whole step where the loss is a mean over crops, and close to
     it where it is a mean over matches, as in most detectors.
 
-    Args:
-        detector: whose losses.
-        settings: batch size, precision and seed.
-
     Attributes:
         at_once: crops per pass through the network.
     """
@@ -37,17 +33,15 @@ class Gradient:
         self.at_once = settings.batch_size
 
     def of(self, crops: Tensor, truth: Sequence[Truth], step: int) -> dict[str, float]:
-        """Compute the gradient of the loss and store it in the network's parameters.
+        """Store the gradient of the loss in the network's parameters; returns the losses.
 
         Args:
             crops: of this process, ``n 3 size size``.
             truth: one per crop.
-            step: together with the seed it determines what is random in the network, such as
-                dropout and samples of boxes.
+            step: with the seed it determines what is random in the network, such as dropout.
 
         Returns:
-            The parts of the loss, weighted as the gradient is. Where one is NaN or infinite, the
-            gradient is not usable.
+            The parts of the loss; where one is NaN or infinite, the gradient is not usable.
 
         Raises:
             TrainingError: if a single crop does not fit in memory.

@@ -16,21 +16,23 @@ from chiaroscuro.core.progress import Report, Steps
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.training.augment import random_crop
-from chiaroscuro.training.distributed import Processes, processes
+from chiaroscuro.training.distributed import processes
 from chiaroscuro.training.gradient import Gradient, step_seed
 from chiaroscuro.training.measure import precision
 from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.settings import TrainingSettings
 from chiaroscuro.training.state import State, StateFile, copied
-from chiaroscuro.training.weights import average_with, free_parameters, set_to_train
+from chiaroscuro.training.trainable import average_with, free_parameters, set_to_train
+
+Pictures = Sequence[TrainingPicture]
 
 
 def train(
     detector: Trainable,
-    pictures: Sequence[TrainingPicture],
+    pictures: Pictures,
     settings: TrainingSettings,
     *,
-    validation: Sequence[TrainingPicture] = (),
+    validation: Pictures = (),
     folder: Path | None = None,
     progress: Report | None = None,
 ) -> nn.Module:
@@ -75,15 +77,15 @@ class _Run:
     def __init__(
         self,
         detector: Trainable,
-        pictures: Sequence[TrainingPicture],
+        pictures: Pictures,
         settings: TrainingSettings,
-        validation: Sequence[TrainingPicture],
+        validation: Pictures,
         folder: Path | None,
     ) -> None:
         self.detector, self.settings, self.validation = detector, settings, validation
         self.network, self.processes = detector.network, processes()
         self.pictures = _with_faces(pictures)
-        _check(self.pictures, validation, settings, self.processes)
+        _check(self.pictures, validation, settings.batch_size, self.processes.size)
         self.parameters = free_parameters(self.network, settings.freeze)
         self.processes.broadcast(self.network)
         self.start = copied(self.network)
@@ -97,11 +99,7 @@ class _Run:
             self.state.resume(saved)
 
     def take_step(self) -> dict[str, float]:
-        """One step of the optimiser; the losses before it.
-
-        Raises:
-            DivergedError: on NaN or infinity; the network then has the last good weights.
-        """
+        """One step of the optimiser; the losses before it."""
         step, settings = self.state.step, self.settings
         crops, truth = _batch(self.pictures, settings, step)
         own = self.processes.share(len(crops))
@@ -139,16 +137,11 @@ class _Run:
         return ap50
 
 
-def _with_faces(pictures: Sequence[TrainingPicture]) -> list[TrainingPicture]:
+def _with_faces(pictures: Pictures) -> list[TrainingPicture]:
     return [picture for picture in pictures if bool((~picture.truth.ignore).any())]
 
 
-def _check(
-    usable: Sequence[TrainingPicture],
-    validation: Sequence[TrainingPicture],
-    settings: TrainingSettings,
-    together: Processes,
-) -> None:
+def _check(usable: Pictures, validation: Pictures, batch_size: int, n_processes: int) -> None:
     if not usable:
         raise TrainingError("training: wanted at least one picture with a box that is to be found")
     if validation and not _with_faces(validation):
@@ -156,25 +149,20 @@ def _check(
             f"validation: the {len(validation)} pictures held back have no box that is to be "
             "found; hold back more, or none"
         )
-    if settings.batch_size < together.size:
+    if batch_size < n_processes:
         raise TrainingError(
-            f"batch_size: wanted at least {together.size}, one crop per process, got "
-            f"{settings.batch_size}"
+            f"batch_size: wanted at least {n_processes}, one crop per process, got {batch_size}"
         )
 
 
-def _batch(
-    pictures: Sequence[TrainingPicture], settings: TrainingSettings, step: int
-) -> tuple[Tensor, list[Truth]]:
+def _batch(pictures: Pictures, settings: TrainingSettings, step: int) -> tuple[Tensor, list[Truth]]:
     """The crops of one step, a function of the seed and the step alone."""
     generator = torch.Generator().manual_seed(step_seed(settings.seed, step))
-    crops, truths = [], []
+    made = []
     for _ in range(settings.batch_size):
         picture = pictures[int(torch.randint(len(pictures), (), generator=generator))]
-        crop, truth = random_crop(picture.image, picture.truth, settings.augmentation, generator)
-        crops.append(crop)
-        truths.append(truth)
-    return torch.stack(crops), truths
+        made.append(random_crop(picture.image, picture.truth, settings.augmentation, generator))
+    return torch.stack([crop for crop, _ in made]), [truth for _, truth in made]
 
 
 def _rate(settings: TrainingSettings, step: int) -> float:

@@ -64,19 +64,16 @@ def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[Training
             unusable.append(str(error))
             continue
         image, scale = shrink(image, _KEPT_SIDE)
-        for label in entry.truth.labels.tolist():
-            if label not in labels:
-                foreign[data.class_names[label]] += 1
+        mine = entry.truth.labels.tolist()
+        foreign.update(data.class_names[label] for label in mine if label not in labels)
         truth = entry.truth.relabelled(labels).scaled(scale)
         inside, outside[entry.name], past[entry.name] = _inside(truth, image)
         pictures.append(TrainingPicture(name=entry.name, image=image, truth=inside))
     if unusable:
         LOG.warning(f"left out: {plural(len(unusable), 'unusable picture')}, such as {unusable[0]}")
     if foreign:
-        names = ", ".join(foreign)
-        LOG.warning(
-            f"left out: {_boxes(foreign.total())} of classes that the detector lacks: {names}"
-        )
+        n, names = _boxes(foreign.total()), ", ".join(foreign)
+        LOG.warning(f"left out: {n} of classes that the detector lacks: {names}")
     _note_boxes(outside, "left out: {} outside the picture")
     _note_boxes(past, "cut to the picture: {} that extended past it")
     n_without = sum(bool(picture.truth.ignore.all()) for picture in pictures)
@@ -87,9 +84,8 @@ def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[Training
             f"{plural(len(pictures), 'readable picture')} ({_boxes(n_ignored)} to ignore)"
         )
     if n_without:
-        LOG.warning(
-            f"evaluated, not learned from: {plural(n_without, 'picture')} without a box to find"
-        )
+        n = plural(n_without, "picture")
+        LOG.warning(f"evaluated, not learned from: {n} without a box to find")
     return pictures
 
 
@@ -110,10 +106,6 @@ def _inside(truth: Truth, image: Tensor) -> tuple[Truth, int, int]:
     cut = torch.minimum(truth.boxes.clamp(min=0), limits)
     kept = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
     past = kept & ((cut - truth.boxes).abs() > _SPARE).any(dim=1)
-    inside = Truth(
-        boxes=cut[kept],
-        labels=truth.labels[kept],
-        ignore=truth.ignore[kept],
-        crowd=truth.crowd[kept],
-    )
+    labels, ignore, crowd = truth.labels[kept], truth.ignore[kept], truth.crowd[kept]
+    inside = Truth(boxes=cut[kept], labels=labels, ignore=ignore, crowd=crowd)
     return inside, int((~kept).sum()), int(past.sum())

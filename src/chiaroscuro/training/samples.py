@@ -42,12 +42,9 @@ def save_samples(
 def split(
     pictures: Sequence[TrainingPicture], share: float | int, seed: int
 ) -> tuple[list[TrainingPicture], list[TrainingPicture]]:
-    """Random split into pictures to learn from and pictures held back, by whole paintings.
+    """Random split into pictures to learn from and pictures held back.
 
-    Args:
-        pictures: all of them.
-        share: of those held back, in [0, 1); at least one where it is above 0.
-        seed: of the split.
+    ``share`` of them are held back, in [0, 1): at least one where it is above 0.
 
     Raises:
         TrainingError: if some are to be held back and there is only one.
@@ -55,12 +52,7 @@ def split(
     if share <= 0:
         return list(pictures), []
     if len(pictures) < 2:
-        raise TrainingError(
-            "validation: wanted at least 2 pictures, to learn from and to hold back"
-        )
+        raise TrainingError("validation: wanted at least 2 pictures, to learn from and hold back")
     n = min(len(pictures) - 1, max(1, round(share * len(pictures))))
-    held = set(np.random.default_rng(seed).permutation(len(pictures))[:n].tolist())
-    return (
-        [picture for i, picture in enumerate(pictures) if i not in held],
-        [picture for i, picture in enumerate(pictures) if i in held],
-    )
+    order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
+    return [pictures[i] for i in sorted(order[n:])], [pictures[i] for i in sorted(order[:n])]

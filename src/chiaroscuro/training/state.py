@@ -35,14 +35,7 @@ _CONTENT = record(
 
 
 class State:
-    """Weights, optimiser and progress.
-
-    Attributes:
-        step: steps done.
-        good: the step at which weights were last saved, and those weights.
-        best: the highest AP50 on the validation pictures, and the weights that had it.
-        rows: of the log, one per step.
-    """
+    """Weights, optimiser and progress."""
 
     def __init__(
         self, network: nn.Module, parameters: list[nn.Parameter], settings: TrainingSettings
@@ -53,10 +46,10 @@ class State:
         )
         self._rate = float(settings.learning_rate)
         self._since_best = 0
-        self.step = 0
-        self.good: tuple[int, dict[str, Tensor]] = (0, copied(network))
-        self.best: tuple[float, dict[str, Tensor]] | None = None
-        self.rows: list[dict[str, Any]] = []
+        self.step = 0  # steps done
+        self.good = (0, copied(network))  # the step at which weights were last saved, and those
+        self.best: tuple[float, dict[str, Tensor]] | None = None  # by AP50 on validation pictures
+        self.rows: list[dict[str, Any]] = []  # of the log, one per step
 
     @property
     def out_of_patience(self) -> bool:
@@ -71,11 +64,7 @@ class State:
             group["lr"] = rate
 
     def advance(self) -> bool:
-        """Take a step along the gradients, clipped to the largest norm.
-
-        Returns:
-            Whether they were finite; if not, nothing has changed.
-        """
+        """Step along the clipped gradients; whether they were finite, else nothing changes."""
         norm = nn.utils.clip_grad_norm_(self._parameters, self._settings.clip)
         if not bool(torch.isfinite(norm)):
             return False
@@ -119,11 +108,7 @@ class State:
         }
 
     def resume(self, content: Mapping[str, Any]) -> None:
-        """Restore a state from its ``content``.
-
-        Raises:
-            TrainingError: if it does not fit this network and optimiser.
-        """
+        """Restore a state from its ``content``, or raise TrainingError if it does not fit."""
         try:
             self._network.load_state_dict(content["network"])
             self._optimiser.load_state_dict(content["optimiser"])
@@ -138,14 +123,7 @@ class State:
 
 
 class StateFile:
-    """``state.pt`` of a training: its state, and what identifies the training.
-
-    Args:
-        folder: of it and ``log.csv``.
-        settings: of the training.
-        start: the original weights.
-        pictures: those for training, and those for validation.
-    """
+    """``state.pt`` of a training: its state, and what identifies the training."""
 
     def __init__(
         self,
@@ -164,10 +142,8 @@ class StateFile:
     def read(self) -> dict[str, Any] | None:
         """The state to resume from; None where training starts.
 
-        After a loss that was NaN or infinite, a lower learning rate may resume, with a note.
-
-        Raises:
-            TrainingError: if the file is damaged, or of another training.
+        After a loss that was NaN or infinite, a lower learning rate may resume, with a note. A file
+        that is damaged or of another training is refused.
         """
         if not self.path.is_file():
             return None
@@ -176,10 +152,8 @@ class StateFile:
         differ = [name for name, value in self._identity.items() if before.get(name) != value]
         names = list(changed(before.get("settings", {}), self._identity["settings"]))
         if differ == ["settings"] and names == ["learning_rate"] and content["diverged"]:
-            old, new = (
-                identity["settings"]["learning_rate"] for identity in (before, self._identity)
-            )
-            if new < old:
+            new = self._identity["settings"]["learning_rate"]
+            if new < before["settings"]["learning_rate"]:
                 log.LOG.warning(
                     f"resumed from step {content['step']}, with a learning rate of {new:g}"
                 )
@@ -248,15 +222,14 @@ def copied(network: nn.Module) -> dict[str, Tensor]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damage surfaces as almost any error; all of them end here
-        raise TrainingError(
-            f"{path} is damaged ({type(error).__name__}); remove it to start that training again"
-        ) from error
-    try:
         state: dict[str, Any] = _CONTENT("", content)
     except InputError as error:
         raise TrainingError(
             f"{path} is not a training state, or one of an older version ({error}); remove it to "
             "start that training again"
+        ) from error
+    except Exception as error:  # damage surfaces as almost any error; all of them end here
+        raise TrainingError(
+            f"{path} is damaged ({type(error).__name__}); remove it to start that training again"
         ) from error
     return state

@@ -20,8 +20,8 @@ from chiaroscuro.detectors import Detector, load_detector
 from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.targets import SAME_OBJECT, find, with_classes
-from chiaroscuro.metrics.context import context_share
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
+from chiaroscuro.metrics.localisation import context_share
 from chiaroscuro.results.picture import Picture
 
 

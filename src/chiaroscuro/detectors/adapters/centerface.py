@@ -8,7 +8,6 @@ the box's size and the centre's offset at every point.
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +17,9 @@ from torchvision.ops import clip_boxes_to_image
 from chiaroscuro.core.errors import MissingDependencyError
 from chiaroscuro.core.install import install_hint
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.commons.box_formats import corners
 from chiaroscuro.detectors.commons.onnx_session import make_session, session_device
 from chiaroscuro.detectors.commons.options import score_floor
+from chiaroscuro.detectors.commons.placement import corners
 from chiaroscuro.detectors.commons.rows import Rows, to_proposals
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 from chiaroscuro.detectors.source import DetectorSource
@@ -125,14 +124,10 @@ def _missing() -> str | None:
     return None
 
 
-def _load(_: str, **options: Any) -> CenterFace:
-    return CenterFace(**options)
-
-
 source = DetectorSource(
     name="centerface",
     summary="CenterFace, trained on photographs (WIDER FACE); ONNX Runtime",
-    load=_load,
+    load=lambda _, **options: CenterFace(**options),
     missing=_missing,
     examples=("centerface",),
 )

@@ -13,12 +13,9 @@ if TYPE_CHECKING:
 
 
 def make_session(model: str | bytes, device: str = "auto") -> "onnxruntime.InferenceSession":
-    """An ONNX Runtime session with as many threads as torch uses.
+    """A session on an ONNX file or its bytes, with as many threads as torch uses.
 
-    Args:
-        model: path of an ONNX file, or the bytes of one.
-        device: ``"auto"`` (CUDA where both torch and ONNX Runtime have it), ``"cpu"``, ``"cuda"``
-            or ``"cuda:<n>"``.
+    ``"auto"`` is CUDA where both torch and ONNX Runtime have it.
     """
     import onnxruntime
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.commons.box_formats import inverted
-from chiaroscuro.detectors.commons.placement import Placement
+from chiaroscuro.detectors.commons.placement import Placement, inverted
 from chiaroscuro.detectors.protocol import DetectorInfo, check_labels
 
 T = TypeVar("T")

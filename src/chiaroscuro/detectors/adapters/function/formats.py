@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from chiaroscuro.core import boxes as geometry
-from chiaroscuro.detectors.commons.box_formats import corners, inverted
+from chiaroscuro.detectors.commons.placement import corners, inverted
 
 _SMALLEST = 16  # pixels per side; a smaller picture reveals no format
 _WRONG_SHARE = 0.2  # of the scores on impossible boxes, from which the format is suspected

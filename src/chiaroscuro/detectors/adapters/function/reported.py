@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError
@@ -13,19 +14,12 @@ from chiaroscuro.core.records import Proposals, plain_array
 
 
 class Reported(NamedTuple):
-    """What a function reports for one picture, read as tensors; only shapes are checked.
+    """What a function reports for one picture, read as tensors; only shapes are checked."""
 
-    Attributes:
-        boxes: ``n 4``, float32.
-        scores: ``n``, float32.
-        labels: ``n``, int64 or floats, or None.
-        proposals: the same, where the function returned :class:`Proposals`.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor | None
-    proposals: Proposals | None = None
+    boxes: Float32[Tensor, "n 4"]
+    scores: Float32[Tensor, " n"]
+    labels: Tensor | None  # ``n``, int64 or floats
+    proposals: Proposals | None = None  # the same, where the function returned them
 
 
 def read_detections(result: Any) -> Reported:

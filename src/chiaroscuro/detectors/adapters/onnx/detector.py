@@ -10,12 +10,11 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.adapters.onnx.layouts.choosing import understood
+from chiaroscuro.detectors.adapters.onnx.layouts.choosing import read_roles, understood
 from chiaroscuro.detectors.adapters.onnx.layouts.classes import Overrides, read_classes
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene
-from chiaroscuro.detectors.adapters.onnx.layouts.stated import read_roles
-from chiaroscuro.detectors.adapters.onnx.metadata import class_names as stated_names
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Scene
 from chiaroscuro.detectors.adapters.onnx.network import OnnxNetwork
+from chiaroscuro.detectors.adapters.onnx.network import class_names as stated_names
 from chiaroscuro.detectors.adapters.onnx.options import flag
 from chiaroscuro.detectors.adapters.onnx.plausibility import refuse_implausible, refuse_labels
 from chiaroscuro.detectors.adapters.onnx.preparation import Preparation
@@ -134,11 +133,7 @@ class OnnxDetector:
             self.without_nms = partial(unsuppressed_copy, self)
 
     def detect(self, images: Tensor) -> list[Proposals]:
-        """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
-
-        Raises:
-            DetectorOutputError: if the outputs do not fit the layout.
-        """
+        """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`."""
         pictures = as_unit_floats(images.detach()).cpu()
         if not len(pictures):
             return []

@@ -5,8 +5,7 @@ from torch import Tensor
 
 from chiaroscuro.core import boxes as geometry
 from chiaroscuro.core.errors import DetectorOutputError
-from chiaroscuro.detectors.commons.box_formats import corners, inverted
-from chiaroscuro.detectors.commons.placement import Placement
+from chiaroscuro.detectors.commons.placement import Placement, corners, inverted
 from chiaroscuro.detectors.commons.rows import Rows
 from chiaroscuro.detectors.protocol import DetectorInfo
 

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.core.records import Proposals, Truth
-from chiaroscuro.detectors.adapters.retinaface.anchors import decode_boxes, make_anchors
-from chiaroscuro.detectors.adapters.retinaface.losses import losses
+from chiaroscuro.detectors.adapters.retinaface.anchors import decode_boxes, losses, make_anchors
 from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, normalise
 from chiaroscuro.detectors.adapters.retinaface.pretrained import pretrained_network
 from chiaroscuro.detectors.checkpoint import write_checkpoint
@@ -42,12 +41,7 @@ class RetinaFaceDetector:
         return self._info
 
     def detect(self, images: Tensor) -> list[Proposals]:
-        """Faces, best first; see the protocol.
-
-        Raises:
-            ImageError: if the images are not a batch ``n 3 height width``.
-            DetectorOutputError: if a score is NaN, as after a training run that diverged.
-        """
+        """Faces, best first; see the protocol."""
         batch = as_unit_floats(images)
         if len(batch) == 0:
             return []
@@ -156,15 +150,6 @@ class TorchRetinaFace(RetinaFaceDetector):
 def save_checkpoint(
     path: Path | str, network: RetinaFaceNetwork, about: Mapping[str, Any] | None = None
 ) -> None:
-    """Save a network so that ``load_detector(path)`` opens it without further options.
-
-    Args:
-        path: ends in ``.safetensors``; an existing file is replaced in one step.
-        network: its weights.
-        about: further JSON values, such as what it was trained on.
-
-    Raises:
-        CheckpointError: if the path has another suffix.
-    """
+    """Save a network so that ``load_detector(path)`` opens it without further options."""
     stated = {**(about or {}), "detector": "retinaface", "class_names": ["face"]}
     write_checkpoint(path, network.state_dict(), stated)

@@ -30,15 +30,10 @@ def normalise(images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 h
 
 
 class RetinaFaceOutput(NamedTuple):
-    """The network's values for every anchor, in the order of ``make_anchors``.
+    """The network's values for every anchor, in the order of ``make_anchors``."""
 
-    Attributes:
-        regression: ``n anchors 4``, offset of the centre x, y and log ratio of width, height.
-        logits: ``n anchors 2``, background and face, before the softmax.
-    """
-
-    regression: Float[Tensor, "n anchors 4"]
-    logits: Float[Tensor, "n anchors 2"]
+    regression: Float[Tensor, "n anchors 4"]  # offset of the centre, log ratio of the size
+    logits: Float[Tensor, "n anchors 2"]  # background and face
 
 
 class RetinaFaceNetwork(nn.Module):

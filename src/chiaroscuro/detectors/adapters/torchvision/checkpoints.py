@@ -13,8 +13,12 @@ from chiaroscuro.detectors.adapters.torchvision.builders import (
     check_builder,
     published_weights,
 )
-from chiaroscuro.detectors.adapters.torchvision.classes import name_classes
-from chiaroscuro.detectors.adapters.torchvision.fitting import check_fit, count_outputs, recognise
+from chiaroscuro.detectors.adapters.torchvision.fitting import (
+    check_fit,
+    count_outputs,
+    name_classes,
+    recognise,
+)
 from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
 
 

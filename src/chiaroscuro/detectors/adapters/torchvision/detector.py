@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from chiaroscuro.core.errors import CheckpointError, InputError
 from chiaroscuro.core.records import Proposals, Truth
 from chiaroscuro.detectors.adapters.torchvision.checkpoints import save_checkpoint
-from chiaroscuro.detectors.adapters.torchvision.classes import name_classes
-from chiaroscuro.detectors.adapters.torchvision.layers import excitation_layer, feature_layers
+from chiaroscuro.detectors.adapters.torchvision.fitting import name_classes
 from chiaroscuro.detectors.adapters.torchvision.settings import (
     AUTOCAST,
     checked_sizes,
@@ -134,11 +133,7 @@ class TorchvisionDetector:
         return parts
 
     def save(self, path: Path | str, about: Mapping[str, Any] | None = None) -> None:
-        """Write weights, and the sizes they were used at, as a checkpoint; see ``save_checkpoint``.
-
-        Raises:
-            CheckpointError: if the model's builder is unknown.
-        """
+        """Write weights and the sizes they were used at; see ``save_checkpoint``."""
         if self.builder is None:
             raise CheckpointError(
                 f"{self.info.name}: its builder is not known, so the file could not be opened "
@@ -163,3 +158,34 @@ class TorchvisionDetector:
         labels = result["labels"] - self.first_label
         kept = labels >= 0
         return result["boxes"][kept].float(), result["scores"][kept].float(), labels[kept]
+
+
+def feature_layers(network: Any) -> tuple[str, ...]:
+    """Layers that the class scores are read from; none where the architecture is unknown."""
+    backbone: Any = getattr(network, "backbone", None)
+    if isinstance(fpn := getattr(backbone, "fpn", None), nn.Module):
+        levels = _children("backbone.fpn.layer_blocks", fpn.layer_blocks)
+        return levels + _children("backbone.fpn.extra_blocks", fpn.extra_blocks)
+    if isinstance(extra := getattr(backbone, "extra", None), nn.ModuleList):
+        first: tuple[str, ...] = ("backbone.features",)
+        if all(isinstance(part, nn.Sequential) for part in backbone.features):  # SSDlite
+            first = _children("backbone.features", backbone.features)
+        return first + _children("backbone.extra", extra)
+    return ("backbone",) if isinstance(backbone, nn.Sequential) else ()
+
+
+def excitation_layer(network: nn.Module) -> str:
+    """An early layer, of stride 4, where excitation backprop stops; empty if none is known."""
+    names = dict(network.named_modules())
+    if "backbone.body.layer1" in names:  # ResNet
+        return "backbone.body.layer1"
+    if "backbone.scale_weight" in dict(network.named_parameters()):  # VGG
+        return "backbone.features.15"
+    if "backbone.body.0" in names:  # MobileNet
+        return "backbone.body.2"
+    return "backbone.features.0" if "backbone.features.0" in names else ""
+
+
+def _children(name: str, parent: Any) -> tuple[str, ...]:
+    """Full names of a module's children; none for None."""
+    return () if parent is None else tuple(f"{name}.{n}" for n, _ in parent.named_children())

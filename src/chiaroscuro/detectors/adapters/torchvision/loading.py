@@ -16,8 +16,8 @@ from chiaroscuro.detectors.adapters.torchvision.builders import (
     replace_head,
 )
 from chiaroscuro.detectors.adapters.torchvision.checkpoints import from_file
-from chiaroscuro.detectors.adapters.torchvision.classes import without_background
 from chiaroscuro.detectors.adapters.torchvision.detector import TorchvisionDetector
+from chiaroscuro.detectors.adapters.torchvision.fitting import without_background
 from chiaroscuro.detectors.checkpoint import named_by_content
 from chiaroscuro.detectors.commons.networks import pick_device, refuse_move
 

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.commons.box_formats import corners
 from chiaroscuro.detectors.commons.networks import device_of, evaluating
 from chiaroscuro.detectors.commons.options import score_floor
-from chiaroscuro.detectors.commons.placement import Placement, scaled_up
+from chiaroscuro.detectors.commons.placement import Placement, corners, scaled_up
 from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_copy
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
 
@@ -77,9 +76,6 @@ class UltralyticsDetector:
         """Detect in ``n 3 height width``; see :class:`~chiaroscuro.Detector`.
 
         RT-DETR reports one proposal per query; any other network every proposal above the floor.
-
-        Raises:
-            DetectorOutputError: if the network's output is not a table of boxes and classes.
         """
         parameter = next(self.network.parameters())
         pictures = as_unit_floats(images.detach()).to(parameter.device)

@@ -7,10 +7,9 @@ from typing import Any
 from chiaroscuro.core.errors import InputError, UnknownNameError
 from chiaroscuro.detectors.adapters.onnx.layouts.choosing import layouts_message
 from chiaroscuro.detectors.adapters.onnx.layouts.file import Roles
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import ACTIVATIONS, Reading
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import ACTIVATIONS, Layout, Reading
 from chiaroscuro.detectors.adapters.onnx.options import flag
-from chiaroscuro.detectors.commons.box_formats import BOX_FORMATS
+from chiaroscuro.detectors.commons.placement import BOX_FORMATS
 
 _UNNAMED_CLASSES = 91  # where a file does not state its number of classes: as in COCO
 

@@ -7,10 +7,8 @@ from torch import Tensor
 
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import cells, centres
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
-from chiaroscuro.detectors.commons.box_formats import corners
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout, Reading, Scene, item
+from chiaroscuro.detectors.commons.placement import corners
 from chiaroscuro.detectors.commons.rows import Rows
 
 _ULTRAFACE = ((8, 3), (16, 2), (32, 2), (64, 3))  # stride, anchors per cell
@@ -108,10 +106,6 @@ def _decode_yunet(outputs: dict[str, Tensor], scene: Scene) -> Rows:
     return Rows.of_vectors(corners(torch.cat(boxes), "cxcywh"), torch.cat(scores))
 
 
-def _known(file: File, roles: Roles) -> bool:
-    return True  # so many outputs of these sizes are unambiguous
-
-
 FACES = {
     "ultraface": Layout(
         summary="scores n x 2 (background, face), boxes n x 4 x1 y1 x2 y2 in [0, 1], before NMS "
@@ -128,7 +122,6 @@ FACES = {
     "scrfd": Layout(
         summary="per stride: scores n x 1, distances n x 4, landmarks n x 10, before NMS (SCRFD)",
         roles=_pyramid(1, (_THREE, 2), (_THREE, 1), ((8, 16, 32, 64, 128), 1)),
-        knows=_known,
         decode=_decode_scrfd,
         feeding=Feeding(normalise="127.5", padding="top-left", padding_colour=0),
         before_nms=True,
@@ -139,7 +132,6 @@ FACES = {
         summary="per stride: class n x 1, objectness n x 1, offsets n x 4, landmarks n x 10, "
         "before NMS (YuNet)",
         roles=_pyramid(2, (_THREE, 1)),
-        knows=_known,
         decode=_decode_yunet,
         feeding=Feeding(normalise="255", channel_order="bgr", padding="top-left", padding_colour=0),
         before_nms=True,

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout, Reading, Scene, item
 from chiaroscuro.detectors.commons.rows import Rows
 
 _COUNT = re.compile(r"(^|_)num(_|$)|num_?(dets|detections|predictions)|valid")
@@ -149,20 +147,12 @@ def _vector_columns(roles: Roles) -> int | None:
     return (sides[1] if sides[0] == rows else sides[0]) or None
 
 
-def _always(file: File, roles: Roles) -> bool:
-    return True
-
-
-def _none_of(*others: Callable[[File], Roles | None]) -> Callable[[File, Roles], bool]:
-    """Certain where none of the more specific layouts fits."""
-    return lambda file, roles: not any(other(file) for other in others)
-
-
 def _knows_boxes(for_sizes: bool) -> Callable[[File, Roles], bool]:
-    specific = _none_of(_roles_tensorflow, _roles_ssd, _roles_efficient, _roles_detectron)
+    specific = (_roles_tensorflow, _roles_ssd, _roles_efficient, _roles_detectron)
 
     def knows(file: File, roles: Roles) -> bool:
-        return specific(file, roles) and ("orig_target_sizes" in file.inputs) == for_sizes
+        fits_another = any(other(file) for other in specific)
+        return not fits_another and ("orig_target_sizes" in file.inputs) == for_sizes
 
     return knows
 
@@ -213,14 +203,13 @@ LISTS = {
         _BOXES,
         summary="boxes n x 4, classes n, scores n, size of the picture, after NMS (Detectron2)",
         roles=_roles_detectron,
-        knows=_always,
+        knows=lambda file, roles: True,
         reading=Reading(),
         feeding=Feeding(normalise="255", channel_order="bgr", letterbox=False, multiple=1),
     ),
     "mmdet": Layout(
         summary="dets n x 5 x1 y1 x2 y2 score, labels n, after NMS (MMDetection)",
         roles=_roles_dets,
-        knows=_always,
         decode=_decode_dets,
         feeding=Feeding(normalise="imagenet", padding="top-left", padding_colour="mean"),
     ),
@@ -228,7 +217,6 @@ LISTS = {
         summary="detection_boxes y1 x1 y2 x2 in [0, 1], detection_scores, detection_classes from "
         "1, num_detections, after NMS (TensorFlow)",
         roles=_roles_tensorflow,
-        knows=_always,
         decode=_decode,
         reading=Reading(box_format="yxyx", normalised=True, first_label=1),
         feeding=Feeding(letterbox=False, normalise="255"),
@@ -237,7 +225,6 @@ LISTS = {
         summary="bboxes x1 y1 x2 y2 in [0, 1], labels from 1, scores, after NMS (SSD of the ONNX "
         "zoo)",
         roles=_roles_ssd,
-        knows=_always,
         decode=_decode,
         reading=Reading(normalised=True, first_label=1),
         feeding=Feeding(letterbox=False, normalise="imagenet"),

@@ -9,9 +9,7 @@ from torch import Tensor
 from chiaroscuro.detectors.adapters.onnx.layouts.faces import is_ultraface
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Roles, only
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import Feeding, Layout, Reading, Scene
 from chiaroscuro.detectors.commons.rows import Rows
 
 # Their image processors scale pixels to [0, 1]; the others normalise by ImageNet.

@@ -9,9 +9,14 @@ from torch import Tensor
 
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output, Roles, only
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import is_grid, looks_raw
-from chiaroscuro.detectors.adapters.onnx.layouts.layout import Decode, Feeding, Layout
-from chiaroscuro.detectors.adapters.onnx.layouts.reading import Reading
-from chiaroscuro.detectors.adapters.onnx.layouts.scene import Scene, item
+from chiaroscuro.detectors.adapters.onnx.layouts.layout import (
+    Decode,
+    Feeding,
+    Layout,
+    Reading,
+    Scene,
+    item,
+)
 from chiaroscuro.detectors.commons.rows import Rows
 
 _MOST_FOUND = 300  # rows after NMS; before it there are more
@@ -127,7 +132,6 @@ def _before_nms(
     return Layout(
         summary=summary,
         roles=_roles(lambda *sides: len(sides) == 3 and sides[axis] > first),
-        knows=_never,
         decode=decode,
         columns=lambda roles: max(roles["table"].shape[axis] - first, 0) or None,
         **options,
@@ -146,15 +150,10 @@ def _after_nms(columns: str, families: str, *, one_by_one: bool = True, **option
     return Layout(
         summary=f"n x {len(names)}: {columns}, after NMS ({families})",
         roles=_roles(lambda *sides: sides[-1] == len(names)),
-        knows=_never,
         decode=decode,
         one_by_one=one_by_one,
         **options,
     )
-
-
-def _never(file: File, roles: Roles) -> bool:
-    return False
 
 
 _CENTRED = Reading(box_format="cxcywh")
