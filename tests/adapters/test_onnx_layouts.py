@@ -29,8 +29,7 @@ from onnx_graphs import (
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError
 from chiaroscuro.detectors.adapters.onnx import OnnxDetector
-from chiaroscuro.detectors.adapters.onnx.layouts import LAYOUTS
-from chiaroscuro.detectors.adapters.onnx.layouts.choosing import recognise
+from chiaroscuro.detectors.adapters.onnx.layouts.choosing import LAYOUTS, recognise
 from chiaroscuro.detectors.adapters.onnx.layouts.file import File, Output
 from chiaroscuro.detectors.adapters.onnx.layouts.grid import centres
 

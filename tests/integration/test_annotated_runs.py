@@ -104,7 +104,7 @@ def test_a_picture_of_another_size_is_recorded_as_failed(
     Image.new("RGB", (WIDTH, HEIGHT + 9)).save(tmp_path / "a.png")
     run = studied(tmp_path, data)
     assert "open it again" in run.failed()["a"]
-    with pytest.raises(TrainingError, match="in the 0 pictures"):
+    with pytest.raises(TrainingError, match="in the 0 readable pictures"):
         training_pictures(data, {0: 0})
     assert caplog.messages[0].startswith("left out: 1 unusable picture, such as ")
 

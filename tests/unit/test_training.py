@@ -16,16 +16,14 @@ from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Truth
 from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
 from chiaroscuro.detectors.adapters.retinaface.anchors import (
-    decode_boxes,
-    encode_boxes,
-    make_anchors,
-)
-from chiaroscuro.detectors.adapters.retinaface.losses import (
     BACKGROUND,
     FACE,
     LEFT_OUT,
     assign,
+    decode_boxes,
+    encode_boxes,
     losses,
+    make_anchors,
 )
 from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, RetinaFaceOutput
 from chiaroscuro.detectors.protocol import Trainable

@@ -22,7 +22,7 @@ from chiaroscuro.core.progress import Progress
 from chiaroscuro.core.records import Truth
 from chiaroscuro.data.datasets import DataSet, Entry
 from chiaroscuro.detectors.adapters.retinaface import TorchRetinaFace
-from chiaroscuro.detectors.adapters.retinaface.losses import losses as retinaface_losses
+from chiaroscuro.detectors.adapters.retinaface.anchors import losses as retinaface_losses
 from chiaroscuro.evidence.passes import out_of_memory
 from chiaroscuro.training.folds import cross_validate
 from chiaroscuro.training.gradient import precision_context

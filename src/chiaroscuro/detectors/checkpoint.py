@@ -85,7 +85,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
     A state dict may be wrapped as ``{"state_dict": ...}``, ``{"model_state_dict": ...}`` or
     ``{"model": ...}``. Prefixes ``module.``, ``_orig_mod.`` and ``model.`` that all its names share
-    are removed.
+    are removed. Any suffix but ``.safetensors`` means a file that ``torch.save`` wrote.
+
     A file that holds Python objects that could run code (a hostile file, or a whole model that was
     pickled) is a CheckpointError, as is one that is absent, damaged or without a state dict.
     """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -122,11 +123,12 @@ def evaluate_folder(
             made_with["n_passes"] = settings.n_passes
         measure_picture(path, name, detector, settings, out, measured, made_with)
         steps.advance()
-    if annotated and made_set and measured.collection is None:
+    if annotated and made_set:
         batch_size = settings.batch_size
-        measured.add_collection(
-            measure_set(paths, annotated, detector, protocol, batch_size, made_set, steps)
+        curves = measured.collection or measure_set(
+            paths, annotated, detector, protocol, batch_size, made_set, steps
         )
+        measured.add_collection(attrs.evolve(curves, annotations=annotated.source))
     evaluation = _gathered(measured, out, [path.name for path in paths])
     _write(evaluation, measured, detector, folder, protocol)
     return evaluation

@@ -49,7 +49,6 @@ ATTENTION = Method(
     name="attention",
     title="where the decoder's query behind the target looks",
     family="attention",
-    needs="attention",
     meaning="attention per cell of the query behind the target; the cells sum to 1",
     n_passes=1,
     shared=True,

@@ -71,7 +71,6 @@ CAM = Method(
     name="cam",
     title="feature maps weighted by the class head's own weights",
     family="activation",
-    needs="gradients",
     signed=True,
     meaning="log odds of the class that the features at this place would give",
     n_passes=1,

@@ -25,9 +25,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.core.notes import Note
 from chiaroscuro.methods.differentiable import differentiable, input_image, target_scores
-from chiaroscuro.methods.features import recording
+from chiaroscuro.methods.features import ReplacedOperations, recording
 from chiaroscuro.methods.method import Method
-from chiaroscuro.methods.operations import ReplacedOperations
 from chiaroscuro.methods.question import Answer, Question
 
 _NAME = "excitation-backprop"
@@ -325,7 +324,6 @@ EXCITATION_BACKPROP = Method(
     name=_NAME,
     title="the score's probability passed back along positive weights",
     family="gradient",
-    needs="gradients",
     meaning="share of the score that comes from the pixel; shares sum to 1 less what is lost",
     n_passes=1,
     source="Zhang et al. 2018, arXiv:1608.00507, section 3, equations 3 to 5",

@@ -1,7 +1,8 @@
-"""Feature maps: recorded while the network runs, and enlarged to the picture."""
+"""A network while it runs: feature maps recorded and enlarged, operations replaced."""
 
 import math
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.detectors.commons.placement import over_picture
@@ -112,3 +114,24 @@ def receptive_window(gradient: Float[Tensor, "channels h w"]) -> Bool[Tensor, "h
     """The cells that a score is computed from."""
     strength = gradient.abs().amax(dim=0)
     return strength > _NO_LARGER * strength.max()
+
+
+class ReplacedOperations(TorchFunctionMode):
+    """While it is on, every operation of torch, in modules or not, goes through ``replace``."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call ``replace`` with the operation's own name."""
+        name = str(getattr(func, "__name__", func))
+        return self.replace(func, name, args, dict(kwargs or {}))
+
+    @abstractmethod
+    def replace(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The result of an operation; ``name`` has underscores, as torch has it."""

@@ -32,6 +32,8 @@ from chiaroscuro.methods.features import Features, feature_layers, receptive_win
 from chiaroscuro.methods.method import Method
 from chiaroscuro.methods.question import Answer, Question
 
+_LEAST_SAMPLES = 2
+
 
 def gradcam(question: Question) -> Answer:
     """Positive part of the features' sum, weighted by the mean gradient of their channel."""
@@ -74,22 +76,6 @@ def with_notes_on_peaks(question: Question, answer: Answer) -> Answer:
         if bool(one.any()) and not inside:
             notes.append(Note("highest outside", number))
     return replace(answer, notes=(*answer.notes, *notes))
-
-
-GRADCAM = Method(
-    name="gradcam",
-    title="feature maps weighted by their mean gradient",
-    family="activation",
-    needs="gradients",
-    meaning="positive part of the features' sum, weighted by their mean gradient",
-    n_passes=1,
-    packages=("torchcam",),
-    source="Selvaraju et al. 2017, arXiv:1610.02391, section 3",
-    run=gradcam,
-)
-
-
-_LEAST_SAMPLES = 2
 
 
 def gradcam_plus_plus(question: Question) -> Answer:
@@ -213,11 +199,21 @@ def _add_noisy_copies(
                 one.add(gradients)
 
 
+GRADCAM = Method(
+    name="gradcam",
+    title="feature maps weighted by their mean gradient",
+    family="activation",
+    meaning="positive part of the features' sum, weighted by their mean gradient",
+    n_passes=1,
+    packages=("torchcam",),
+    source="Selvaraju et al. 2017, arXiv:1610.02391, section 3",
+    run=gradcam,
+)
+
 GRADCAM_PLUS_PLUS = Method(
     name="gradcam++",
     title="feature maps weighted by their positive gradients, pixel by pixel",
     family="activation",
-    needs="gradients",
     meaning="positive part of the features' sum, weighted by their positive gradients",
     n_passes=1,
     source="Chattopadhay et al. 2018, arXiv:1710.11063, section 3, equations 10 and 19",
@@ -228,7 +224,6 @@ SMOOTH_GRADCAM_PLUS_PLUS = Method(
     name="smooth-gradcam++",
     title="Grad-CAM++ with gradients averaged over noisy copies",
     family="activation",
-    needs="gradients",
     meaning="positive part of the features' sum, weighted by mean positive gradients",
     n_passes=12,
     least=(0, 1 + _LEAST_SAMPLES),

@@ -26,6 +26,10 @@ from chiaroscuro.methods.method import Method
 from chiaroscuro.methods.question import Answer, Question
 
 _LEAST_SAMPLES = 2
+_LEAST_STEPS = 2
+_ENDS = 2  # passes for all targets together: the picture, and the filled picture
+_GAP = 0.1  # of the weight's rise; a larger part that is missing is worth a note
+_ROUNDING = 1e-4  # smaller gaps are rounding
 
 
 def saliency(question: Question) -> Answer:
@@ -92,54 +96,6 @@ def _seeded(seed: int, device: str) -> Iterator[None]:
         yield
 
 
-SALIENCY = Method(
-    name="saliency",
-    title="gradient of the target's weight",
-    family="gradient",
-    needs="gradients",
-    meaning="largest change of the weight per unit of brightness, over the three channels",
-    n_passes=1,
-    least=(0, 1),
-    packages=("captum",),
-    source="Simonyan et al. 2014, arXiv:1312.6034, section 3",
-    run=saliency,
-)
-
-GRADIENT_X_INPUT = Method(
-    name="gradient-x-input",
-    title="gradient times the picture",
-    family="gradient",
-    needs="gradients",
-    signed=True,
-    meaning="gradient x brightness, summed over the channels",
-    n_passes=1,
-    least=(0, 1),
-    packages=("captum",),
-    source="Shrikumar et al. 2016, arXiv:1605.01713",
-    run=gradient_x_input,
-)
-
-SMOOTHGRAD = Method(
-    name="smoothgrad",
-    title="gradients of noisy copies, averaged",
-    family="gradient",
-    needs="gradients",
-    meaning="mean over noisy copies of the gradient's size, largest over the channels",
-    n_passes=50,
-    least=(0, _LEAST_SAMPLES),
-    random=True,
-    packages=("captum",),
-    source="Smilkov et al. 2017, arXiv:1706.03825, equation 1",
-    run=smoothgrad,
-)
-
-
-_LEAST_STEPS = 2
-_ENDS = 2  # passes for all targets together: the picture, and the filled picture
-_GAP = 0.1  # of the weight's rise; a larger part that is missing is worth a note
-_ROUNDING = 1e-4  # smaller gaps are rounding
-
-
 def integrated_gradients(question: Question) -> Answer:
     """Share of every pixel in the weight's rise from the filled picture to the picture itself."""
     from captum.attr import IntegratedGradients
@@ -182,11 +138,48 @@ def _gaps(sums: Float[Tensor, " targets"], wanted: Float[Tensor, " targets"]) ->
     ]
 
 
+SALIENCY = Method(
+    name="saliency",
+    title="gradient of the target's weight",
+    family="gradient",
+    meaning="largest change of the weight per unit of brightness, over the three channels",
+    n_passes=1,
+    least=(0, 1),
+    packages=("captum",),
+    source="Simonyan et al. 2014, arXiv:1312.6034, section 3",
+    run=saliency,
+)
+
+GRADIENT_X_INPUT = Method(
+    name="gradient-x-input",
+    title="gradient times the picture",
+    family="gradient",
+    signed=True,
+    meaning="gradient x brightness, summed over the channels",
+    n_passes=1,
+    least=(0, 1),
+    packages=("captum",),
+    source="Shrikumar et al. 2016, arXiv:1605.01713",
+    run=gradient_x_input,
+)
+
+SMOOTHGRAD = Method(
+    name="smoothgrad",
+    title="gradients of noisy copies, averaged",
+    family="gradient",
+    meaning="mean over noisy copies of the gradient's size, largest over the channels",
+    n_passes=50,
+    least=(0, _LEAST_SAMPLES),
+    random=True,
+    packages=("captum",),
+    source="Smilkov et al. 2017, arXiv:1706.03825, equation 1",
+    run=smoothgrad,
+)
+
 INTEGRATED_GRADIENTS = Method(
     name="integrated-gradients",
     title="gradients along the path from a filled picture",
     family="gradient",
-    needs="gradients",
     signed=True,
     meaning="share of the weight's rise above that of the filled picture; shares sum to the rise",
     n_passes=100,

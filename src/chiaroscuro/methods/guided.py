@@ -16,8 +16,8 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import UnsupportedMethodError
 from chiaroscuro.methods.differentiable import input_image, target_scores
+from chiaroscuro.methods.features import ReplacedOperations
 from chiaroscuro.methods.method import Method
-from chiaroscuro.methods.operations import ReplacedOperations
 from chiaroscuro.methods.question import Answer, Question
 
 _NAME = "guided-backprop"
@@ -137,7 +137,6 @@ GUIDED_BACKPROP = Method(
     name=_NAME,
     title="gradient of which activations pass back only the positive parts",
     family="gradient",
-    needs="gradients",
     meaning="largest positive part of the gradient over the three channels",
     n_passes=1,
     source="Springenberg et al. 2015, arXiv:1412.6806, section 3.4",

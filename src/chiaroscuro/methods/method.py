@@ -15,6 +15,11 @@ BLACK_BOX_PASSES = 400
 
 Family = Literal["perturbation", "search", "gradient", "activation", "attention"]
 Need = Literal["black box", "gradients", "attention"]
+_NEEDS: dict[Family, Need] = {
+    "gradient": "gradients",
+    "activation": "gradients",
+    "attention": "attention",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +30,6 @@ class Method:
         name: as users type it.
         title: the idea in a line.
         family: its place in the taxonomy.
-        needs: ``"black box"``: any detector; ``"gradients"``: a ``Differentiable`` one;
-            ``"attention"``: an ``Attentive`` one.
         signed: whether negative values have a meaning: pixels that lower the target's weight.
         meaning: what one unit of its map is.
         n_passes: default number of detector passes.
@@ -43,7 +46,6 @@ class Method:
     name: str
     title: str
     family: Family
-    needs: Need = "black box"
     signed: bool = False
     meaning: str
     n_passes: int
@@ -55,6 +57,11 @@ class Method:
     packages: tuple[str, ...] = ()
     source: str
     run: Callable[[Question], Answer]
+
+    @property
+    def needs(self) -> Need:
+        """The detector: ``"black box"`` (any), with ``"gradients"``, or with ``"attention"``."""
+        return _NEEDS.get(self.family, "black box")
 
     def answer(self, question: Question) -> Answer:
         """The maps of a question's targets.
@@ -87,12 +94,5 @@ class Method:
 
     def describe(self) -> dict[str, Any]:
         """What readers of results need, as plain JSON values."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "family": self.family,
-            "needs": self.needs,
-            "signed": self.signed,
-            "meaning": self.meaning,
-            "source": self.source,
-        }
+        facts = ("name", "title", "family", "needs", "signed", "meaning", "source")
+        return {fact: getattr(self, fact) for fact in facts}

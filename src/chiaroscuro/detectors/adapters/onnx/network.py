@@ -18,56 +18,10 @@ from chiaroscuro.detectors.adapters.onnx.options import input_size
 from chiaroscuro.detectors.adapters.onnx.picture_input import PictureInput, sides
 from chiaroscuro.detectors.commons.placement import Placement
 
-
-def refuse_task(facts: dict[str, str]) -> None:
-    """Refuse a file whose task is not the detection of upright boxes."""
-    task = facts.get("task", "detect")
-    if task in ("obb", "classify"):
-        what = {"obb": "turned boxes (obb)", "classify": "classes of whole pictures (classify)"}
-        raise InputError(
-            f"ONNX detector: wanted upright boxes, but this file finds {what[task]}; "
-            "write a function that returns boxes"
-        )
-
-
-def stated_size(facts: dict[str, str], fixed: tuple[int, int]) -> Any:
-    """Size of the pictures in training, where the file leaves a side open; else 0."""
-    return (_literal(facts.get("imgsz", "")) or 0) if 0 in fixed else 0
-
-
-def class_names(facts: dict[str, str], name: str) -> list[str] | None:
-    """Class names by label, read as a literal, never as code; None where there are none."""
-    if "names" not in facts:
-        return None
-    names = _literal(facts["names"])
-    if isinstance(names, list | tuple):
-        names = dict(enumerate(names))
-    if isinstance(names, dict):
-        by_number = {str(label): str(value) for label, value in names.items()}
-        if set(by_number) == {str(label) for label in range(len(names))}:
-            return [by_number[str(label)] for label in range(len(names))]
-    warnings.warn(
-        f"detector {name}: the class names in the file cannot be read; classes are numbered",
-        RuntimeWarning,
-        stacklevel=3,
-    )
-    return None
-
-
-def _literal(text: str) -> Any:
-    """A value written in Python or JSON; None if it is neither."""
-    for read in (ast.literal_eval, json.loads):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
-    return None
-
+_BLANK = (256, 384)  # height, width of the picture that outputs are measured with
 
 if TYPE_CHECKING:
     import onnxruntime
-
-_BLANK = (256, 384)  # height, width of the picture that outputs are measured with
 
 
 class OnnxNetwork:
@@ -149,6 +103,51 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime's errors share no base class
             return placement.size, error
         return placement.size, dict(zip(names, results, strict=True))
+
+
+def refuse_task(facts: dict[str, str]) -> None:
+    """Refuse a file whose task is not the detection of upright boxes."""
+    task = facts.get("task", "detect")
+    if task in ("obb", "classify"):
+        what = {"obb": "turned boxes (obb)", "classify": "classes of whole pictures (classify)"}
+        raise InputError(
+            f"ONNX detector: wanted upright boxes, but this file finds {what[task]}; "
+            "write a function that returns boxes"
+        )
+
+
+def stated_size(facts: dict[str, str], fixed: tuple[int, int]) -> Any:
+    """Size of the pictures in training, where the file leaves a side open; else 0."""
+    return (_literal(facts.get("imgsz", "")) or 0) if 0 in fixed else 0
+
+
+def class_names(facts: dict[str, str], name: str) -> list[str] | None:
+    """Class names by label, read as a literal, never as code; None where there are none."""
+    if "names" not in facts:
+        return None
+    names = _literal(facts["names"])
+    if isinstance(names, list | tuple):
+        names = dict(enumerate(names))
+    if isinstance(names, dict):
+        by_number = {str(label): str(value) for label, value in names.items()}
+        if set(by_number) == {str(label) for label in range(len(names))}:
+            return [by_number[str(label)] for label in range(len(names))]
+    warnings.warn(
+        f"detector {name}: the class names in the file cannot be read; classes are numbered",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return None
+
+
+def _literal(text: str) -> Any:
+    """A value written in Python or JSON; None if it is neither."""
+    for read in (ast.literal_eval, json.loads):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    return None
 
 
 def _measured_shape(declared: tuple[int, ...], measured: tuple[int, ...]) -> tuple[int, ...]:

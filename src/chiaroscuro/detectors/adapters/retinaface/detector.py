@@ -18,8 +18,7 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.core.records import Proposals, Truth
-from chiaroscuro.detectors.adapters.retinaface.anchors import decode_boxes, make_anchors
-from chiaroscuro.detectors.adapters.retinaface.losses import losses
+from chiaroscuro.detectors.adapters.retinaface.anchors import decode_boxes, losses, make_anchors
 from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, normalise
 from chiaroscuro.detectors.adapters.retinaface.pretrained import pretrained_network
 from chiaroscuro.detectors.checkpoint import write_checkpoint

@@ -32,37 +32,6 @@ from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_
 from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats
 
 
-def feature_layers(network: Any) -> tuple[str, ...]:
-    """Layers that the class scores are read from; none where the architecture is unknown."""
-    backbone: Any = getattr(network, "backbone", None)
-    if isinstance(fpn := getattr(backbone, "fpn", None), nn.Module):
-        levels = _children("backbone.fpn.layer_blocks", fpn.layer_blocks)
-        return levels + _children("backbone.fpn.extra_blocks", fpn.extra_blocks)
-    if isinstance(extra := getattr(backbone, "extra", None), nn.ModuleList):
-        first: tuple[str, ...] = ("backbone.features",)
-        if all(isinstance(part, nn.Sequential) for part in backbone.features):  # SSDlite
-            first = _children("backbone.features", backbone.features)
-        return first + _children("backbone.extra", extra)
-    return ("backbone",) if isinstance(backbone, nn.Sequential) else ()
-
-
-def excitation_layer(network: nn.Module) -> str:
-    """An early layer, of stride 4, where excitation backprop stops; empty if none is known."""
-    names = dict(network.named_modules())
-    if "backbone.body.layer1" in names:  # ResNet
-        return "backbone.body.layer1"
-    if "backbone.scale_weight" in dict(network.named_parameters()):  # VGG
-        return "backbone.features.15"
-    if "backbone.body.0" in names:  # MobileNet
-        return "backbone.body.2"
-    return "backbone.features.0" if "backbone.features.0" in names else ""
-
-
-def _children(name: str, parent: Any) -> tuple[str, ...]:
-    """Full names of a module's children; none for None."""
-    return () if parent is None else tuple(f"{name}.{n}" for n, _ in parent.named_children())
-
-
 class TorchvisionDetector:
     """A torchvision detection model as a detector.
 
@@ -189,3 +158,34 @@ class TorchvisionDetector:
         labels = result["labels"] - self.first_label
         kept = labels >= 0
         return result["boxes"][kept].float(), result["scores"][kept].float(), labels[kept]
+
+
+def feature_layers(network: Any) -> tuple[str, ...]:
+    """Layers that the class scores are read from; none where the architecture is unknown."""
+    backbone: Any = getattr(network, "backbone", None)
+    if isinstance(fpn := getattr(backbone, "fpn", None), nn.Module):
+        levels = _children("backbone.fpn.layer_blocks", fpn.layer_blocks)
+        return levels + _children("backbone.fpn.extra_blocks", fpn.extra_blocks)
+    if isinstance(extra := getattr(backbone, "extra", None), nn.ModuleList):
+        first: tuple[str, ...] = ("backbone.features",)
+        if all(isinstance(part, nn.Sequential) for part in backbone.features):  # SSDlite
+            first = _children("backbone.features", backbone.features)
+        return first + _children("backbone.extra", extra)
+    return ("backbone",) if isinstance(backbone, nn.Sequential) else ()
+
+
+def excitation_layer(network: nn.Module) -> str:
+    """An early layer, of stride 4, where excitation backprop stops; empty if none is known."""
+    names = dict(network.named_modules())
+    if "backbone.body.layer1" in names:  # ResNet
+        return "backbone.body.layer1"
+    if "backbone.scale_weight" in dict(network.named_parameters()):  # VGG
+        return "backbone.features.15"
+    if "backbone.body.0" in names:  # MobileNet
+        return "backbone.body.2"
+    return "backbone.features.0" if "backbone.features.0" in names else ""
+
+
+def _children(name: str, parent: Any) -> tuple[str, ...]:
+    """Full names of a module's children; none for None."""
+    return () if parent is None else tuple(f"{name}.{n}" for n, _ in parent.named_children())

@@ -25,7 +25,9 @@ def detecting(
     model: nn.Module, info: DetectorInfo, sizes: Mapping[str, Any], autocast: str | None = None
 ) -> Iterator[None]:
     """The model set up to detect, for one thread at a time."""
-    with _lock_of(model), ExitStack() as undo:
+    with _LOCKS_GUARD:
+        lock = _LOCKS.setdefault(model, threading.Lock())
+    with lock, ExitStack() as undo:
         for module in model.modules():
             if module.training:
                 undo.callback(setattr, module, "training", True)
@@ -103,11 +105,6 @@ def _settings(model: Any, info: DetectorInfo) -> Iterator[tuple[Any, str, Any]]:
         for part in ("mask_roi_pool", "keypoint_roi_pool"):  # only boxes: their heads do not run
             if getattr(final, part, None) is not None:
                 yield final, part, None
-
-
-def _lock_of(model: nn.Module) -> threading.Lock:
-    with _LOCKS_GUARD:
-        return _LOCKS.setdefault(model, threading.Lock())
 
 
 def _full_precision_outputs(model: Any) -> tuple[nn.Module, ...]:

@@ -147,16 +147,12 @@ def _vector_columns(roles: Roles) -> int | None:
     return (sides[1] if sides[0] == rows else sides[0]) or None
 
 
-def _none_of(*others: Callable[[File], Roles | None]) -> Callable[[File, Roles], bool]:
-    """Certain where none of the more specific layouts fits."""
-    return lambda file, roles: not any(other(file) for other in others)
-
-
 def _knows_boxes(for_sizes: bool) -> Callable[[File, Roles], bool]:
-    specific = _none_of(_roles_tensorflow, _roles_ssd, _roles_efficient, _roles_detectron)
+    specific = (_roles_tensorflow, _roles_ssd, _roles_efficient, _roles_detectron)
 
     def knows(file: File, roles: Roles) -> bool:
-        return specific(file, roles) and ("orig_target_sizes" in file.inputs) == for_sizes
+        fits_another = any(other(file) for other in specific)
+        return not fits_another and ("orig_target_sizes" in file.inputs) == for_sizes
 
     return knows
 
