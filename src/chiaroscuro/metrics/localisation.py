@@ -41,7 +41,7 @@ class ContextShare:
 def context_share(saliency: Any, target: Any, standard_error: Any = None) -> ContextShare:
     """Where the positive evidence lies.
 
-    Far from the box a map is mostly noise, and noise over a large picture sums up. So with a
+    A map is mostly noise far from the box, and noise over a large picture sums up. So with a
     standard error, only values more than twice as large count.
 
     Args:
