@@ -71,7 +71,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 def print_json(value: Any) -> None:
     """The result as JSON, on stdout."""
-    from chiaroscuro.store.bundle import printable
+    from chiaroscuro.core.text import printable
 
     print(printable(json.dumps(value, indent=2, ensure_ascii=False)))
 

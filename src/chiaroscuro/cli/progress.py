@@ -1,6 +1,5 @@
 """Progress on stderr: a bar on a terminal, else a line per minute."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +9,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from chiaroscuro.cli.console import escaped, notes
+from chiaroscuro.core.log import log
 from chiaroscuro.core.progress import Progress, Report
 
 LINE_EVERY_S = 60.0
-_LOG = logging.getLogger("chiaroscuro.progress")
+_LOG = log("chiaroscuro.progress")
 
 
 @contextmanager

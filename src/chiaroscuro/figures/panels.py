@@ -20,6 +20,7 @@ from torch import Tensor
 
 from chiaroscuro.core import boxes
 from chiaroscuro.core.records import Proposals, Target
+from chiaroscuro.core.text import printable
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.figures.colours import (
     LEGEND_GROUND,
@@ -32,7 +33,6 @@ from chiaroscuro.figures.colours import (
 )
 from chiaroscuro.figures.look import GROUNDS, PROPOSAL_COLOUR, TARGET_COLOUR, Look
 from chiaroscuro.figures.overlay import lifted_grey, overlay
-from chiaroscuro.store.bundle import printable
 
 _PANEL_INCHES, _DPI = 4.2, 110
 _SAME_BOX = 0.95  # IoU from which a detection is the explained box, drawn already

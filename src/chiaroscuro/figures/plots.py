@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from chiaroscuro.core.text import plural
+from chiaroscuro.core.text import plural, printable
 from chiaroscuro.figures.colours import CURVES, Scale
 from chiaroscuro.figures.look import Look
 from chiaroscuro.figures.panels import draw_bar
-from chiaroscuro.store.bundle import printable
 from chiaroscuro.store.schema import SetCurve
 
 PARTS = {"in_box": "in the box", "in_ring": "in the ring around it", "beyond": "beyond"}

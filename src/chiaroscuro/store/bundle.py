@@ -22,6 +22,7 @@ from upath import UPath
 from chiaroscuro.core.checks import shown
 from chiaroscuro.core.declared import plain, read
 from chiaroscuro.core.errors import BundleError, InputError
+from chiaroscuro.core.text import printable
 from chiaroscuro.store.arrays import Array
 
 T = TypeVar("T")
@@ -104,14 +105,6 @@ def write_json(path: AnyPath, value: Mapping[str, Any]) -> None:
 def write_text(path: AnyPath, text: str) -> None:
     """Write text as UTF-8."""
     write_atomically(path, lambda stream: stream.write(text.encode()))
-
-
-def printable(text: str) -> str:
-    r"""The text with ``\udce9`` spelt out for what UTF-8 cannot say.
-
-    Such parts come from file names of Linux that are no UTF-8. In JSON the spelling means the same.
-    """
-    return text.encode(errors="backslashreplace").decode()
 
 
 def read_arrays(

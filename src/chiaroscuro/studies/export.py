@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chiaroscuro.core.text import printable
 from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.run import Run
@@ -66,7 +67,7 @@ def write_table(path: AnyPath, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _as_text(value: Any) -> str | None:
-    return None if value is None else bundle.printable(str(value))
+    return None if value is None else printable(str(value))
 
 
 def coco_results(run: Run) -> list[dict[str, Any]]:
