@@ -48,7 +48,7 @@ def spelling(option: Any) -> str:
     first, *others = option.opts
     if not option.is_flag:
         first += f" {value_name(option)}"
-    return ", ".join(f"`{name}`" for name in (first, *others))
+    return ", ".join(f"`{name}`" for name in (first, *others, *option.secondary_opts))
 
 
 def value_name(parameter: Any) -> str:
@@ -60,7 +60,7 @@ def value_name(parameter: Any) -> str:
 def plain(text: str) -> str:
     """Help without its console markup: bold becomes code, dim becomes italics."""
     text = re.sub(r"\[bold\](.*?)\[/\]", r"`\1`", text)
-    text = re.sub(r"\[dim\](.*?)\[/\]", lambda m: f"*{m[1].capitalize()}.*", text)
+    text = re.sub(r"\[dim\](.*?)\[/\]", lambda m: f"*{m[1][:1].upper()}{m[1][1:]}.*", text)
     return re.sub(r"<(\w+)>", r"\\<\1>", text)
 
 

@@ -75,7 +75,10 @@ def _options(kind: Any) -> Iterator[inspect.Parameter]:
 
 def _option(field: Any) -> Any:
     about = field.metadata
-    return typer.Option(*about["flags"], help=about["help"], metavar=about["metavar"])
+    flags = about["flags"]
+    if field.default is False and not flags:
+        flags = (f"--{field.name.replace('_', '-')}",)  # without a --no- that would do nothing
+    return typer.Option(*flags, help=about["help"], metavar=about["metavar"])
 
 
 def _default(field: Any) -> Any:

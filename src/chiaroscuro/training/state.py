@@ -22,7 +22,7 @@ from chiaroscuro.training.settings import TrainingSettings, changed
 STATE, LOG = "state.pt", "log.csv"
 _CONTENT = record(
     {
-        "asked": record({"settings": mapping(), "starting weights": text, "pictures": many(text)}),
+        "identity": record({"settings": mapping(), "starting weights": text, "pictures": many(text)}),
         "diverged": flag,
         "network": mapping(),
         "optimiser": mapping(),
@@ -148,7 +148,7 @@ class StateFile:
         if not self.path.is_file():
             return None
         content = _read(self.path)
-        before = content["asked"]
+        before = content["identity"]
         differ = [name for name, value in self._identity.items() if before.get(name) != value]
         names = list(changed(before.get("settings", {}), self._identity["settings"]))
         if differ == ["settings"] and names == ["learning_rate"] and content["diverged"]:
@@ -170,7 +170,7 @@ class StateFile:
     def write(self, content: Mapping[str, Any], *, diverged: bool = False) -> None:
         """Write state and log, each atomically."""
         stream = io.BytesIO()
-        torch.save({**content, "asked": self._identity, "diverged": diverged}, stream)
+        torch.save({**content, "identity": self._identity, "diverged": diverged}, stream)
         bundle.write_atomically(self.path, lambda file: file.write(stream.getvalue()))
         table = io.StringIO()
         writer = csv.DictWriter(table, list(content["rows"][0]))
