@@ -22,7 +22,9 @@ from chiaroscuro.training.settings import TrainingSettings, changed
 STATE, LOG = "state.pt", "log.csv"
 _CONTENT = record(
     {
-        "identity": record({"settings": mapping(), "starting weights": text, "pictures": many(text)}),
+        "identity": record(
+            {"settings": mapping(), "starting weights": text, "pictures": many(text)}
+        ),
         "diverged": flag,
         "network": mapping(),
         "optimiser": mapping(),
