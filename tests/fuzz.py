@@ -44,6 +44,7 @@ from chiaroscuro.cli import app
 from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import ChiaroscuroError
 from chiaroscuro.core.plan import EvaluationSettings, Plan, StudySettings
+from chiaroscuro.core.windows import Window
 from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.detectors.adapters.retinaface import RetinaFaceNetwork, save_checkpoint
 from chiaroscuro.detectors.checkpoint import read_about, read_checkpoint, write_checkpoint
@@ -363,6 +364,8 @@ def an_evidence() -> cs.Evidence:
     n = 12
     classes = torch.full((n, 2), 0.5)
     return cs.Evidence(
+        window=Window.whole(picture.shape[1:]),
+        area=Window.whole(picture.shape[1:]),
         image=picture,
         boxes=torch.tensor([BOX], dtype=torch.float32).repeat(n, 1),
         scores=torch.linspace(0.1, 0.9, n),

@@ -298,6 +298,8 @@ def test_size_of_a_network_that_takes_any(options, metadata, seen):
         sizes.append(feed["images"].shape) or run(names, feed)
     )
     assert abs(detector.detect(image[None])[0].boxes[0] - torch.tensor(BOX)).max() < 1
+    own_size = not options and not metadata
+    assert (detector.info.any_size, detector.info.stride) == (None if own_size else False, 32)
     assert sizes == [(1, 3, *seen)]
 
 

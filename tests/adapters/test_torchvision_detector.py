@@ -17,6 +17,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import MultiScaleRoIAlign
 
+from chiaroscuro.core.boxes import iou
 from chiaroscuro.core.errors import (
     CheckpointError,
     DetectorOutputError,
@@ -34,6 +35,7 @@ from chiaroscuro.detectors.adapters.torchvision import (
 )
 from chiaroscuro.detectors.adapters.torchvision import builders as networks
 from chiaroscuro.detectors.checkpoint import write_checkpoint
+from chiaroscuro.detectors.protocol import parts_detector
 from chiaroscuro.testing import detector_checks
 from chiaroscuro.training import TrainingPicture, TrainingSettings, train
 from chiaroscuro.training.augment import Augmentation
@@ -270,6 +272,88 @@ def test_min_size_changes_the_size_that_the_network_sees(picture):
     load(model).detect(picture)
     load(model, min_size=160, max_size=400).detect(picture)
     assert seen == [(96, 160), (160, 288)]  # 80 x 130, resized, padded to multiples of 32
+
+
+# --- parts of pictures ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"min_size": 70, "max_size": 90}])
+@pytest.mark.parametrize("size", [(80, 130), (61, 47), (33, 200)])
+def test_parts_are_resized_as_the_whole_is(options, size):
+    """The whole is resized to the pixel as without it, a part to the nearest pixel of its share."""
+    model, seen = make("retinanet"), []
+    model.transform.register_forward_hook(lambda _, __, output: seen.extend(output[0].image_sizes))
+    height, width = size
+    detector = load(model, **options)
+    parts = parts_detector(detector, height, width)
+    images = torch.rand(1, 3, height, width)
+    before, after = (d.detect(images)[0] for d in (detector, parts))
+    assert seen[0] == seen[1]
+    assert torch.equal(before.boxes, after.boxes)
+    for sides in ((height // 2, width // 3), (height - 5, 20), (1, 1)):
+        parts.detect(torch.rand(1, 3, *sides))
+        wanted = [part * to / side for part, to, side in zip(sides, seen[0], size, strict=True)]
+        assert all(abs(s - w) <= 0.5 or s == 1 for s, w in zip(seen[-1], wanted, strict=True))
+    for to, side in zip(seen[0], size, strict=True):  # torchvision cuts 14.9 pixels to 14
+        assert parts.info.stride * to / side == pytest.approx(32, rel=0.04)
+    assert detector.info.stride == 32
+
+
+@pytest.mark.parametrize("family", ["rcnn", "retinanet"])
+@pytest.mark.parametrize(("size", "apart", "overlap"), [(320, 1e-4, 0.999), (240, 0.03, 0.95)])
+def test_a_part_is_seen_as_in_the_whole(family, size, apart, overlap):
+    """At its own scale to rounding; at 3/4, corners at whole multiples of 42 2/3 px, nearly so."""
+    generator = torch.Generator().manual_seed(2)
+    images = nn.functional.interpolate(torch.rand(1, 3, 32, 44, generator=generator), (320, 440))
+    detector = load(make(family), min_size=size, max_size=1000).without_nms()
+    parts = parts_detector(detector, 320, 440)
+    assert parts.info.any_size is True
+    assert parts.info.before_nms
+    x1, y1 = round(3 * parts.info.stride), round(2 * parts.info.stride)
+    assert (parts.info.stride == 32) == (size == 320)
+    (whole,), (part,) = detector.detect(images), parts.detect(images[:, :, y1:, x1:])
+    inside = (whole.boxes[:, :2] > torch.tensor([x1 + 64, y1 + 64])).all(dim=1)
+    whole, shifted = whole[inside], part.boxes + torch.tensor([x1, y1, x1, y1])
+    assert len(whole) > 5
+    found = (iou(whole.boxes, shifted) > overlap) & (
+        (whole.scores[:, None] - part.scores).abs() < apart
+    )
+    assert float(found.any(dim=1).float().mean()) > 0.9  # the others lost to another in NMS
+
+
+def test_parts_and_suppression_compose_in_either_order(picture):
+    detector = load(make("rcnn"), min_size=96)
+    one = detector.for_parts_of(160, 260).without_nms()
+    other = detector.without_nms().for_parts_of(160, 260)
+    assert one.info == other.info
+    assert one.info.before_nms
+    assert one.info.stride == pytest.approx(32 / (96 / 160), rel=0.01)
+    first, second = one.detect(picture)[0], other.detect(picture)[0]
+    assert torch.equal(first.boxes, second.boxes)
+    assert len(first) > 0
+    assert (
+        one.propose(picture)[0].extent
+        == other.propose(picture)[0].extent
+        == pytest.approx((320 / 3, 160))
+    )
+    again = one.for_parts_of(80, 130)  # of another picture: nothing is left of the first
+    assert again.info.stride == detector.for_parts_of(80, 130).info.stride
+
+
+@pytest.mark.parametrize(
+    ("network", "any_size"),
+    [
+        (lambda: make("rcnn"), True),
+        (lambda: make("retinanet"), True),
+        (lambda: make("fcos"), None),  # group norm
+        (lambda: make("ssd"), False),
+        (lambda: networks.build(RCNN, 2), None),  # squeeze and excitation
+    ],
+)
+def test_which_models_see_parts(network, any_size):
+    detector = load(network())
+    assert detector.info.any_size is any_size
+    assert (parts_detector(detector, 50, 70) is detector) == (any_size is False)
 
 
 def test_masks_are_not_computed(picture):

@@ -174,6 +174,7 @@ def test_names_and_floor():
     assert detector.info.name == "DetrForObjectDetection"
     assert not detector.info.before_nms
     assert not hasattr(detector, "without_nms")
+    assert detector.info.any_size is False  # every query attends to the whole picture
     scores = torch.cat([p.scores for p in detector.detect(PICTURE)])
     assert bool((scores >= 0.4).all())
 

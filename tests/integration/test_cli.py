@@ -71,7 +71,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(*words: str, expect: int = 0) -> Result:
-    result = CliRunner().invoke(app, list(words))
+    """A command; without close-ups, which take time, unless they are in its words."""
+    plain = words[:1] in (("explain",), ("study",)) and not {"--closeup", "--help"} & {*words}
+    result = CliRunner().invoke(app, [*words, *["--no-closeup"] * plain])
     assert result.exit_code == expect, result.output
     return result
 
@@ -96,6 +98,20 @@ def test_explain_writes_what_it_says(folder: Path) -> None:
     y, x = divmod(int(explanation.saliency[0].argmax()), 64)
     assert 10 <= y < 30
     assert 20 <= x < 44
+
+
+def test_explain_makes_close_ups(folder: Path) -> None:
+    words = ("explain", "painting.png", "-d", "bright:find", "--n-passes", "100", "--closeup")
+    result = run(*words, "--out", "out")
+    made = folder / "out" / "painting"
+    (record,) = json.loads((made / "manifest.json").read_text())["targets"]
+    assert record["closeup"]["source"]["n_masks"] == 100
+    assert (made / "closeup-01.npz").is_file()
+    assert "close-up 0." in result.stdout
+    assert "and 132 in 1 close-up, the cost of 232 passes" in result.stdout
+    before = (made / "closeup-01.npz").read_bytes()
+    run(*words, "--out", "out")
+    assert (made / "closeup-01.npz").read_bytes() == before
 
 
 def test_explain_prints_json(folder: Path) -> None:
@@ -254,7 +270,7 @@ def test_ctrl_c_and_sigterm_keep_what_is_done_and_the_same_command_resumes(
 ) -> None:
     words = [
         *(sys.executable, "-m", "chiaroscuro", "explain", "painting.png", "-d", "bright:slow"),
-        *("--n-passes", "400", "--batch-size", "2", "--out", "out"),
+        *("--n-passes", "400", "--batch-size", "2", "--out", "out", "--no-closeup"),
     ]
     process = subprocess.Popen(
         words,

@@ -52,6 +52,7 @@ def classes(images):
         )
     return made
 """
+FINE = cs.MaskDesign(grid_size=24)  # cells of a quarter of a box
 TARGETS = [[10.1, 8.2, 30.3, 28.4], [40.0, 5.0, 60.0, 31.0]]
 
 
@@ -212,7 +213,9 @@ def test_what_cannot_be_redone_is_refused(image: Tensor) -> None:
 
 def test_one_detector(folder: Path) -> None:
     picture = replace(open_picture("painting.jpg"), title="The Cardsharps")
-    result, found = explained(picture, targets=[*TARGETS, [60, 40, 85, 58]], n_passes=40)
+    result, found = explained(
+        picture, targets=[*TARGETS, [60, 40, 85, 58]], n_passes=40, design=FINE
+    )
     path = folder / "deep" / "report.html"
     assert write_explanation_report(path, picture, {"bright": result}, {"bright": found}) == path
     text = path.read_text()

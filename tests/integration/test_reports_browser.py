@@ -33,14 +33,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
         paint(Path(f"{long_name}.png"), a=230, d=60)
         paint(Path("two.png"), a=200, b=180)
         annotate(**{long_name: [HIT, MISS], "two": [HIT]})
+        words = ("annotations.json", "--n-passes", "60", "--closeup")
         for out, spec in zip(("run", "other"), SPECS, strict=True):
-            run("study", "annotations.json", "-d", spec, "--n-passes", "60", "-o", out)
+            run("study", *words, "-d", spec, "-o", out)
             run("evaluate", out, "--no-baselines", "-a", "annotations.json")
-        run("study", "annotations.json", "-d", SPECS[0], "--n-passes", "60", "-o", "run")
+        run("study", *words, "-d", SPECS[0], "-o", "run")
         run("compare", "run", "other", "-o", "both")
         picture = open_picture(f"{long_name}.png")
         image, boxes = picture.image, [[10, 10, 30, 26], [50, 40, 70, 56]]
-        made = {spec: cs.explain(image, spec, boxes, n_passes=60, seed=1) for spec in SPECS}
+        made = {spec: cs.explain(image, spec, boxes, n_passes=60, closeup=True) for spec in SPECS}
         found = {spec: cs.load_detector(spec).detect(image[None])[0] for spec in SPECS}
         first = SPECS[0]
         write_explanation_report(folder / "two.html", picture, made, found)

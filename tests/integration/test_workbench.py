@@ -109,9 +109,11 @@ def test_a_painting_is_explained(user: User) -> None:
     assert versions == sorted(set(versions))
     last = states[-1][1]
     assert last["state"] == "done"
-    assert last["done"] == 80
+    assert last["done"] >= 160  # the map's, and the close-up's
     (answer,) = last["answers"][DETECTORS[0]]
     assert answer["n_passes"] == 80
+    assert answer["closeup"]["source"]["n_masks"] == 80
+    assert answer["closeup_trust"]
     assert answer["fidelity"] is None or answer["fidelity"] > 0.8
     assert answer["trust"]
     assert answer["shares"]["box"] > 0.5
@@ -285,7 +287,7 @@ def test_files_to_export(user: User, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert Image.open(io.BytesIO(exported("overlay.png"))).format == "PNG"
     maps = np.load(io.BytesIO(exported("saliency.npz")))
     assert maps["saliency"].shape == (1, 90, 120)
-    assert np.load(io.BytesIO(exported("evidence.npz")))["counts"].shape == (60,)
+    assert np.load(io.BytesIO(exported("evidence.npz")))["counts"].shape >= (60,)
     manifest = json.loads(exported("manifest.json"))
     assert manifest["settings"]["n_passes"] == 60
     assert b"<html" in exported("report.html")

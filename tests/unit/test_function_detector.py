@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 import chiaroscuro as cs
-from chiaroscuro.core.errors import DetectorOutputError
+from chiaroscuro.core.errors import DetectorOutputError, InputError
+from chiaroscuro.detectors.protocol import parts_detector
 from chiaroscuro.testing import PlantedDetector, detector_checks
 
 BOX, SCORE = [2.0, 3.0, 12.0, 9.0], 0.75
@@ -114,7 +116,8 @@ class Broken:
 
     def __init__(self, how: str) -> None:
         self.how = how
-        self.info = cs.DetectorInfo(name="broken", min_score=0.1)
+        local = True if how == "parts" else None
+        self.info = cs.DetectorInfo(name="broken", min_score=0.1, stride=8.0, any_size=local)
         self.calls = 0
 
     def detect(self, images: Tensor) -> list[cs.Proposals]:
@@ -133,6 +136,8 @@ class Broken:
             score = 0.2 + 0.001 * self.calls
         elif self.how == "range" and images.is_floating_point():
             score = 0.4
+        elif self.how == "parts" and width < 160:  # the pictures of the suite are 160 wide
+            score = 0.3
         elif self.how == "batch" and len(images) > 1:
             score = 0.6
         label = 4 if self.how == "label" else 0
@@ -153,9 +158,53 @@ class Broken:
         ("batch", "batch_equals_singles"),
         ("label", "labels_have_names"),
         ("blind", "something_is_found"),
+        ("parts", "parts_are_seen_as_in_the_whole"),
     ],
 )
 def test_the_suite_notices_a_broken_promise(how: str, check: str) -> None:
     checks = dict(detector_checks(Broken(how)))
     with pytest.raises((AssertionError, DetectorOutputError)):
         checks[check]()
+
+
+# Parts of pictures
+
+
+def brightest_cell(images: Tensor) -> list[list[list[float]]]:
+    """A box of 16 pixels around the brightest cell of 8; its score is the cell's brightness."""
+    found = []
+    height, width = images.shape[2:]
+    whole_cells = F.pad(images.mean(dim=1), (0, -width % 8, 0, -height % 8))
+    for cells in F.avg_pool2d(whole_cells, 8):
+        y, x = divmod(int(cells.argmax()), cells.shape[1])
+        box = [8 * x - 4.0, 8 * y - 4.0, 8 * x + 12.0, 8 * y + 12.0]
+        found.append([[*box, float(cells[y, x])]])
+    return found
+
+
+def test_a_function_may_state_that_it_sees_parts() -> None:
+    unknown = cs.load_detector(brightest_cell).info
+    assert (unknown.any_size, unknown.stride) == (None, 32.0)
+    detector = cs.load_detector(brightest_cell, any_size=True, stride=8)
+    assert (detector.info.any_size, detector.info.stride) == (True, 8.0)
+    assert cs.load_detector(brightest_cell, any_size="false").info.any_size is False
+    assert parts_detector(detector, 96, 160) is detector
+    picture = torch.full((3, 96, 160), 20, dtype=torch.uint8)
+    picture[:, 72:80, 136:144] = 250
+    for _, check in detector_checks(detector, picture):
+        check()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"stride": 0}, "stride: wanted a number of pixels above 0, got 0"),
+        ({"stride": -8.0}, "above 0, got -8"),
+        ({"stride": float("nan")}, "above 0, got nan"),
+        ({"stride": True}, "above 0, got True"),
+        ({"any_size": "some"}, "any_size: wanted true or false, got 'some'"),
+    ],
+)
+def test_unusable_options_about_parts(options: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        cs.load_detector(brightest_cell, **options)

@@ -84,19 +84,21 @@ def test_hide_keeps_where_one_and_fills_where_zero() -> None:
 
 def test_fills() -> None:
     image = torch.rand(3, 20, 30)
-    assert fill_image("black", image) is None
-    mean = fill_image("mean", image)
+    assert fill_image(MaskDesign(), image) is None
+    mean = fill_image(MaskDesign(fill="mean"), image)
     assert mean is not None
     torch.testing.assert_close(mean[:, 3, 4], image.mean(dim=(1, 2)))
-    blurred = fill_image("blur", image)
+    blurred = fill_image(MaskDesign(fill="blur"), image)
     assert blurred is not None
     assert float(blurred.std()) < 0.3 * float(image.std())
+    blurred = fill_image(MaskDesign(fill="blur", blur_sigma=3.0), image)
+    torch.testing.assert_close(blurred, gaussian_blur(image, sigma=3.0))
     other = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
-    given = fill_image(other, image)
+    given = fill_image(MaskDesign(fill=other), image)
     assert given is not None
     torch.testing.assert_close(given, other.float() / 255)
     with pytest.raises(ImageError, match=r"wanted an image of the picture's shape \(3, 20, 30\)"):
-        fill_image(other[:, :10], image)
+        fill_image(MaskDesign(fill=other[:, :10]), image)
 
 
 def test_blur_keeps_a_flat_picture_and_works_on_one_pixel() -> None:

@@ -7,6 +7,7 @@ import chiaroscuro as cs
 from chiaroscuro import metrics
 from chiaroscuro.core.errors import UndefinedMetricError
 from chiaroscuro.core.records import Truth
+from chiaroscuro.core.windows import Window
 from chiaroscuro.metrics.stats import bootstrap_interval
 from chiaroscuro.studies.averages import Averager, box_crop
 from chiaroscuro.studies.matching import match
@@ -65,6 +66,8 @@ def test_nothing_found_and_nothing_marked() -> None:
 def evidence(*masks: cs.Proposals) -> cs.Evidence:
     boxes = torch.cat([m.boxes for m in masks]).reshape(-1, 4)
     return cs.Evidence(
+        window=Window.whole((40, 60)),
+        area=Window.whole((40, 60)),
         image=torch.zeros(3, 40, 60),
         boxes=boxes,
         scores=torch.cat([m.scores for m in masks]),

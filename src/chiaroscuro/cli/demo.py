@@ -32,7 +32,7 @@ def demo(
     from chiaroscuro.demo import run_demo
 
     detector = detector_options.load()
-    plan = Plan(n_passes=n_passes, seed=seed)
+    plan = Plan(n_passes=n_passes, seed=seed, closeup=True)
     try:
         made = run_demo(detector, out, detector_options.choice, plan, progress)
     except KeyboardInterrupt as stopped:

@@ -12,6 +12,7 @@ from chiaroscuro.cli.progress import progress
 from chiaroscuro.core.checks import anything
 from chiaroscuro.core.declared import setting
 from chiaroscuro.core.plan import FILLS, Plan, Reading, Selection
+from chiaroscuro.core.text import plural
 
 if TYPE_CHECKING:
     from chiaroscuro.core.records import Target
@@ -97,11 +98,13 @@ def explain(
     """Explain faces in paintings: found, false, or missed.
 
     Writes for every picture OUT/<name>/ with an overlay per target, a contact sheet, the raw
-    maps (saliency.npz), the evidence (evidence.npz) and, last, manifest.json. Pictures of one name
+    maps (saliency.npz, closeup-01.npz and so on), the evidence (evidence.npz) and, last,
+    manifest.json. Pictures of one name
     get the folders above them as part of it (a__x, b__x).
 
-    Run it again with another --target: the evidence is used again, with no detector pass. After
-    Ctrl-C or SIGTERM, the same command resumes. Unreadable pictures are reported and skipped; the
+    Run it again with another --target: what was observed is used again as far as it serves that
+    box (all of it with --no-windows --no-closeup). After Ctrl-C or SIGTERM, the same command
+    resumes. Unreadable pictures are reported and skipped; the
     exit status is then 1.
     """
     from chiaroscuro.data.paths import folder_names
@@ -165,7 +168,7 @@ def _explained(
         explained: ExplainedPicture = explain_one(picture)
         return explained
     except ObservationInterrupted as stopped:
-        done = stopped.evidence.n_masks if stopped.evidence else 0
+        done = round(stopped.evidence.cost) if stopped.evidence else 0
         file = out / picture.name / "evidence.npz"
         note(f"stopped; {done} passes are kept in {file}. The same command resumes from there.")
         raise typer.Exit(1) from stopped
@@ -202,13 +205,17 @@ def _show(explained: "ExplainedPicture", *, quiet: bool) -> dict[str, Any]:
         target["box_in_file"] = [round(v / picture.scale, 3) for v in target["box"]]
         target["overlay"] = file
     if not quiet:
-        n_passes = result.settings.n_passes
-        print(f"{picture.source}  {len(result)} targets  {n_passes} passes  {explained.sheet}")
+        n_targets, passes = plural(len(result), "target"), result.settings.passes_text
+        print(f"{picture.source}  {n_targets}  {passes}  {explained.sheet}")
         for i, (one, file) in enumerate(zip(result.targets, files, strict=True)):
             box = ",".join(f"{v / picture.scale:z.0f}" for v in one.box.tolist())
             score = "-" if one.score is None else f"{one.score:z.2f}"
             trust = result.fidelity_text(i, 3)
             trust = f"{trust}  " if trust else ""
+            closeup = result.closeup(i)
+            if closeup is not None:
+                of_closeup = closeup.alone(result).fidelity_text(0, 3)
+                trust += f"close-up {of_closeup.removeprefix('fidelity ')}  "
             print(f"  {i + 1}  {one.origin}  score {score}  box {box}  {trust}{file}")
     return {**shown, "folder": str(explained.folder), "contact_sheet": str(explained.sheet)}
 

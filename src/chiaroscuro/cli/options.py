@@ -76,13 +76,13 @@ def _options(kind: Any) -> Iterator[inspect.Parameter]:
 def _option(field: Any) -> Any:
     about = field.metadata
     flags = about["flags"]
-    if field.default is False and not flags:
+    if about["shown_default"] is False and not flags:
         flags = (f"--{field.name.replace('_', '-')}",)  # without a --no- that would do nothing
     return typer.Option(*flags, help=about["help"], metavar=about["metavar"])
 
 
 def _default(field: Any) -> Any:
-    default = field.default
+    default = field.metadata["shown_default"]
     if default is attrs.NOTHING:
         return inspect.Parameter.empty
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]

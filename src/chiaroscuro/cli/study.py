@@ -157,7 +157,8 @@ def _studied(
 def _print(figures: dict[str, Any], report: "AnyPath", files: "list[AnyPath]") -> None:
     targets = ", ".join(f"{n} {kind}" for kind, n in figures["targets"].items()) or "no target"
     n_pictures = plural(figures["pictures"], "picture")
-    print(f"{n_pictures}, {plural(figures['n_passes'], 'pass', 'passes')}: {targets}")
+    cost = plural(figures["cost"], "pass", "passes")
+    print(f"{n_pictures}, the cost of {cost}: {targets}")
     if "precision" in figures:
         for name in ("precision", "recall"):
             print(f"{name} {_figure(figures[name])}")

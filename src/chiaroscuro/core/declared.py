@@ -24,6 +24,7 @@ def setting(
     flags: tuple[str, ...] = (),
     metavar: str | None = None,
     typed: type | None = None,
+    shown_default: Any = attrs.NOTHING,
 ) -> Any:
     """A field of an attrs class.
 
@@ -34,11 +35,18 @@ def setting(
         flags: spellings on the command line; ``--field-name`` when not given.
         metavar: stands for the value in the help.
         typed: what the command line parses, where it is not the field's type.
+        shown_default: of the command line and the page, where it is another than in Python.
     """
     return attrs.field(
         default=default,
         converter=attrs.Converter(lambda value, field: check(field.name, value), takes_field=True),
-        metadata={"help": help, "flags": flags, "metavar": metavar, "typed": typed},
+        metadata={
+            "help": help,
+            "flags": flags,
+            "metavar": metavar,
+            "typed": typed,
+            "shown_default": default if shown_default is attrs.NOTHING else shown_default,
+        },
     )
 
 

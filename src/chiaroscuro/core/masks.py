@@ -227,16 +227,17 @@ def check_fill(fill: str | Tensor, size: tuple[int, int]) -> None:
 
 
 def fill_image(
-    fill: str | Tensor, image: Float32[Tensor, "3 height width"]
+    design: MaskDesign, image: Float32[Tensor, "3 height width"]
 ) -> Float32[Tensor, "3 height width"] | None:
     """What replaces hidden pixels; None for black.
 
-    The blur is Gaussian with a sigma of one sixteenth of the longer side, so that it hides a face
-    at any picture size.
+    The blur is Gaussian. Unless the design states its sigma, it is one sixteenth of the longer
+    side, so that it hides a face at any picture size.
 
     Raises:
         ImageError: if a fill image has another size than the picture.
     """
+    fill = design.fill
     check_fill(fill, (image.shape[1], image.shape[2]))
     if isinstance(fill, Tensor):
         wanted = fill.to(image.device)
@@ -247,7 +248,7 @@ def fill_image(
         raise InputError("fill: wanted the image itself; from a file only the word is known")
     if fill == "mean":
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image)
-    return gaussian_blur(image, sigma=max(image.shape[1:]) / 16)
+    return gaussian_blur(image, sigma=design.blur_sigma or max(image.shape[1:]) / 16)
 
 
 def gaussian_blur(

@@ -18,6 +18,8 @@ SENTENCES = {
     "few answers": "too few answers to judge the map: it rests on about {n_answers:z.0f} of the "
     "{n_passes} masks, and {needed} are needed. Hide less (keep_probability 0.8), or run more "
     "passes",
+    "smaller than a cell": "it is smaller than a mask cell ({cell:z.0f} pixels), so the map shows "
+    "the cell, not the face; a close-up shows the face (closeup=True, --closeup)",
     "few passes": "{n_passes} passes are too few to judge a map by; its fidelity is stated from "
     "{needed} passes on",
     "capped": "under {n_capped} of the {n_passes} masks the detector reported {limit} proposals or "

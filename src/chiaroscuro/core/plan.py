@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 import attrs
 
 from chiaroscuro.core import limits
-from chiaroscuro.core.checks import flag, many, mapping, maybe, path_text, text
+from chiaroscuro.core.checks import flag, many, mapping, maybe, number, path_text, text
 from chiaroscuro.core.declared import part, setting
 from chiaroscuro.core.errors import UnknownNameError
 
@@ -59,6 +59,8 @@ class MaskDesign:
         fill: what stands where a pixel is hidden: ``"black"``, ``"mean"`` (the picture's mean
             colour), ``"blur"`` (the picture, Gaussian-blurred beyond recognition), or an image
             ``3 height width``; read from a file, where only the word stands, ``"image"``.
+        blur_sigma: of the fill ``"blur"``, in pixels; a sixteenth of the picture's longer side when
+            None.
 
     Raises:
         InputError: on values of another kind or out of range; it names the setting.
@@ -74,6 +76,7 @@ class MaskDesign:
     )
     antithetic: bool = setting(flag, True)
     fill: Any = setting(_fill, "black")
+    blur_sigma: float | None = setting(maybe(number(0, ends=False)), None)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -106,6 +109,7 @@ class MaskDesign:
             "keep_probability": self.keep_probability,
             "antithetic": self.antithetic,
             "fill": self.fill if isinstance(self.fill, str) else "image",
+            "blur_sigma": self.blur_sigma,
         }
 
 
@@ -122,6 +126,11 @@ class Plan:
         fidelity: wanted by D-RISE's ``"auto"``, in (0, 1).
         seed: whole number; the same seed gives the same map.
         design: fill, and of methods with masks their grid and keep probability.
+        windows: of D-RISE: whether passes for maps are made in windows round the targets where that
+            is cheaper and a certificate allows it, or all on the whole picture, where they serve
+            boxes that are named later too.
+        closeup: of D-RISE: whether every target has a close-up too, from masks whose cells fit it;
+            its passes are made in a certified window, or else on the whole picture.
         batch_size: pictures per detector call; chosen from the picture's size when None.
 
     Raises:
@@ -158,6 +167,18 @@ class Plan:
     )
     seed: int = setting(limits.SEED, 0, help="The same seed gives the same maps.")
     design: MaskDesign = part(MaskDesign)
+    windows: bool = setting(
+        flag,
+        True,
+        help="Make passes in windows round the targets, where that is cheaper and a few full "
+        "passes show that it makes no difference.",
+    )
+    closeup: bool = setting(
+        flag,
+        False,
+        help="Explain every target from near too, with masks whose cells fit its box.",
+        shown_default=True,
+    )
     batch_size: int | None = setting(
         limits.BATCH_SIZE, None, help="Pictures per detector call; chosen when not given."
     )
@@ -172,6 +193,8 @@ class PlanSettings(TypedDict, total=False):
     fidelity: float
     seed: int
     design: MaskDesign | None
+    windows: bool
+    closeup: bool
     batch_size: int | None
 
 

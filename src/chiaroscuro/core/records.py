@@ -140,6 +140,11 @@ class Proposals:
         inside = boxes.have_area_in(self.boxes, height, width)
         return self if bool(inside.all()) else self[inside]
 
+    def moved(self, right: int, down: int) -> "Proposals":
+        """The same proposals with boxes that many pixels further right and down."""
+        shift = self.boxes.new_tensor([right, down, right, down])
+        return type(self)(**{**self._arrays(), "boxes": self.boxes + shift})
+
     def to(self, device: torch.device | str) -> "Proposals":
         """The same proposals on another device."""
         if self.boxes.device == torch.device(device):
@@ -222,6 +227,10 @@ class Target:
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+    def moved(self, right: int, down: int) -> "Target":
+        """The target that many pixels further right and down."""
+        return self._with(self.box + self.box.new_tensor([right, down, right, down]))
 
     def scaled(self, factor: float) -> "Target":
         """The target in a picture of ``factor`` times the size.

@@ -23,6 +23,14 @@ class DetectorInfo:
         min_score: the lowest score in [0, 1] that it reports.
         before_nms: whether its proposals are those before non-maximum suppression.
         device: where it runs, as torch spells it: ``"cpu"``, ``"cuda:0"``.
+        stride: pixels of the picture. Corners of a part should be multiples of it, so that the
+            network's grid falls on the same pixels as in the whole picture. Where pictures are
+            resized, this holds for the detector that ``parts_detector`` returns; before, these are
+            pixels of the network's input.
+        any_size: whether a part is seen as it is seen inside the whole picture. True: pictures of
+            any size keep their own scale, or the detector is ``Resizing``, and what it reports
+            depends on a limited surrounding. False: every picture is resized to one size, or every
+            place depends on the whole picture. None: not known, to be tried.
     """
 
     name: str
@@ -30,6 +38,8 @@ class DetectorInfo:
     min_score: float = 0.0
     before_nms: bool = False
     device: str = "cpu"
+    stride: float = 32.0
+    any_size: bool | None = None
 
 
 @runtime_checkable
@@ -68,6 +78,19 @@ class Suppressing(Detector, Protocol):
 
         Its ``info.before_nms`` is true. ``observe`` uses it, so that weak evidence under a
         stronger neighbour is not lost.
+        """
+        ...
+
+
+@runtime_checkable
+class Resizing(Detector, Protocol):
+    """A detector that resizes pictures, and can keep the whole's scale; see ``parts_detector``."""
+
+    def for_parts_of(self, height: int, width: int) -> Detector:
+        """The same network for parts of pictures of that size.
+
+        A part is resized by the factor by which the whole picture is, and ``info.stride`` is in
+        pixels of the picture. Where every picture is resized to one size, the detector itself.
         """
         ...
 
@@ -219,6 +242,11 @@ def check_labels(labels: Tensor, info: DetectorInfo) -> None:
 def unsuppressed(detector: Detector) -> Detector:
     """The detector without its non-maximum suppression, where it offers that; else unchanged."""
     return detector.without_nms() if isinstance(detector, Suppressing) else detector
+
+
+def parts_detector(detector: Detector, height: int, width: int) -> Detector:
+    """The detector for parts of pictures of that size, where it resizes them; else unchanged."""
+    return detector.for_parts_of(height, width) if isinstance(detector, Resizing) else detector
 
 
 def torch_form(detector: Detector) -> Detector:

@@ -36,6 +36,7 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import UnknownNameError
 from chiaroscuro.core.masks import Masks
 from chiaroscuro.core.records import Target
+from chiaroscuro.core.windows import Window
 from chiaroscuro.evidence.explanation import MIN_MASKS
 from chiaroscuro.evidence.surrogate import OUTSIDE, Posterior, Surrogate, probability
 
@@ -97,20 +98,31 @@ def estimate(
     weights: Float32[Tensor, "targets n_masks"],
     targets: Sequence[Target],
     estimator: str,
+    window: Window | None = None,
 ) -> list[Estimate]:
     """The saliency map of every target from the weights in [0, 1] of the first masks.
 
-    ``image`` has values in [0, 1]. Deterministic: the same weights give the same bits.
+    ``image`` has values in [0, 1]. Weights of passes in a ``window`` tell nothing of what lies
+    beyond: there the surrogate's maps are zero. Deterministic: the same weights give the same bits.
     """
     check_name(estimator)
     if not targets:
         return []
     if estimator == "surrogate":
-        model = Surrogate(masks, image, weights)
+        model = Surrogate(masks, image, weights, window)
         estimates = [_modelled(model.fit(i, target)) for i, target in enumerate(targets)]
+        estimates = [_cut_to(model.window, one) for one in estimates]
     else:
         estimates = [_sum(masks, w, t, estimator) for w, t in zip(weights, targets, strict=True)]
     return [_as_judged(one, w) for one, w in zip(estimates, weights, strict=True)]
+
+
+def _cut_to(window: Window, estimate: Estimate) -> Estimate:
+    """An estimate that says nothing of what lies beyond a window."""
+    maps = torch.stack([estimate.saliency, estimate.standard_error])
+    cut = torch.zeros_like(maps)
+    window.of(cut).copy_(window.of(maps))
+    return replace(estimate, saliency=cut[0], standard_error=cut[1])
 
 
 def _as_judged(estimate: Estimate, weights: Float32[Tensor, " n_masks"]) -> Estimate:

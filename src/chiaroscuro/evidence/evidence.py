@@ -6,9 +6,10 @@ needs none.
 
 import importlib.metadata
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -17,24 +18,39 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from chiaroscuro._version import __version__
-from chiaroscuro.core import limits
+from chiaroscuro.core import boxes, limits
 from chiaroscuro.core.checks import instance
 from chiaroscuro.core.declared import plain, read
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.masks import Masks
+from chiaroscuro.core.notes import Note
 from chiaroscuro.core.pixels import checked_pixels
 from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.progress import Report
 from chiaroscuro.core.records import Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.core.similarity import mask_weights
+from chiaroscuro.core.windows import Window
 from chiaroscuro.detectors.protocol import Detector, as_unit_floats
 from chiaroscuro.evidence import estimators, remarks
-from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.beyond import with_beyond
+from chiaroscuro.evidence.certificate import LOOKS, certificate, holds
+from chiaroscuro.evidence.estimators import Estimate
+from chiaroscuro.evidence.explanation import CloseUp, Explanation
 from chiaroscuro.evidence.passes import MAX_PROPOSALS
+from chiaroscuro.evidence.targets import kept
 from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.store import arrays, bundle
 from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.store.schema import AGAIN, Kept, MapSettings
+from chiaroscuro.store.schema import (
+    AGAIN,
+    Certificate,
+    CloseUpPasses,
+    CloseUpRecord,
+    Kept,
+    MapSettings,
+    MapSource,
+    WindowRecord,
+)
 
 _MASKS_AT_ONCE = 512  # masks whose similarities are in memory together
 COLUMNS = ("boxes", "scores", "labels", "class_probabilities", "objectness")
@@ -60,6 +76,10 @@ class Evidence:
             mask. It matters where the detector reported more than ``passes.MAX_PROPOSALS``, of
             which the others are the best by score.
         image_sha256: of the picture; computed when not given.
+        window: that the passes were made in: the whole picture, or a part of it.
+        area: that masks cover, and maps show: the whole picture, but of a close-up.
+        windows: further passes under the same masks, each in a window.
+        closeups: passes for the close-up of one target each, under masks of its own.
     """
 
     image: Tensor
@@ -67,6 +87,8 @@ class Evidence:
     scores: Float32[Tensor, " proposals"]
     labels: Int64[Tensor, " proposals"]
     counts: Int64[Tensor, " n_masks"]
+    window: Window
+    area: Window
     class_probabilities: Float32[Tensor, "proposals classes"] | None = None
     objectness: Float32[Tensor, " proposals"] | None = None
     seed: int = 0
@@ -75,6 +97,8 @@ class Evidence:
     before_nms: bool = False
     kept_for: tuple[Kept, ...] = ()
     image_sha256: str = ""
+    windows: tuple["Evidence", ...] = ()
+    closeups: tuple["Evidence", ...] = ()
     _last: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,14 +113,24 @@ class Evidence:
 
     @property
     def n_masks(self) -> int:
-        """Masks observed, each in one detector pass."""
+        """Masks observed, each in one detector pass; without those of windows."""
         return len(self.counts)
+
+    @property
+    def most_masks(self) -> int:
+        """Masks observed on the whole picture, or in the window that has most of them."""
+        return max(part.n_masks for part in (self, *self.windows))
+
+    @property
+    def cost(self) -> float:
+        """Pixels shown to the detector over those of the picture: passes, in full ones."""
+        share = self.window.area / math.prod(self.image.shape[1:])
+        return self.n_masks * share + sum(one.cost for one in (*self.windows, *self.closeups))
 
     @property
     def masks(self) -> Masks:
         """The masks that were observed."""
-        height, width = self.image.shape[1:]
-        return Masks(self.design, height, width, self.seed)
+        return Masks(self.design, *self.area.size, self.seed)
 
     def proposals(self, mask: int) -> Proposals:
         """What the detector reported under one mask."""
@@ -119,10 +153,65 @@ class Evidence:
         )
 
     def first(self, n_masks: int) -> "Evidence":
-        """The evidence of the first masks alone, as if no more had been observed."""
+        """The evidence of the first masks alone, as if no more had been observed; no close-up."""
+        if n_masks >= self.n_masks and not self.windows and not self.closeups:
+            return self
         counts = self.counts[:n_masks]
         kept = self._all()[: int(counts.sum())]
-        return replace(self, counts=counts, **{name: getattr(kept, name) for name in COLUMNS})
+        windows = tuple(one.first(n_masks) for one in self.windows)
+        columns = {name: getattr(kept, name) for name in COLUMNS}
+        return replace(self, counts=counts, windows=windows, closeups=(), **columns)
+
+    def joined(self, other: "Evidence") -> "Evidence":
+        """This with what else was observed of the same picture, detector, seed and design."""
+        other.check_of(self)
+        whole = max(self, other, key=lambda one: one.n_masks)
+        parts: dict[Any, Evidence] = {}
+        for one in (*self.windows, *self.closeups, *other.windows, *other.closeups):
+            key = one.window, one.area, one.design, one.kept_for
+            parts[key] = max(parts.get(key, one), one, key=lambda same: same.n_masks)
+        return replace(
+            whole,
+            windows=tuple(one for one in parts.values() if one.design == self.design),
+            closeups=tuple(one for one in parts.values() if one.design != self.design),
+        )
+
+    def certificate(self, target: Target, window: Window) -> Certificate:
+        """How well weights of a target in one of the windows agree with those of full passes."""
+        parts = [one for one in self.windows if one.window == window]
+        part = max(parts, key=lambda one: (kept(target) in one.kept_for, one.n_masks))
+        n = min(self.n_masks, part.n_masks, LOOKS[-1])
+        return certificate(self.first(n).weights([target])[0], part.weights([target])[0])
+
+    def part_for(self, target: Target) -> tuple["Evidence", Certificate | None]:
+        """The passes that a target is explained from, and the certificate if it is a window.
+
+        A window that holds the box and is certified for it, if it has more passes than the whole
+        picture has; of several, that of most passes.
+        """
+        found: tuple[Evidence, Certificate | None] = self, None
+        for part in self.windows:
+            if part.n_masks > found[0].n_masks and part.window.holds(target.box):
+                one = self.certificate(target, part.window)
+                if holds(one):
+                    found = part, one
+        return found
+
+    def closeup(self, target: Target) -> CloseUp | None:
+        """The close-up of a target; None if none was observed of it, or none may be used.
+
+        Of several, that of most masks: the others were found to hide too much.
+        """
+        found: tuple[Evidence, Certificate | None] | None = None
+        whole = Window.whole(self.image.shape[1:])
+        for part in self.closeups:
+            fewer = found is not None and part.n_masks <= found[0].n_masks
+            if kept(target) not in part.kept_for or not part.n_masks or fewer:
+                continue
+            one = None if part.window == whole else self.certificate(target, part.window)
+            if one is None or holds(one):
+                found = part, one
+        return None if found is None else _made_closeup(target, *found)
 
     def explain(
         self,
@@ -147,29 +236,83 @@ class Evidence:
         estimators.check_name(estimator)
         if wanted and not self.n_masks:
             raise InputError("evidence: wanted at least one mask to explain from, got none")
-        weights = self.weights(wanted)
-        pixels = as_unit_floats(self.image[None])[0]
-        key = (estimator, tuple(_key(target) for target in wanted))
+        parts = [self.part_for(target) for target in wanted]
+        weights: dict[int, Tensor] = {}
+        estimates: dict[int, Estimate] = {}
+        notes: list[Note] = []
+        for part in {id(part): part for part, _ in parts}.values():
+            numbers = [i for i, (own, _) in enumerate(parts) if own is part]
+            targets_of = [wanted[i] for i in numbers]
+            of_part = part.weights(targets_of)
+            made = part._estimates(targets_of, of_part, estimator)
+            if part is not self and estimator == "surrogate":
+                made = [
+                    with_beyond(one, self, part, wanted[i], cast("Certificate", parts[i][1]))
+                    for one, i in zip(made, numbers, strict=True)
+                ]
+            weights |= dict(zip(numbers, of_part, strict=True))
+            estimates |= dict(zip(numbers, made, strict=True))
+            for note in (
+                *remarks.on_weights(part, targets_of, of_part),
+                *remarks.on_estimates(part, targets_of, made, wanted_fidelity),
+            ):
+                own = note if note.target is None else note.of(numbers[note.target - 1] + 1)
+                notes += [own] * (own not in notes)
+        explained = self._explanation(wanted, parts, weights, estimates, estimator, notes)
+        return replace(explained, notes=(*notes, *remarks.on_sizes(explained)))
+
+    def _estimates(
+        self, targets: Sequence[Target], weights: Tensor, estimator: str
+    ) -> list[Estimate]:
+        """Maps from these passes alone."""
+        key = (estimator, tuple(_key(target) for target in targets))
         last = self._last.get("explained")  # once: another thread may put in its own meanwhile
         if last is None or last[0] != key:  # automatic stopping has explained them already
-            last = key, estimators.estimate(self.masks, pixels, weights, wanted, estimator)
+            x, y = self.area.x1, self.area.y1
+            made = estimators.estimate(
+                self.masks,
+                as_unit_floats(self.area.of(self.image)[None])[0],
+                weights,
+                [target.moved(-x, -y) for target in targets],
+                estimator,
+                self.window.within(self.area).moved(-x, -y),
+            )
+            last = key, made
             self._last["explained"] = last
-        estimates = last[1]
+        found: list[Estimate] = last[1]
+        return found
+
+    def _explanation(
+        self,
+        targets: tuple[Target, ...],
+        parts: Sequence[tuple["Evidence", Certificate | None]],
+        weights: Mapping[int, Tensor],
+        estimates: Mapping[int, Estimate],
+        estimator: str,
+        notes: Sequence[Note],
+    ) -> Explanation:
+        rows = [estimates[i] for i in range(len(targets))]
         size = (0, *self.image.shape[1:])
-        fidelity = torch.tensor([e.fidelity for e in estimates], dtype=torch.float32)
-        notes = [
-            *remarks.on_weights(self, wanted, weights),
-            *remarks.on_estimates(self, wanted, estimates, wanted_fidelity),
-        ]
         return Explanation(
-            targets=wanted,
-            saliency=_stack([e.saliency for e in estimates], size),
-            standard_error=_stack([e.standard_error for e in estimates], size),
-            fidelity=fidelity,
-            mean_weight=weights.mean(dim=1) if wanted else torch.zeros(0, dtype=torch.float32),
+            targets=targets,
+            saliency=_stack([e.saliency for e in rows], size),
+            standard_error=_stack([e.standard_error for e in rows], size),
+            fidelity=torch.tensor([e.fidelity for e in rows], dtype=torch.float32),
+            mean_weight=torch.tensor(
+                [float(weights[i].mean()) for i in range(len(targets))], dtype=torch.float32
+            ),
             settings=self.settings(estimator),
             meaning=estimators.MEANINGS[estimator],
             notes=tuple(notes),
+            sources=tuple(
+                MapSource(
+                    n_masks=part.n_masks,
+                    window=None if part is self else part.window,
+                    certificate=one,
+                )
+                for part, one in parts
+            ),
+            closeups=tuple(map(self.closeup, targets)) if self.closeups else (),
         )
 
     def extend(
@@ -182,6 +325,8 @@ class Evidence:
     ) -> "Evidence":
         """Evidence from ``n_passes`` more masks: as if all had been observed at once.
 
+        Where some were observed in windows, the further ones are too.
+
         Raises:
             InputError: if the detector is not the one that was observed.
         """
@@ -190,7 +335,9 @@ class Evidence:
         return observe(
             self.image,
             detector,
-            n_passes=self.n_masks + limits.N_PASSES("n_passes", n_passes),
+            n_passes=self.most_masks + limits.N_PASSES("n_passes", n_passes),
+            windows=bool(self.windows),
+            closeup=bool(self.closeups),
             targets=[Target(box=box, label=label) for box, label in self.kept_for],
             seed=self.seed,
             design=self.design,
@@ -222,6 +369,21 @@ class Evidence:
             method="drise",
             detector=self.detector,
             n_passes=self.n_masks,
+            windows=tuple(
+                WindowRecord(window=one.window, n_passes=one.n_masks, kept_for=one.kept_for)
+                for one in self.windows
+            ),
+            closeups=tuple(
+                CloseUpPasses(
+                    window=one.window,
+                    area=one.area,
+                    design=one.design,
+                    n_passes=one.n_masks,
+                    kept_for=one.kept_for,
+                )
+                for one in self.closeups
+            ),
+            cost=round(self.cost, 3),
             estimator=estimator,
             before_nms=self.before_nms,
             seed=self.seed,
@@ -234,14 +396,16 @@ class Evidence:
     def save(self, path: str | AnyPath) -> AnyPath:
         """Write one ``.npz`` that holds everything, whole or not at all."""
         path = bundle.as_path(path)
+        parts = (self, *self.windows, *self.closeups)
         columns = {
             "settings": np.array(json.dumps(plain(self.settings()))),
             "image": self.image.numpy(),
-            "counts": self.counts.numpy(),
+            "counts": torch.cat([part.counts for part in parts]).numpy(),
         }
         for name in COLUMNS:
-            if getattr(self, name) is not None:
-                columns[name] = getattr(self, name).numpy()
+            found = [getattr(part, name) for part in parts]
+            if all(one is not None for one in found):
+                columns[name] = torch.cat(found).numpy()
         if isinstance(self.design.fill, Tensor):
             columns["fill"] = self.design.fill.cpu().numpy()
         bundle.write_arrays(path, columns)
@@ -257,26 +421,32 @@ class Evidence:
         path = bundle.as_path(path)
         columns = bundle.read_arrays(path, arrays.EVIDENCE, remedy=AGAIN)
         with bundle.as_bundle_error(path, AGAIN):
-            settings, counts = _settings_of(columns), columns["counts"]
-            if settings.n_passes != len(counts):
-                raise InputError(f"settings say {settings.n_passes} masks, counts {len(counts)}")
+            settings, counts = _settings_of(columns), torch.from_numpy(columns["counts"])
+            image = torch.from_numpy(columns["image"])
             design = settings.design
             if (design.fill == "image") != ("fill" in columns):
                 raise InputError(f"its fill is {design.fill!r}, which does not fit its arrays")
             if "fill" in columns:
                 design = attrs.evolve(design, fill=columns["fill"])
+            parts = _parts(settings, image, design)
+            n_passes = [n for n, _ in parts]
+            if sum(n_passes) != len(counts):
+                raise InputError(f"settings say {sum(n_passes)} masks, counts {len(counts)}")
             found = Proposals(**{name: columns.get(name) for name in COLUMNS})
-            return cls(
-                image=torch.from_numpy(columns["image"]),
-                counts=torch.from_numpy(counts),
-                seed=settings.seed,
-                design=design,
-                detector=settings.detector,
-                before_nms=settings.before_nms,
-                kept_for=settings.kept_for,
-                image_sha256=settings.image_sha256 or "",
-                **{name: getattr(found, name) for name in COLUMNS},
+            about: dict[str, Any] = {
+                "image": image,
+                "seed": settings.seed,
+                "detector": settings.detector,
+                "before_nms": settings.before_nms,
+                "image_sha256": settings.image_sha256 or "",
+            }
+            of_parts = _split(found, counts, n_passes)
+            whole, *others = (
+                cls(**about, **own, **fields)
+                for own, (_, fields) in zip(of_parts, parts, strict=True)
             )
+            n = len(settings.windows)
+            return replace(whole, windows=tuple(others[:n]), closeups=tuple(others[n:]))
 
     @staticmethod
     def load_image(path: str | AnyPath) -> Tensor:
@@ -316,6 +486,74 @@ def _settings_of(columns: dict[str, Any]) -> MapSettings:
     if settings.image_sha256 != image_hash(image):
         raise InputError("its picture is not the one that was observed: another image_sha256")
     return settings
+
+
+def _split(
+    found: Proposals, counts: Int64[Tensor, " n_masks"], n_passes: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Counts and columns of passes, part after part."""
+    if int(counts.sum()) != len(found):
+        raise InputError(f"wanted {int(counts.sum())} proposals, as counts say, got {len(found)}")
+    start = 0
+    for own in torch.split(counts, list(n_passes)):
+        stop = start + int(own.sum())
+        columns = {name: getattr(found[start:stop], name) for name in COLUMNS}
+        yield {"counts": own, **columns}
+        start = stop
+
+
+def _parts(
+    settings: MapSettings, image: Tensor, design: MaskDesign
+) -> list[tuple[int, dict[str, Any]]]:
+    """Number of passes and fields of the evidence on the whole, in windows, and of close-ups."""
+    whole = Window.whole(image.shape[1:])
+    fields = {"window": whole, "area": whole, "design": design, "kept_for": settings.kept_for}
+    parts = [(settings.n_passes, fields)]
+    for one in (*settings.windows, *settings.closeups):
+        own = {**fields, "window": _inside(one.window, image), "kept_for": one.kept_for}
+        if isinstance(one, CloseUpPasses):
+            if one.design.fill == "image":
+                raise InputError("closeups: wanted a fill that is no image")
+            own |= {"area": _inside(one.area, image), "design": one.design}
+        parts.append((one.n_passes, own))
+    return parts
+
+
+def _made_closeup(target: Target, part: Evidence, found: Certificate | None) -> CloseUp:
+    """The close-up from its passes, and the certificate of their window."""
+    weights = part.weights([target])
+    (made,) = part._estimates([target], weights, "surrogate")
+    believed = made.fidelity * (1.0 if found is None else max(0.0, found.correlation))
+    cell = part.area.size[1] / part.design.grid[1]
+    whole = Window.whole(part.image.shape[1:])
+    return CloseUp(
+        target=target,
+        saliency=made.saliency,
+        standard_error=made.standard_error,
+        record=CloseUpRecord(
+            window=part.area,
+            cells=round(float(boxes.area(target.box).sqrt()) / cell, 1),
+            source=MapSource(
+                n_masks=part.n_masks,
+                window=None if part.window == whole else part.window,
+                certificate=found,
+            ),
+            cost=round(part.cost, 3),
+            design=part.design,
+            fidelity=None if math.isnan(believed) else round(believed, 4),
+            mean_weight=round(float(weights.mean()), 6),
+        ),
+    )
+
+
+def _inside(window: Window, image: Tensor) -> Window:
+    """A window of an evidence file; an InputError if it is not inside the picture."""
+    height, width = image.shape[1:]
+    if window.x2 > width or window.y2 > height:
+        raise InputError(
+            f"windows: wanted one inside the picture of {width}x{height}, got {window.plain()}"
+        )
+    return window
 
 
 def _key(target: Target) -> tuple[Any, ...]:

@@ -1,9 +1,11 @@
 """Explanation: the saliency maps of some targets, and how far each can be trusted."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from jaxtyping import Float32
@@ -13,9 +15,17 @@ from chiaroscuro.core.declared import of_kind
 from chiaroscuro.core.errors import InputError, TargetError
 from chiaroscuro.core.notes import Note
 from chiaroscuro.core.records import Target
+from chiaroscuro.core.windows import Window
 from chiaroscuro.store import arrays, bundle
 from chiaroscuro.store.bundle import AnyPath
-from chiaroscuro.store.schema import AGAIN, Manifest, MapSettings, TargetRecord
+from chiaroscuro.store.schema import (
+    AGAIN,
+    CloseUpRecord,
+    Manifest,
+    MapSettings,
+    MapSource,
+    TargetRecord,
+)
 
 MIN_MASKS = 100  # with fewer, no fidelity is stated
 FAINT, SETTLED = 0.5, 0.9  # fidelities below which a map is too faint to tell, and settling
@@ -44,6 +54,76 @@ def trust_words(fidelity: float | None, n_masks: int | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CloseUp:
+    """The map of one target from masks whose cells fit its box: what in the face matters.
+
+    Attributes:
+        target: what was explained, in the picture's pixels.
+        saliency: ``height width`` of the window, as of :class:`Explanation`.
+        standard_error: likewise.
+        record: window, cells across the box, masks, certificate, cost and fidelity.
+    """
+
+    target: Target
+    saliency: Float32[Tensor, "height width"]
+    standard_error: Float32[Tensor, "height width"]
+    record: CloseUpRecord
+
+    @property
+    def window(self) -> Window:
+        """What it shows: ``x1 y1 x2 y2`` in the picture's pixels."""
+        return self.record.window
+
+    @property
+    def fidelity(self) -> float:
+        """As of :class:`Explanation`."""
+        return _number(self.record.fidelity)
+
+    @property
+    def mean_weight(self) -> float:
+        """As of :class:`Explanation`."""
+        return _number(self.record.mean_weight)
+
+    @property
+    def cost(self) -> float:
+        """Of its passes, in passes on the whole picture."""
+        return self.record.cost
+
+    def alone(
+        self,
+        of: "Explanation",
+        target: Target | None = None,
+        maps: tuple[Tensor, Tensor] | None = None,
+    ) -> "Explanation":
+        """The explanation of a picture that is the window alone.
+
+        Args:
+            of: the explanation that the close-up belongs to.
+            target: in that picture; by default the window has the picture's scale.
+            maps: likewise: saliency and standard error.
+        """
+        one = self.record
+        saliency, standard_error = maps or (self.saliency, self.standard_error)
+        return Explanation(
+            targets=(target or self.target.moved(-self.window.x1, -self.window.y1),),
+            saliency=saliency[None],
+            standard_error=standard_error[None],
+            fidelity=torch.tensor([self.fidelity], dtype=torch.float32),
+            mean_weight=torch.tensor([self.mean_weight], dtype=torch.float32),
+            settings=attrs.evolve(
+                of.settings,
+                design=one.design,
+                n_passes=one.source.n_masks or 0,
+                cost=one.cost,
+                windows=(),
+                closeups=(),
+            ),
+            meaning=of.meaning,
+            sources=(one.source,),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Explanation:
     """Saliency maps of some targets in one picture, with what is needed to trust and redo them.
 
@@ -61,6 +141,8 @@ class Explanation:
         settings: how the maps were made.
         meaning: what one unit of ``saliency`` is, in words.
         notes: what the reader of the maps should know; each is its sentence.
+        sources: the passes that each map is from; unknown when not given.
+        closeups: one of each target, or None where it has none; none at all when not asked for.
 
     Raises:
         TargetError: on arrays of other shapes, dtypes or ranges.
@@ -74,8 +156,12 @@ class Explanation:
     settings: MapSettings
     meaning: str = ""
     notes: tuple[Note, ...] = ()
+    sources: tuple[MapSource, ...] = ()
+    closeups: tuple[CloseUp | None, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.sources:
+            object.__setattr__(self, "sources", (MapSource(),) * len(self.targets))
         lengths = {"targets": len(self.targets)}
         try:
             object.__setattr__(self, "settings", _SETTINGS("settings", self.settings))
@@ -91,8 +177,31 @@ class Explanation:
 
     def trust(self, index: int) -> str:
         """How far a map can be trusted, in the words of ``trust_words``."""
+        return trust_words(float(self.fidelity[index]), self.n_masks(index))
+
+    def n_masks(self, index: int) -> int | None:
+        """Masks that a map is from; None for a method without masks."""
+        known = self.sources[index].n_masks
         masked = not bool(self.mean_weight[index].isnan())
-        return trust_words(float(self.fidelity[index]), self.settings.n_passes if masked else None)
+        return known if known is not None or not masked else self.settings.n_passes
+
+    def closeup(self, index: int) -> CloseUp | None:
+        """The close-up of a target, if it has one."""
+        return self.closeups[index] if self.closeups else None
+
+    @property
+    def cost(self) -> float:
+        """Pixels shown to the detector over those of the picture: passes, in full ones."""
+        cost = self.settings.cost
+        return float(self.settings.n_passes) if cost is None else cost
+
+    @property
+    def cell_px(self) -> float:
+        """Longer side of a mask's cell in pixels; 0 for a method without masks."""
+        if not any(one.n_masks for one in self.sources):
+            return 0.0
+        rows, columns = self.settings.design.grid
+        return max(self.height / rows, self.width / columns)
 
     def fidelity_text(self, index: int, digits: int = 2) -> str:
         """The fidelity, rounded down, and its words; the words alone below 0.5."""
@@ -133,6 +242,8 @@ class Explanation:
                     **target.plain(),
                     fidelity=_known(self.fidelity[i], 4),
                     mean_weight=_known(self.mean_weight[i], 6),
+                    source=self.sources[i],
+                    closeup=one.record if (one := self.closeup(i)) else None,
                 )
                 for i, target in enumerate(self.targets)
             ),
@@ -142,8 +253,8 @@ class Explanation:
     def save(self, folder: str | AnyPath, **parts: Any) -> AnyPath:
         """Write ``saliency.npz`` and, last, ``manifest.json`` into a folder.
 
-        Each file appears whole or not at all; the manifest's presence means complete. Maps are raw,
-        never rescaled.
+        The map of the first target's close-up is ``closeup-01.npz``, and so on. Each file appears
+        whole or not at all; the manifest's presence means complete. Maps are raw, never rescaled.
 
         Args:
             folder: made if absent; files of an earlier explanation in it are replaced.
@@ -165,6 +276,12 @@ class Explanation:
         }
         (folder / "manifest.json").unlink(missing_ok=True)
         bundle.write_arrays(folder / "saliency.npz", columns, compressed=False)
+        for stale in bundle.matching(folder, "closeup-*.npz"):
+            stale.unlink()
+        for i, one in enumerate(self.closeups):
+            if one is not None:
+                arrays_of = {name: getattr(one, name).numpy() for name in arrays.CLOSEUP}
+                bundle.write_arrays(_closeup_file(folder, i), arrays_of, compressed=False)
         bundle.write_record(folder / "manifest.json", self.manifest(**parts))
         return folder
 
@@ -198,6 +315,8 @@ class Explanation:
                 settings=manifest.settings,
                 meaning=manifest.meaning,
                 notes=manifest.notes,
+                sources=tuple(one.source for one in manifest.targets),
+                closeups=_closeups(folder, manifest, targets),
                 **maps,
             )
 
@@ -224,6 +343,35 @@ def _check_same(manifest: Manifest, columns: dict[str, Any]) -> None:
         wanted = np.asarray(stated, dtype=np.float64).reshape(columns[name].shape)
         if not np.allclose(columns[name], wanted, rtol=0, atol=rounding, equal_nan=True):
             raise InputError(f"{unlike}: the {name} differ")
+
+
+def _closeup_file(folder: AnyPath, index: int) -> AnyPath:
+    return folder / f"closeup-{index + 1:02}.npz"
+
+
+def _closeups(
+    folder: AnyPath, manifest: Manifest, targets: Sequence[Target]
+) -> tuple[CloseUp | None, ...]:
+    """The close-ups that a manifest states, with their maps."""
+    records = [one.closeup for one in manifest.targets]
+    if not any(records):
+        return ()
+    found: list[CloseUp | None] = []
+    for i, (target, record) in enumerate(zip(targets, records, strict=True)):
+        if record is None:
+            found.append(None)
+            continue
+        file = _closeup_file(folder, i)
+        maps = bundle.read_arrays(file, arrays.CLOSEUP, remedy=AGAIN)
+        if maps["saliency"].shape != record.window.size:
+            raise InputError(f"manifest.json and {file.name} do not belong together: other sizes")
+        tensors = {name: torch.from_numpy(values) for name, values in maps.items()}
+        found.append(CloseUp(target=target, record=record, **tensors))
+    return tuple(found)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _known(value: Tensor, digits: int) -> float | None:

@@ -6,6 +6,7 @@ not grow with their number.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -17,6 +18,7 @@ from chiaroscuro.core.errors import ChiaroscuroError, DetectorError, DetectorFai
 from chiaroscuro.core.masks import Masks, fill_image, hide
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.core.similarity import similarity
+from chiaroscuro.core.windows import Window
 from chiaroscuro.detectors.protocol import Detector, checked_detect
 
 MAX_PROPOSALS = 300  # per mask; the best are kept, and those most like the targets
@@ -30,10 +32,77 @@ _OUT_OF_MEMORY = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """What a detector is shown: a picture, or a window of it, with parts hidden.
+
+    Attributes:
+        detector: that is observed.
+        masks: of ``area``.
+        image: ``3 height width`` of the window, float32 in [0, 1], on the detector's device.
+        fill: what stands where a pixel is hidden, of the part of ``area`` in the window; None for
+            black.
+        window: that is shown, in the picture.
+        area: that masks cover, in the picture; what lies outside of it is never hidden.
+    """
+
+    detector: Detector
+    masks: Masks
+    image: Float32[Tensor, "3 height width"]
+    fill: Float32[Tensor, "3 rows columns"] | None
+    window: Window
+    area: Window
+
+    @classmethod
+    def of(
+        cls,
+        detector: Detector,
+        masks: Masks,
+        image: Float32[Tensor, "3 height width"],
+        window: Window | None = None,
+        area: Window | None = None,
+    ) -> "View":
+        """A view of a picture with values in [0, 1], or of a window of it.
+
+        Raises:
+            ImageError: if the design's fill is of another size than the area.
+        """
+        image = image.to(torch.device(detector.info.device))
+        whole = Window.whole(image.shape[1:])
+        window, area = window or whole, area or whole
+        fill = fill_image(masks.design, area.of(image))
+        hidden = window.within(area)
+        return cls(
+            detector=detector,
+            masks=masks,
+            image=window.of(image).contiguous(),
+            fill=None if fill is None else hidden.moved(-area.x1, -area.y1).of(fill).contiguous(),
+            window=window,
+            area=area,
+        )
+
+    def hidden(self, start: int, stop: int) -> Float32[Tensor, "n 3 height width"]:
+        """The view under masks ``start`` to ``stop - 1``."""
+        part = self.window.within(self.area)
+        place = part.moved(-self.area.x1, -self.area.y1)
+        rows, columns = (one.to(self.image.device) for one in (place.rows, place.columns))
+        masks = self.masks.sample(start, stop, rows, columns)
+        if part == self.window:
+            return hide(self.image, masks, self.fill)
+        inside = part.moved(-self.window.x1, -self.window.y1)
+        shown = self.image.repeat(stop - start, 1, 1, 1)
+        inside.of(shown).copy_(hide(inside.of(self.image), masks, self.fill))
+        return shown
+
+    def placed(self, found: Proposals) -> Proposals:
+        """Proposals in the view's pixels as proposals in the picture's."""
+        if not self.window.x1 and not self.window.y1:
+            return found
+        return found.moved(self.window.x1, self.window.y1)
+
+
 def observe_masks(
-    image: Float32[Tensor, "3 height width"],
-    detector: Detector,
-    masks: Masks,
+    view: View,
     start: int,
     stop: int,
     batch_size: int | None = None,
@@ -43,27 +112,22 @@ def observe_masks(
 
     Of more than ``MAX_PROPOSALS`` under one mask the best by score are kept, and for every target
     the one most similar to it: its weight is then that of all proposals. When memory runs out the
-    batch is halved and tried again. ``image`` has values in [0, 1].
+    batch is halved and tried again.
 
     Raises:
         DetectorFailedError: if the detector raised.
         DetectorError: if one picture alone does not fit in memory, or the detector broke its
             promise.
-        ImageError: if the design's fill is of another size than the picture.
     """
-    device = torch.device(detector.info.device)
-    image = image.to(device)
-    fill = fill_image(masks.design.fill, image)
-    size = batch_size or default_batch_size(masks.height, masks.width, device)
+    size = batch_size or default_batch_size(*view.window.size, view.image.device)
     while start < stop:
         end = min(start + size, stop)
         try:
-            hidden = hide(image, masks.render(start, end, device), fill)
-            found = _detected(detector, hidden)
+            found = _detected(view.detector, view.hidden(start, end))
         except Exception as error:  # out of memory, by any name; all else is raised again
-            size = _smaller(size, error, detector, image)
+            size = _smaller(size, error, view.detector, view.image)
             continue
-        yield [_thinned(proposals, targets).to("cpu") for proposals in found]
+        yield [_thinned(view.placed(proposals), targets).to("cpu") for proposals in found]
         start = end
 
 

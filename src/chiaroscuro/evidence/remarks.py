@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from chiaroscuro.core import boxes
 from chiaroscuro.core.notes import Note
 from chiaroscuro.core.records import Target
 from chiaroscuro.evidence import estimators
-from chiaroscuro.evidence.explanation import MIN_MASKS
+from chiaroscuro.evidence.explanation import MIN_MASKS, Explanation
 from chiaroscuro.evidence.passes import MAX_PROPOSALS
 from chiaroscuro.evidence.surrogate import energy_near
 from chiaroscuro.evidence.targets import kept
@@ -66,6 +67,14 @@ def on_estimates(
                 keep_probability=min(0.9, round(keep + 0.2, 2)),
                 grid_size=max(2, round(cells * 0.6)),
             )
+
+
+def on_sizes(result: Explanation) -> Iterator[Note]:
+    """Notes on targets that are smaller than a mask cell, and have no close-up."""
+    cell = result.cell_px
+    for i, target in enumerate(result.targets):
+        if float(boxes.area(target.box).sqrt()) < cell and result.closeup(i) is None:
+            yield Note("smaller than a cell", i + 1, cell=cell)
 
 
 def _on_dropped(evidence: "Evidence", targets: Sequence[Target]) -> Iterator[Note]:

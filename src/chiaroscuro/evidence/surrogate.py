@@ -53,6 +53,7 @@ from chiaroscuro.core import boxes
 from chiaroscuro.core.masks import Masks, fill_image
 from chiaroscuro.core.records import Target
 from chiaroscuro.core.threads import one_thread
+from chiaroscuro.core.windows import Window
 from chiaroscuro.evidence.regression import Learnt, from_contrasts, from_moments, log_evidence
 
 LINK_FLOOR = 0.1
@@ -124,6 +125,7 @@ class Surrogate:
         masks: those of the picture.
         image: ``3 height width``, float32 in [0, 1]: where hiding changes nothing, ``b`` is zero.
         weights: ``targets n_masks``, of masks 0 to ``n_masks - 1``, in [0, 1].
+        window: that alone the weights depend on; the whole picture when not given.
     """
 
     def __init__(
@@ -131,11 +133,15 @@ class Surrogate:
         masks: Masks,
         image: Float32[Tensor, "3 height width"],
         weights: Float32[Tensor, "targets n_masks"],
+        window: Window | None = None,
     ) -> None:
         self.masks = masks
+        self.window = window or Window.whole((masks.height, masks.width))
         self.rows, self.columns = (
-            _lattice(size, cell)
-            for size, cell in zip((masks.height, masks.width), masks.cell, strict=True)
+            _lattice(size, cell) + first
+            for size, cell, first in zip(
+                self.window.size, masks.cell, (self.window.y1, self.window.x1), strict=True
+            )
         )
         with one_thread():
             self.visibility = self._visibility(image)
@@ -167,8 +173,7 @@ class Surrogate:
 
             lattice = self._covered(self.rows, self.columns, spread)
             variance = (units**2 * learnt.variance(lattice)).clamp(min=0)
-            variance = variance.reshape(1, 1, len(self.rows), len(self.columns))
-            variance = F.interpolate(variance, (height, width), mode="bilinear")[0, 0]
+            variance = self._at_every_pixel(variance)
             variance = something * (variance + (1 - something) * saliency.square())
             saliency, standard_error = something * saliency, variance.sqrt()
 
@@ -207,12 +212,24 @@ class Surrogate:
         """The map less its mean over the region of the fidelity, up to its units."""
         height, width = self.masks.height, self.masks.width
         if outside:
-            where = torch.ones(height, width, dtype=torch.bool)
+            where = torch.zeros(height, width, dtype=torch.bool)
+            self.window.of(where).fill_(True)
         else:
             where = torch.stack(boxes.neighbourhood(target.box, height, width)).any(0)
         rows, columns, judged = _some_points(where, target)
         functions = self._covered(rows, columns, spread)[:, judged]
         return functions - functions.mean(1, keepdim=True)
+
+    def _at_every_pixel(self, values: Float64[Tensor, " points"]) -> Float64[Tensor, "h w"]:
+        """Values on the lattice for every pixel of the picture; beyond the window the nearest."""
+        window = self.window
+        grid = values.reshape(1, 1, len(self.rows), len(self.columns))
+        inside = F.interpolate(grid, window.size, mode="bilinear")
+        around = (
+            *(window.x1, self.masks.width - window.x2),
+            *(window.y1, self.masks.height - window.y2),
+        )
+        return F.pad(inside, around, mode="replicate")[0, 0]
 
     def _covered(
         self, rows: Tensor, columns: Tensor, spread: tuple[Tensor, Tensor, Tensor]
@@ -329,8 +346,9 @@ class Surrogate:
 
     def _visibility(self, image: Tensor) -> Float64[Tensor, "rows columns"]:
         """Square root of the change by hiding at every place, in (0, 1]."""
-        fill = fill_image(self.masks.design.fill, image)
+        fill = fill_image(self.masks.design, image)
         change = (image if fill is None else image - fill).square().mean(dim=0).sqrt()
+        change = self.window.of(change)
         shape = (len(self.rows), len(self.columns))
         local = F.adaptive_avg_pool2d(change[None, None], shape)[0, 0].double()
         return (local / local.max().clamp(min=1e-6)).clamp(min=MIN_VISIBILITY).sqrt()

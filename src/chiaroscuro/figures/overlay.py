@@ -1,6 +1,7 @@
 """A map in colour over its picture, and a target with its surroundings, as pixels."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,11 +72,19 @@ def around(pixels: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint
     scale = _CLOSE_PX / (right - left)
     size = (_CLOSE_PX, max(1, round((bottom - top) * scale)))
     box = [(v - o) * scale for v, o in zip((x1, y1, x2, y2), (left, top, left, top), strict=True)]
-    close = Image.fromarray(pixels[top:bottom, left:right]).resize(size)
-    pen = ImageDraw.Draw(close)
-    pen.rectangle(box, outline="black", width=4)
-    pen.rectangle(box, outline=TARGET_COLOUR, width=2)
-    return np.asarray(close)
+    return _boxed(Image.fromarray(pixels[top:bottom, left:right]).resize(size), box)
+
+
+def boxed(pixels: npt.NDArray[np.uint8], target: Target) -> npt.NDArray[np.uint8]:
+    """A picture ``height width 3`` with a target's box in it."""
+    return _boxed(Image.fromarray(pixels), target.box.tolist())
+
+
+def _boxed(picture: Image.Image, box: Sequence[float]) -> npt.NDArray[np.uint8]:
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle(list(box), outline="black", width=4)
+    pen.rectangle(list(box), outline=TARGET_COLOUR, width=2)
+    return np.asarray(picture)
 
 
 def lifted_grey(image: torch.Tensor) -> npt.NDArray[np.float64]:

@@ -39,19 +39,27 @@ _SAME_BOX = 0.95  # IoU from which a detection is the explained box, drawn alrea
 
 
 def figure_of(
-    rows: int, columns: int, aspect: float, look: Look, heading: str = ""
+    rows: int,
+    columns: int,
+    aspect: float,
+    look: Look,
+    heading: str = "",
+    widths: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """An empty figure for pictures of one aspect (height over width), and its panels by row."""
-    wide = _PANEL_INCHES * 1.16
+    """An empty figure for pictures of one aspect (height over width), and its panels by row.
+
+    ``widths`` are those of the columns, in widths of such a picture.
+    """
+    widths = widths or [1.0] * columns
     high = _PANEL_INCHES * min(max(aspect, 0.4), 2.5) + 0.35
     figure = Figure(
-        figsize=(wide * columns, high * rows + (0.4 if heading else 0)),
+        figsize=(_PANEL_INCHES * 1.16 * sum(widths), high * rows + (0.4 if heading else 0)),
         dpi=_DPI,
         facecolor=GROUNDS[look.ground].page,
         layout="constrained",
     )
     FigureCanvasAgg(figure)
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    panels = list(figure.subplots(rows, columns, squeeze=False, width_ratios=widths).flat)
     for axes in panels:
         axes.set_axis_off()
     if heading:

@@ -29,7 +29,7 @@ class BlackBox:
         self._total = total
         self._detector = unsuppressed(question.detector)
         self.pixels = question.pixels
-        self._fill = fill_image(question.plan.design.fill, self.pixels)
+        self._fill = fill_image(question.plan.design, self.pixels)
 
     def weights(
         self, masks: Iterable[Float32[Tensor, "height width"]]

@@ -32,6 +32,8 @@ def drise(question: Question) -> Answer:
         estimator=plan.estimator,
         meaning=made.meaning,
         notes=made.notes,
+        sources=made.sources,
+        closeups=made.closeups if plan.closeup else (),
     )
 
 

@@ -1,6 +1,7 @@
 """Explain targets by any method: the front door."""
 
 import time
+from dataclasses import replace
 from typing import Any, Literal, Unpack
 
 import attrs
@@ -76,7 +77,8 @@ def observe_for(
     progress: Report | None = None,
 ) -> Evidence:
     """As much of a D-RISE run as the plan's method begins with; what is there already counts."""
-    n_passes = passes_to_observe(method_named(plan.method), plan.n_passes) if targets else 0
+    method = method_named(plan.method)
+    n_passes = passes_to_observe(method, plan.n_passes) if targets else 0
     if not n_passes:
         nothing = no_evidence(image, detector, plan)
         if earlier is not None:
@@ -85,7 +87,12 @@ def observe_for(
     return observe(
         image,
         detector,
-        plan=attrs.evolve(plan, n_passes=n_passes),
+        plan=attrs.evolve(
+            plan,
+            n_passes=n_passes,
+            windows=plan.windows and method.stops_itself,
+            closeup=plan.closeup and method.stops_itself,
+        ),
         targets=targets,
         progress=progress,
         resume=earlier,
@@ -114,7 +121,10 @@ def explain_from(
         evidence=evidence,
         progress=_reporting(progress, evidence),
     )
-    return _explanation(method.answer(question), method, targets, evidence)
+    made = _explanation(method.answer(question), method, targets, evidence)
+    if not method.stops_itself or plan.n_passes != AUTO:
+        return made
+    return replace(made, settings=attrs.evolve(made.settings, fidelity=plan.fidelity))
 
 
 def passes_to_observe(method: Method, n_passes: int | Literal["auto"]) -> int | Literal["auto"]:
@@ -150,6 +160,9 @@ def _reporting(report: Report | None, evidence: Evidence) -> Any:
 def _explanation(
     answer: Answer, method: Method, targets: tuple[Target, ...], evidence: Evidence
 ) -> Explanation:
+    settings = evidence.settings(answer.estimator)
+    if not method.stops_itself:
+        settings = attrs.evolve(settings, cost=float(answer.n_passes), windows=(), closeups=())
     unknown = torch.full((len(targets),), float("nan"), dtype=torch.float32)
     error = answer.standard_error
     return Explanation(
@@ -159,11 +172,13 @@ def _explanation(
         fidelity=unknown if answer.fidelity is None else answer.fidelity,
         mean_weight=unknown if answer.mean_weight is None else answer.mean_weight,
         settings=attrs.evolve(
-            evidence.settings(answer.estimator),
+            settings,
             method=method.name,
             n_passes=answer.n_passes,
             choices=dict(answer.choices),
         ),
         meaning=answer.meaning or method.meaning,
         notes=answer.notes,
+        sources=answer.sources,
+        closeups=answer.closeups,
     )

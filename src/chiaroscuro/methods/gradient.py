@@ -102,7 +102,7 @@ def integrated_gradients(question: Question) -> Answer:
 
     steps = (question.n_passes - _ENDS) // len(question.targets)
     pixels = question.pixels
-    fill = fill_image(question.plan.design.fill, pixels)
+    fill = fill_image(question.plan.design, pixels)
     filled = (torch.zeros_like(pixels) if fill is None else fill)[None]
     settings = {"steps": steps, "fill": question.plan.design.plain()["fill"]}
     with target_scores(question, "integrated-gradients") as scores:

@@ -13,6 +13,8 @@ from chiaroscuro.core.records import Target
 from chiaroscuro.detectors import Detector
 from chiaroscuro.detectors.protocol import as_unit_floats
 from chiaroscuro.evidence.evidence import Evidence
+from chiaroscuro.evidence.explanation import CloseUp
+from chiaroscuro.store.schema import MapSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +67,8 @@ class Answer:
         meaning: of one unit, where it is not the method's.
         notes: what the reader of the maps should know.
         choices: the method's own choices, as plain JSON values.
+        sources: the passes that each map is from, where they differ.
+        closeups: of the targets, where they were asked for.
     """
 
     saliency: Float32[Tensor, "targets height width"]
@@ -76,3 +80,5 @@ class Answer:
     meaning: str | None = None
     notes: tuple[Note, ...] = ()
     choices: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[MapSource, ...] = ()
+    closeups: tuple[CloseUp | None, ...] = ()

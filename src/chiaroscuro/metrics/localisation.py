@@ -18,9 +18,11 @@ from torch import Tensor
 from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import TargetError, UndefinedMetricError
 from chiaroscuro.core.records import as_targets
+from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.maps import usable_map
 
 SUPPORTED = 2.0  # standard errors that a value must exceed to count
+FINE_CELLS = 4  # mask cells across a box, at least, by which it is told where the evidence lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,38 @@ def context_share_or_none(saliency: Any, target: Any, standard_error: Any) -> Co
         return context_share(saliency, target, standard_error)
     except UndefinedMetricError:
         return None
+
+
+def evidence_shares(result: Explanation, index: int) -> ContextShare | None:
+    """Where the positive evidence of a target lies, by masks that are fine enough to tell.
+
+    A map is blurred by a mask's cell. Where a cell is larger than a quarter of the box (the square
+    root of its area), the shares of box and ring are those of the close-up. Beyond the ring is then
+    what the map has there, farther from it than a cell reaches.
+
+    Returns:
+        None where no positive value counts, or where only large cells were used.
+    """
+    target, error = result.targets[index], result.standard_error[index]
+    saliency = result.saliency[index]
+    size = float(boxes.area(target.box).sqrt())
+    cell = result.cell_px
+    if cell <= size / FINE_CELLS:
+        return context_share_or_none(saliency, target, error)
+    closeup = result.closeup(index)
+    if closeup is None:
+        return None
+    inside = target.moved(-closeup.window.x1, -closeup.window.y1)
+    near = context_share_or_none(closeup.saliency, inside, closeup.standard_error)
+    if near is None:
+        return None
+    evidence = torch.where(saliency > SUPPORTED * error, saliency, 0).double()
+    total = float(evidence.sum())
+    far = boxes.distance_map(target.box, *saliency.shape) >= size + cell
+    beyond = float(evidence[far].sum()) / total if total > 0 else 0.0
+    close = near.box + near.ring
+    scale = (1 - beyond) / close if close > 0 else 0.0
+    return ContextShare(box=scale * near.box, ring=scale * near.ring, beyond=beyond)
 
 
 def pointing_game(saliency: Any, box: object, *, tolerance_px: float = 0.0) -> bool:

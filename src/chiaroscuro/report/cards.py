@@ -16,6 +16,7 @@ from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.figures import plots
 from chiaroscuro.figures.colours import Scale
 from chiaroscuro.figures.encode import data_uri
+from chiaroscuro.figures.enlarge import enlarged
 from chiaroscuro.figures.legends import (
     average_legend,
     difference_legend,
@@ -23,7 +24,7 @@ from chiaroscuro.figures.legends import (
     map_legend,
 )
 from chiaroscuro.figures.look import DEFAULT_LOOK, TARGET_COLOUR, Look
-from chiaroscuro.figures.overlay import overlay, pixels
+from chiaroscuro.figures.overlay import boxed, overlay, pixels
 from chiaroscuro.metrics.difference import map_difference, n_cells_of
 from chiaroscuro.studies.averages import MARGIN, AverageMap
 
@@ -41,6 +42,19 @@ def mapped(image: Tensor, of: Explanation, index: int, look: Look = DEFAULT_LOOK
     saliency, error = of.saliency[index], of.standard_error[index]
     scale = look.scale(saliency, error)
     return MapCard(overlay(image, saliency, error, scale=scale), map_legend(scale, of))
+
+
+def close(
+    image: Tensor, of: Explanation, index: int, look: Look = DEFAULT_LOOK
+) -> tuple[MapCard, MapCard] | None:
+    """A close-up as painted, and under its map, both with the box; None where there is none."""
+    closeup = of.closeup(index)
+    if closeup is None:
+        return None
+    crop, alone = enlarged(image, closeup, of)
+    (target,), card = alone.targets, mapped(crop, alone, 0, look)
+    painted = MapCard(boxed(pixels(crop), target), {})
+    return painted, MapCard(boxed(card.pixels, target), card.legend)
 
 
 def compared(

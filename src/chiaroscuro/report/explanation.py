@@ -18,9 +18,9 @@ from chiaroscuro.figures.look import DEFAULT_LOOK, PROPOSAL_COLOUR, TARGET_COLOU
 from chiaroscuro.figures.overlay import around, pixels
 from chiaroscuro.figures.panels import unexplained
 from chiaroscuro.metrics.agreement import agreement_or_none
-from chiaroscuro.metrics.localisation import context_share_or_none
+from chiaroscuro.metrics.localisation import evidence_shares
 from chiaroscuro.report import page
-from chiaroscuro.report.cards import compared, mapped
+from chiaroscuro.report.cards import close, compared, mapped
 from chiaroscuro.report.provenance import notes_on, scripts, settings_table
 from chiaroscuro.results.picture import Picture
 from chiaroscuro.store.bundle import AnyPath
@@ -28,7 +28,7 @@ from chiaroscuro.store.bundle import AnyPath
 PICTURE_PX, MAP_PX = 1400, 900  # longer side at most: of the picture, of a map over all of it
 SECOND_COLOUR = "#ffd479"  # boxes of the second of two detectors
 _SAME_BOX = 0.5  # minimum IoU for a detection to be the target
-_OF_THE_MASKS = "seed", "design", "n_passes", "image_sha256"
+_OF_THE_MASKS = "seed", "design", "n_passes", "windows", "image_sha256"
 
 
 def write_explanation_report(
@@ -68,7 +68,7 @@ def write_explanation_report(
         "explanation.html",
         title=picture.title or picture.name,
         names=names,
-        n_passes=[one.settings.n_passes for one in explanations.values()],
+        passes=[one.settings.passes_text for one in explanations.values()],
         width=width,
         height=height,
         picture=data_uri(pixels(picture.image), PICTURE_PX),
@@ -137,9 +137,7 @@ def _described(
             "score": _score(one.targets[index], found.get(name), len(explanations)),
             "trust": one.fidelity_text(index, 3).removeprefix("fidelity "),
             "mean_weight": float(one.mean_weight[index]),
-            "share": context_share_or_none(
-                one.saliency[index], one.targets[index], one.standard_error[index]
-            ),
+            "share": evidence_shares(one, index),
         }
         for name, one in explanations.items()
     ]
@@ -200,7 +198,7 @@ def _views(
     same_masks: bool,
     look: Look,
 ) -> dict[str, Any]:
-    """Close views (as painted first) and whole ones: each with its name, address and legend."""
+    """Close views (as painted first), whole ones and close-ups: name, address and legend."""
     maps, image = list(explanations.values()), picture.image
     if len(maps) == 2:
         made = compared(image, maps, (index, index), list(explanations), look)
@@ -215,4 +213,23 @@ def _views(
     return {
         "near": [("as painted", data_uri(around(pixels(image), target)), None), *near],
         "whole": [(text, data_uri(one.pixels, MAP_PX), one.legend) for text, one in shown.items()],
+        "closeups": _closeups(picture, explanations, index, look),
     }
+
+
+def _closeups(
+    picture: Picture, explanations: Mapping[str, Explanation], index: int, look: Look
+) -> list[tuple[str, str, Any]]:
+    """The first close-up as painted, and each under its map: name, address and legend."""
+    views: list[tuple[str, str, Any]] = []
+    for name, one in explanations.items():
+        shown, made = one.closeup(index), close(picture.image, one, index, look)
+        if shown is None or made is None:
+            continue
+        if not views:
+            views.append(("as painted", data_uri(made[0].pixels), None))
+        trust = shown.alone(one).fidelity_text(0)
+        text = ", ".join(part for part in ("close-up", trust) if part)
+        text += f", {name}" * (len(explanations) > 1)
+        views.append((text, data_uri(made[1].pixels), made[1].legend))
+    return views

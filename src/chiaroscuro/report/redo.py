@@ -65,7 +65,14 @@ def redo_script(
     ]
     estimator = f"estimator={_typed(settings.estimator)}"
     how = [f"seed={settings.seed}", *_design(settings.design)]
-    if settings.n_passes:
+    if settings.windows or explanation.closeups:
+        wanted = f"n_passes={settings.most_passes}"
+        if settings.fidelity is not None:
+            wanted = f"fidelity={settings.fidelity}"
+        closeup = ["closeup=True"] * bool(explanation.closeups)
+        explained = ", ".join([wanted, estimator, *closeup, *how])
+        lines.append(f"result = cs.explain(image, detector, targets, {explained})")
+    elif settings.n_passes:
         observed = ", ".join([f"n_passes={settings.n_passes}", *how])
         lines += [
             f"evidence = cs.observe(image, detector, {observed})",

@@ -166,7 +166,7 @@ def explain_into(
         raise BundleError(
             f"{file}: {stopped}; choose another --out, or --overwrite it"
         ) from stopped
-    if earlier is None or evidence.n_masks > earlier.n_masks:
+    if earlier is None or evidence.cost > earlier.cost:
         _save(evidence, file)
     return explain_from(evidence, detector, wanted, plan, progress), evidence
 

@@ -92,3 +92,9 @@ SALIENCY = {
     "fidelity": Array(axes=("targets",), low=-1 - _TOLERANCE, high=1 + _TOLERANCE, nan=True),
     "mean_weight": Array(axes=("targets",), low=-_TOLERANCE, high=1 + _TOLERANCE, nan=True),
 }
+
+_CLOSE = ("height", "width")
+CLOSEUP = {
+    "saliency": Array(axes=_CLOSE),
+    "standard_error": Array(axes=_CLOSE, low=0),
+}

@@ -20,11 +20,20 @@ from chiaroscuro.core.checks import (
     text,
     whole,
 )
-from chiaroscuro.core.declared import optional_part, part, parts, setting, tuple_of
+from chiaroscuro.core.declared import (
+    of_kind,
+    optional_part,
+    part,
+    parts,
+    setting,
+    tuple_of,
+)
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.notes import Note, note_check
 from chiaroscuro.core.plan import DetectorChoice, MaskDesign, StudySettings
 from chiaroscuro.core.records import LABEL
+from chiaroscuro.core.text import plural
+from chiaroscuro.core.windows import Window
 
 Box = tuple[float, float, float, float]
 Kept = tuple[tuple[float, ...], int | None]
@@ -63,7 +72,106 @@ def _kept(name: str, value: Any) -> Kept:
     return box_check(f"{name}[0]", box), maybe(LABEL)(f"{name}[1]", label)
 
 
+def window_check(name: str, value: Any) -> Window:
+    """A window: four whole numbers x1 y1 x2 y2, with a pixel between them."""
+    if isinstance(value, Window):
+        return value
+    x1, y1, x2, y2 = many(whole(0), 4)(name, value)
+    if x2 <= x1 or y2 <= y1:
+        raise InputError(f"{name}: wanted x1 < x2 and y1 < y2, got {shown(value)}")
+    return Window(x1, y1, x2, y2)
+
+
 # evidence.npz and manifest.json -------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Certificate:
+    """How well weights of passes in a window agree with those of full passes, same masks.
+
+    Attributes:
+        correlation: of the two, in [-1, 1].
+        low: bound of the correlation over all masks, 99 % on one side.
+        high: likewise above.
+        slope: of the weights of full passes over those in the window: 1 where they are alike.
+        bias: mean weight in the window less that of full passes.
+        bias_error: its standard error.
+        n_masks: under which both were run.
+    """
+
+    correlation: float = setting(number(-1 - _TOLERANCE, 1 + _TOLERANCE))
+    low: float = setting(number(-1, 1))
+    high: float = setting(number(-1, 1))
+    slope: float = setting(number())
+    bias: float = setting(number(-1, 1))
+    bias_error: float = setting(number(0))
+    n_masks: int = setting(whole(0))
+
+
+@attrs.frozen(kw_only=True)
+class WindowRecord:
+    """Passes in a window.
+
+    Attributes:
+        window: x1 y1 x2 y2 in pixels of the maps.
+        n_passes: made in it, each under a mask.
+        kept_for: as of :class:`MapSettings`.
+    """
+
+    window: Window = setting(window_check)
+    n_passes: int = setting(whole(0))
+    kept_for: tuple[Kept, ...] = setting(tuple_of(_kept), ())
+
+
+@attrs.frozen(kw_only=True)
+class MapSource:
+    """The passes that the map of one target is from.
+
+    Attributes:
+        n_masks: that were observed; None for a method without masks.
+        window: in which; None for passes on the whole picture.
+        certificate: of the window.
+    """
+
+    n_masks: int | None = setting(maybe(whole(0)), None)
+    window: Window | None = setting(maybe(window_check), None)
+    certificate: Certificate | None = optional_part(Certificate)
+
+
+@attrs.frozen(kw_only=True)
+class CloseUpPasses(WindowRecord):
+    """Passes for the close-up of one target, under masks of its own.
+
+    Attributes:
+        area: x1 y1 x2 y2 in pixels of the maps: what masks cover, and the close-up shows.
+        design: of the masks.
+    """
+
+    area: Window = setting(window_check)
+    design: MaskDesign = part(MaskDesign, required=True)
+
+
+@attrs.frozen(kw_only=True)
+class CloseUpRecord:
+    """A close-up, but for its map.
+
+    Attributes:
+        window: x1 y1 x2 y2 in pixels of the maps: what it shows.
+        cells: of its masks, across the box (across the square root of its area).
+        source: the passes that it is from.
+        cost: of them, in passes on the whole picture.
+        design: of its masks.
+        fidelity: as of a map; None where it is not known.
+        mean_weight: likewise.
+    """
+
+    window: Window = setting(window_check)
+    cells: float = setting(number(0))
+    source: MapSource = part(MapSource)
+    cost: float = setting(number(0))
+    design: MaskDesign = part(MaskDesign, required=True)
+    fidelity: float | None = setting(maybe(number(-1, 1)))
+    mean_weight: float | None = setting(maybe(_SHARE))
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +181,11 @@ class MapSettings:
     Attributes:
         method: name of the method.
         detector: name of the detector.
-        n_passes: detector passes; for D-RISE, also the masks.
+        n_passes: detector passes; for D-RISE those on the whole picture, each under a mask.
+        windows: of D-RISE: the passes in windows round targets.
+        closeups: of D-RISE: the passes for close-ups.
+        cost: of all passes, in passes on the whole picture; None where it is not known.
+        fidelity: at which automatic stopping stopped; None for a given number of passes.
         estimator: of D-RISE; None for other methods.
         before_nms: whether the detector was observed before non-maximum suppression.
         seed: of whatever is random.
@@ -87,6 +199,10 @@ class MapSettings:
     method: str = setting(text)
     detector: str = setting(text)
     n_passes: int = setting(whole(0))
+    windows: tuple[WindowRecord, ...] = setting(tuple_of(of_kind(WindowRecord)), ())
+    closeups: tuple[CloseUpPasses, ...] = setting(tuple_of(of_kind(CloseUpPasses)), ())
+    cost: float | None = setting(maybe(number(0)), None)
+    fidelity: float | None = setting(maybe(limits.FIDELITY), None)
     estimator: str | None = setting(maybe(text), None)
     before_nms: bool = setting(flag, False)
     seed: int = setting(limits.SEED)
@@ -95,6 +211,28 @@ class MapSettings:
     versions: dict[str, str] = setting(mapping(text), attrs.Factory(dict))
     kept_for: tuple[Kept, ...] = setting(tuple_of(_kept), ())
     choices: dict[str, Any] = setting(mapping(), attrs.Factory(dict))
+
+    @property
+    def most_passes(self) -> int:
+        """Passes on the whole picture, or in the window that has most of them."""
+        return max(self.n_passes, *(one.n_passes for one in self.windows), 0)
+
+    @property
+    def passes_text(self) -> str:
+        """The passes in words, with what they cost where that is not their number."""
+        text = plural(self.n_passes, "pass", "passes")
+        if not self.windows and not self.closeups:
+            return text
+        texts = [f"{text} on the whole picture"]
+        areas = {one.area for one in self.closeups}  # some were tried with several masks
+        for some, places, word in (
+            (self.windows, self.windows, "window"),
+            (self.closeups, areas, "close-up"),
+        ):
+            if some:
+                n = sum(one.n_passes for one in some)
+                texts.append(f"{n} in {plural(len(places), word)}")
+        return f"{' and '.join(texts)}, the cost of {self.cost:z.0f} passes"
 
 
 @attrs.frozen(kw_only=True)
@@ -107,6 +245,8 @@ class TargetRecord:
     origin: str = setting(one_of("found", "drawn", "truth"))
     fidelity: float | None = setting(maybe(number(-1, 1)))
     mean_weight: float | None = setting(maybe(_SHARE))
+    source: MapSource = part(MapSource)
+    closeup: CloseUpRecord | None = optional_part(CloseUpRecord)
 
 
 @attrs.frozen(kw_only=True)

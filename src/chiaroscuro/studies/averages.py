@@ -1,6 +1,7 @@
 """The average map of many targets, in the coordinates of their boxes.
 
-Bengamra et al. 2023, figure 7: crops of all maps, brought to one size and averaged. Here with a
+Bengamra et al. 2023, figure 7: crops of all maps, brought to one size and averaged. Here of
+close-ups, where there are any, since the cells of a map's masks blur what is inside a face; with a
 margin for context, each map divided by its own highest value so that every target counts alike, and
 with the count and the spread of every pixel, since parts of a crop may lie outside the picture.
 """
@@ -12,6 +13,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from chiaroscuro.core.records import Target
+from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.localisation import SUPPORTED
 
 BOX_PX, MARGIN = 64, 0.5  # side of the box in the average, and the margin in box sides
@@ -80,6 +82,13 @@ class Averager:
         self._face += crop[1:]
         self._count += inside
         self._n += 1
+
+    def add_map(self, image: Tensor, result: Explanation, index: int) -> None:
+        """Add a target of an explanation of a picture: its close-up, if it has one."""
+        closeup = result.closeup(index)
+        if closeup is not None:
+            image, result, index = closeup.window.of(image), closeup.alone(result), 0
+        self.add(image, result.saliency[index], result.targets[index], result.standard_error[index])
 
     def result(self) -> AverageMap:
         """The averages so far."""

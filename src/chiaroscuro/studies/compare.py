@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from functools import reduce
 from operator import getitem
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,15 +20,14 @@ from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, UndefinedMetricError
 from chiaroscuro.core.progress import Report, Steps
 from chiaroscuro.core.records import Target
-from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.explanation import CloseUp, Explanation
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.average_precision import average_precision
-from chiaroscuro.metrics.localisation import context_share_or_none
+from chiaroscuro.metrics.localisation import evidence_shares
 from chiaroscuro.metrics.stats import paired_means
 from chiaroscuro.results.folder import ResultFolder
-from chiaroscuro.store.schema import StudiedTarget
 from chiaroscuro.studies.averages import AverageMap, Averager
-from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT
+from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT, MISSED
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import SHARES, title_of
 
@@ -47,7 +46,8 @@ class Subject:
         target: the box that both maps explain: the annotated one, or the better-scored detection's.
         scores: what each detector gave it; None where it was not found.
         image: ``3 height width``.
-        explanation: two maps, the first detector's and the second's, from the same masks.
+        explanation: two maps, the first detector's and the second's, from the same masks; and the
+            close-ups that the runs have of the box that each detector found or missed there.
     """
 
     picture: str
@@ -74,9 +74,7 @@ class Subject:
             row[f"fidelity_{which}"] = None if math.isnan(fidelity) else fidelity
             row[f"trust_{which}"] = self.explanation.trust(i)
             row[f"mean_weight_{which}"] = float(self.explanation.mean_weight[i])
-            share = context_share_or_none(
-                self.explanation.saliency[i], self.target, self.explanation.standard_error[i]
-            )
+            share = evidence_shares(self.explanation, i)
             values = (None, None, None) if share is None else astuple(share)
             row |= {f"{part}_{which}": value for part, value in zip(SHARES, values, strict=True)}
         one, other = self.explanation.saliency
@@ -160,10 +158,7 @@ def compare(
             each(subject)
         if subject.status == "both" and subject.what != FALSE_POSITIVE:
             for i, averager in enumerate(averagers):
-                maps = subject.explanation
-                averager.add(
-                    subject.image, maps.saliency[i], subject.target, maps.standard_error[i]
-                )
+                averager.add_map(subject.image, subject.explanation, i)
     if not rows:
         raise BundleError(
             f"{first.folder} and {second.folder} have no explained box of a picture in common"
@@ -189,17 +184,17 @@ def _of_picture(first: ResultFolder, second: ResultFolder) -> Iterator[Subject]:
     evidences = first.evidence(), second.evidence()
     if not torch.equal(evidences[0].image, evidences[1].image):
         raise BundleError(f"{first.name} is not the same picture in both runs; study it again")
-    n = min(evidence.n_masks for evidence in evidences)
+    n = min(evidence.most_masks for evidence in evidences)
     pairs = [evidence.first(n) for evidence in evidences]
     wanted = list(_wanted(first, second))
     if not wanted:
         return
-    targets = [target for target, _, _ in wanted]
+    targets = [one.target for one in wanted]
     made = [
         pair.explain(targets, estimator=side.manifest.settings.estimator or "surrogate")
         for pair, side in zip(pairs, (first, second), strict=True)
     ]
-    for i, (target, what, scores) in enumerate(wanted):
+    for i, (target, what, scores, numbers) in enumerate(wanted):
         found = tuple(score is not None for score in scores)
         status: Status = "neither"
         if any(found):
@@ -220,46 +215,78 @@ def _of_picture(first: ResultFolder, second: ResultFolder) -> Iterator[Subject]:
                 mean_weight=torch.stack([one.mean_weight[i] for one in made]),
                 settings=made[0].settings,
                 meaning=made[0].meaning,
+                closeups=_closeups((first, second), numbers),
             ),
         )
 
 
-def _wanted(
-    first: ResultFolder, second: ResultFolder
-) -> Iterator[tuple[Target, str, tuple[float | None, float | None]]]:
-    """Boxes, what they are, and the score that each detector gave them."""
+Numbers = tuple[int | None, int | None]  # of a target in either run
+
+
+class _Wanted(NamedTuple):
+    """A box, what it is, the score that each detector gave it, and its number in either run."""
+
+    target: Target
+    what: str
+    scores: tuple[float | None, float | None]
+    numbers: Numbers
+
+
+def _wanted(first: ResultFolder, second: ResultFolder) -> Iterator[_Wanted]:
     truth = first.truth
     if truth is not None:
-        hits = [
-            {about.truth: target.score for target, about in side.studied(HIT)}
+        of_truth = [
+            {one.truth: i for i, one in enumerate(side.study.targets) if one.kind in (HIT, MISSED)}
             for side in (first, second)
         ]
         size = first.manifest.height, first.manifest.width
         for i in (truth.inside(*size) & ~truth.ignore).nonzero()[:, 0].tolist():
             target = Target(box=truth.boxes[i].numpy(), label=int(truth.labels[i]), origin="truth")
-            yield target.inside(*size), "face", (hits[0].get(i), hits[1].get(i))
+            numbers = of_truth[0].get(i), of_truth[1].get(i)
+            scores = _hit_score(first, numbers[0]), _hit_score(second, numbers[1])
+            yield _Wanted(target.inside(*size), "face", scores, numbers)
     for kind in (FALSE_POSITIVE, FOUND):
-        yield from _paired(first.studied(kind), second.studied(kind), kind)
+        yield from _paired(_numbered(first, kind), _numbered(second, kind), kind)
+
+
+def _hit_score(side: ResultFolder, number: int | None) -> float | None:
+    if number is None or side.study.targets[number].kind != HIT:
+        return None
+    return side.manifest.targets[number].score
+
+
+def _numbered(side: ResultFolder, kind: str) -> list[tuple[int, Target]]:
+    pairs = zip(side.explanation.targets, side.study.targets, strict=True)
+    return [(i, target) for i, (target, one) in enumerate(pairs) if one.kind == kind]
 
 
 def _paired(
-    first: list[tuple[Target, StudiedTarget]],
-    second: list[tuple[Target, StudiedTarget]],
-    kind: str,
-) -> Iterator[tuple[Target, str, tuple[float | None, float | None]]]:
+    first: list[tuple[int, Target]], second: list[tuple[int, Target]], kind: str
+) -> Iterator[_Wanted]:
     """Detections that are no annotated face; those of both that overlap are one."""
-    free = [target for target, _ in second]
-    for target, _ in first:
-        overlap = [float(boxes.iou(target.box[None], other.box[None])) for other in free]
+    free = list(second)
+    for i, target in first:
+        overlap = [float(boxes.iou(target.box[None], other.box[None])) for _, other in free]
         best = max(range(len(free)), key=overlap.__getitem__, default=None)
         if best is None or overlap[best] < _SAME_BOX:
-            yield target, kind, (target.score, None)
+            yield _Wanted(target, kind, (target.score, None), (i, None))
             continue
-        other = free.pop(best)
+        j, other = free.pop(best)
         better = target if (target.score or 0) >= (other.score or 0) else other
-        yield better, kind, (target.score, other.score)
-    for other in free:
-        yield other, kind, (None, other.score)
+        yield _Wanted(better, kind, (target.score, other.score), (i, j))
+    for j, other in free:
+        yield _Wanted(other, kind, (None, other.score), (None, j))
+
+
+def _closeups(
+    sides: tuple[ResultFolder, ResultFolder], numbers: Numbers
+) -> tuple[CloseUp | None, ...]:
+    """The close-ups of a box in both runs; none where neither has one."""
+    found = tuple(
+        None if number is None else side.explanation.closeup(number)
+        for side, number in zip(sides, numbers, strict=True)
+    )
+    return found if any(found) else ()
 
 
 def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.passes import detect_whole
 from chiaroscuro.metrics.average_precision import MAX_DETECTIONS
-from chiaroscuro.metrics.localisation import context_share_or_none
+from chiaroscuro.metrics.localisation import evidence_shares
 from chiaroscuro.results.explaining import explain_into
 from chiaroscuro.results.picture import open_picture
 from chiaroscuro.store import bundle
@@ -153,14 +153,14 @@ def _studied(
     """What a study knows of one target beyond its map."""
     saliency, error = result.saliency[index], result.standard_error[index]
     target, one = result.targets[index], subject.match
-    share = context_share_or_none(saliency, target, error)
+    share = evidence_shares(result, index)
     shares = (None, None, None) if share is None else astuple(share)
     miss = None
     if subject.kind == MISSED and evidence is not None:
         miss = read_miss(
             target,
             whole,
-            evidence,
+            evidence.part_for(target)[0],
             saliency,
             error,
             min_score=settings.min_score,

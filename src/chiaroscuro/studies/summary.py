@@ -76,6 +76,7 @@ def summarise(run: Run) -> Summary:
         ),
         "misses": dict(Counter(row["reading"] for row in targets if row["kind"] == MISSED)),
         "n_passes": sum(row["n_passes"] for row in complete),
+        "cost": round(sum(row["cost"] for row in complete)),
         "context": _context(targets, [row["picture"] for row in complete]),
     }
     if truth:
@@ -111,12 +112,7 @@ def _add_maps(
     explanation, image = one.explanation, one.image()
     for i, row in enumerate(rows):
         if row["kind"] in KINDS:
-            averagers[row["kind"]].add(
-                image,
-                explanation.saliency[i],
-                explanation.targets[i],
-                explanation.standard_error[i],
-            )
+            averagers[row["kind"]].add_map(image, explanation, i)
 
 
 def _target_rows(one: ResultFolder) -> list[dict[str, Any]]:
@@ -124,7 +120,7 @@ def _target_rows(one: ResultFolder) -> list[dict[str, Any]]:
     settings = manifest.settings
     rows = []
     for i, (target, about) in enumerate(zip(manifest.targets, study.targets, strict=True), start=1):
-        n_masks = None if target.mean_weight is None else settings.n_passes
+        n_masks = None if target.mean_weight is None else target.source.n_masks
         rows.append(
             {
                 "picture": one.name,
@@ -167,6 +163,7 @@ def _picture_row(one: ResultFolder, rows: Sequence[Mapping[str, Any]]) -> dict[s
         "missed": kinds[MISSED],
         "found": kinds[FOUND],
         "n_passes": one.manifest.settings.n_passes if rows else 0,
+        "cost": one.manifest.settings.cost or 0.0 if rows else 0.0,
         "seconds": one.manifest.seconds,
     }
 

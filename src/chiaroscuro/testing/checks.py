@@ -10,21 +10,26 @@ Use it in a test of your own adapter::
         check()
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from chiaroscuro.core.boxes import iou
 from chiaroscuro.core.records import Proposals
 from chiaroscuro.detectors.protocol import (
     Detector,
     DetectorInfo,
     Suppressing,
     checked_detect,
+    parts_detector,
 )
 
 Check = Callable[[], None]
+MARGIN = 6  # strides between a target and the border of a part
+PART_IOU, PART_SCORE = 0.9, 0.05  # least overlap, largest difference of scores, part and whole
 
 
 def detector_checks(
@@ -167,6 +172,31 @@ class _Suite:
         if len(plain):
             assert len(raw) >= 1
             assert float(raw.scores.max()) >= float(plain.scores.max()) - self.tolerance
+
+    def check_parts_are_seen_as_in_the_whole(self) -> None:
+        """Where ``info.any_size`` is true: the best target in a part around it.
+
+        The part has a margin of 6 strides and corners at multiples of the stride, so only a picture
+        larger than that shows a difference.
+        """
+        (whole,) = self._detect(self.image[None])
+        if not self.detector.info.any_size or not len(whole):
+            return
+        best = int(whole.scores.argmax())
+        box, score = whole.boxes[best].cpu(), float(whole.scores[best])
+        detector = parts_detector(self.detector, *self.image.shape[1:])
+        stride = detector.info.stride
+        left, top = (max(0, math.floor(v / stride) - MARGIN) for v in box[:2].tolist())
+        right, bottom = (max(0, math.ceil(v / stride) + MARGIN) for v in box[2:].tolist())
+        x1, y1, x2, y2 = (round(cell * stride) for cell in (left, top, right, bottom))
+        (seen,) = checked_detect(detector, self.image[None, :, y1:y2, x1:x2])
+        overlap = iou(box[None], seen.boxes.cpu() + torch.tensor([x1, y1, x1, y1]))[0]
+        apart = (seen.scores.cpu() - score).abs()
+        assert bool(((overlap >= PART_IOU) & (apart <= PART_SCORE)).any()), (
+            f"the target {box.tolist()} of score {score:z.2f} is not found alike in the part "
+            f"{x1} {y1} {x2} {y2} of the picture; any_size should be None or False, or the stride "
+            f"another than {stride:g}"
+        )
 
     def _batch(self, n: int) -> Tensor:
         """The picture, darker with every copy, float32."""

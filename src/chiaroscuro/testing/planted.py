@@ -35,7 +35,7 @@ class PlantedDetector:
         self.box = torch.tensor([list(box)], dtype=torch.float32)
         self.evidence = evidence.to(torch.float64)
         self.bias = bias
-        self.info = DetectorInfo(name="planted", min_score=min_score)
+        self.info = DetectorInfo(name="planted", min_score=min_score, any_size=False)
 
     def detect(self, images: Tensor) -> list[Proposals]:
         """One proposal per image, none where its score is below ``min_score``."""

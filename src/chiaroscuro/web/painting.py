@@ -13,7 +13,7 @@ from torch import Tensor
 
 from chiaroscuro import metrics
 from chiaroscuro.core.declared import plain
-from chiaroscuro.core.errors import InputError, UndefinedMetricError
+from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.notes import Note
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.detectors import Detector, load_detector
@@ -21,7 +21,7 @@ from chiaroscuro.evidence.evidence import Evidence
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.evidence.targets import SAME_OBJECT, find, with_classes
 from chiaroscuro.metrics.difference import MapDifference, map_difference, n_cells_of
-from chiaroscuro.metrics.localisation import context_share
+from chiaroscuro.metrics.localisation import SUPPORTED, evidence_shares
 from chiaroscuro.results.picture import Picture
 
 
@@ -126,7 +126,7 @@ class Painting:
         (target,), notes = self.classed(name, [target])
         target_key = _target_key(target.inside(*self.picture.image.shape[1:]))
         return self._maps.get(
-            (self._key, name, evidence.seed, evidence.n_masks, *target_key),
+            (self._key, name, evidence.seed, evidence.cost, *target_key),
             lambda: evidence.explain([target]).with_notes(*notes),
         )
 
@@ -170,20 +170,20 @@ class Painting:
         """One target as the page shows it: the manifest's JSON, and where the evidence lies."""
         explanation = self.explain(name, target)
         notes, shares = [note.sentence for note in explanation.notes], None
-        try:
-            share = context_share(
-                explanation.saliency[0], explanation.targets[0], explanation.standard_error[0]
-            )
+        share = evidence_shares(explanation, 0)
+        if share is not None:
             shares = {"box": share.box, "ring": share.ring, "beyond": share.beyond}
-        except UndefinedMetricError:
+        elif not bool((explanation.saliency > SUPPORTED * explanation.standard_error).any()):
             notes.append(Note("nothing sure").sentence)
         _, iou, score = metrics.best_match(target, self.faces(name), SAME_OBJECT)
+        closeup = explanation.closeup(0)
         return {
             **plain(explanation.manifest().targets[0]),
             "detector": name,
             "n_passes": explanation.settings.n_passes,
             "reported": score if iou > 0 else None,
             "trust": explanation.fidelity_text(0),
+            "closeup_trust": closeup and closeup.alone(explanation).fidelity_text(0),
             "notes": notes,
             "shares": shares,
         }

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+import attrs
 from torch import Tensor
 
 from chiaroscuro import metrics
@@ -53,9 +54,8 @@ def _observe(
 ) -> None:
     earlier = painting.observed.get(name)
     resume = earlier if earlier is not None and earlier.seed == plan.seed else None
-    if resume is not None and plan.n_passes != AUTO and resume.n_masks >= plan.n_passes:
-        _report(job, painting, name, resume, targets)
-        return
+    if resume is not None and plan.n_passes != AUTO:
+        plan = attrs.evolve(plan, n_passes=max(plan.n_passes, resume.n_masks))
     reported_at = 0.0
 
     def progress(now: Progress) -> None:
@@ -93,7 +93,9 @@ def _report(
     job: Job, painting: Painting, name: str, evidence: Evidence, targets: Sequence[Target]
 ) -> None:
     """Keep evidence, and report what it says about the targets."""
-    painting.observed[name] = evidence
+    earlier = painting.observed.get(name)
+    same = earlier is not None and earlier.seed == evidence.seed
+    painting.observed[name] = evidence.joined(earlier) if same and earlier else evidence
     results = [painting.result(name, target) for target in targets]
     job.update(answers={**job.state.get("answers", {}), name: results})
 

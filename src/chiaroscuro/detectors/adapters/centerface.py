@@ -50,6 +50,8 @@ class CenterFace:
             name="centerface",
             min_score=score_floor(min_score, 0.02),
             device=session_device(self._session),
+            stride=float(_MULTIPLE),
+            any_size=True,
         )
 
     def detect(self, images: Tensor) -> list[Proposals]:

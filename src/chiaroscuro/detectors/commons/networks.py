@@ -11,6 +11,28 @@ from chiaroscuro.core.errors import InputError
 
 _ONE_AT_A_TIME = threading.Lock()
 
+_OVER_ALL_PLACES = (
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.GroupNorm,
+    nn.InstanceNorm2d,
+    nn.MultiheadAttention,
+)
+_ATTENTION = ("attention", "attn")
+
+
+def reads_all_places(network: nn.Module) -> bool:
+    """Whether a layer's output at one place depends on the whole picture.
+
+    Layers that pool over all places, normalise by their statistics, or attend to them. Attention
+    that is not torch's own is recognised by its class name.
+    """
+    return any(
+        isinstance(module, _OVER_ALL_PLACES)
+        or any(word in type(module).__name__.lower() for word in _ATTENTION)
+        for module in network.modules()
+    )
+
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Boxes of any format, and a picture in a network's input: boxes and maps back from it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -90,6 +90,21 @@ class Placement:
         """Resized to fill the input; a free side is the picture's own, to the next multiple."""
         filled = _free_sides(size, picture, multiple)
         return cls(picture=picture, size=filled, inner=filled, antialias=antialias)
+
+    def of_part(self, part: tuple[int, int], multiple: int) -> "Placement":
+        """A part, of that height and width, of the picture: resized by the same factors.
+
+        The cells of ``multiple`` pixels of the input fall on the picture as in the whole, if the
+        part's corner is at whole cells from the picture's: the bars are as wide as the whole's.
+        """
+        inner = pair(
+            max(1, round(side * resized / whole))
+            for side, resized, whole in zip(part, self.inner, self.picture, strict=True)
+        )
+        corner = pair(offset % multiple for offset in self.corner)
+        needed = pair(c + i for c, i in zip(corner, inner, strict=True))
+        size = _free_sides((0, 0), needed, multiple)
+        return replace(self, picture=part, size=size, inner=inner, corner=corner)
 
     def fill(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 h w"]:
         """The network's input, still in [0, 1]."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -12,9 +13,10 @@ from chiaroscuro.figures.colours import Scale
 from chiaroscuro.figures.encode import jpeg
 from chiaroscuro.figures.overlay import pixels
 from chiaroscuro.metrics.difference import MapDifference
+from chiaroscuro.report.cards import close
 from chiaroscuro.web import layers
 from chiaroscuro.web.api.requests import read_body, read_query
-from chiaroscuro.web.bodies import ChangeBody, DifferenceQuery, MapQuery, TargetsBody
+from chiaroscuro.web.bodies import ChangeBody, CloseUpQuery, DifferenceQuery, MapQuery, TargetsBody
 from chiaroscuro.web.workbench import painting_of, workbench_of
 
 
@@ -54,6 +56,18 @@ def difference_layer(request: Request) -> Response:
 def difference_legend(request: Request) -> Response:
     """The legend of the same layer."""
     return JSONResponse(legends.difference_legend(*_difference(request)))
+
+
+def closeup(request: Request) -> Response:
+    """A close-up under its map, or as painted, with the box."""
+    query = read_query(request, CloseUpQuery)
+    painting = painting_of(request)
+    made = close(
+        painting.picture.image, painting.explain(query.detector, query.target), 0, query.look
+    )
+    if made is None:
+        raise HTTPException(404, "There is no close-up of this face yet. Explain it first.")
+    return Response(jpeg(made[query.under == "map"].pixels), media_type="image/jpeg")
 
 
 async def changed(request: Request) -> Response:
@@ -97,6 +111,7 @@ ROUTES = [
     Route(f"{_PAINTING}/map.json", map_legend),
     Route(f"{_PAINTING}/difference.png", difference_layer),
     Route(f"{_PAINTING}/difference.json", difference_legend),
+    Route(f"{_PAINTING}/closeup.jpg", closeup),
     Route(f"{_PAINTING}/changed.jpg", changed),
     Route(f"{_PAINTING}/live", live, methods=["POST"]),
 ]

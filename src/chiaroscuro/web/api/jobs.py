@@ -35,7 +35,10 @@ async def add(request: Request) -> Response:
         height, width = painting.picture.image.shape[1:]
         targets = [target.inside(height, width) for target in body.targets]
         task = work.observation(
-            painting, names, targets, Plan(n_passes=body.n_passes, seed=body.seed)
+            painting,
+            names,
+            targets,
+            Plan(n_passes=body.n_passes, seed=body.seed, windows=False, closeup=True),
         )
     about = {
         "picture": request.path_params["picture"],

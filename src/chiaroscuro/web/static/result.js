@@ -5,6 +5,7 @@ import { chosen, nameOf } from "./detectors.js";
 import { byId, element, fixed } from "./dom.js";
 import { attempt } from "./messages.js";
 import { follow, run } from "./runs.js";
+import { look } from "./stages.js";
 import { isTarget, set, state, watch } from "./state.js";
 
 const whole = (share) => `${Math.round(100 * share)} %`;
@@ -46,7 +47,7 @@ const reportFor = (target) => (now) => {
 function ended(last, target) {
   if (!last) return;
   if (last.state === "stopped") byId("pace").textContent = "Stopped. The result so far is kept.";
-  if (last.state === "done") byId("pace").textContent = `Done: ${passes()}. Other boxes need no further passes.`;
+  if (last.state === "done") byId("pace").textContent = `Done: ${passes()}. The maps of other boxes need no further ones.`;
   if (isTarget(target)) set({ answers: state.answers }); // the difference waits for the end of the run
   else explainAtOnce();
 }
@@ -58,8 +59,21 @@ function card(name) {
   const score = answer.reported == null ? "no face reported here" : `score ${fixed(answer.reported, 2)}`;
   return element("div", { className: "answer" },
     element("p", {}, `${nameOf(name)}: ${score}; ${answer.n_passes} passes, ${answer.trust}.`),
+    ...(answer.closeup ? [closeup(name, answer)] : []),
     ...(answer.shares ? shares(answer.shares) : []),
     ...answer.notes.map((note) => element("p", { className: "quiet" }, note)));
+}
+
+function closeup(name, answer) {
+  const picture = (under, words) => {
+    const more = { detector: name, under, ...look(), v: answer.closeup.cost };
+    const src = api.layerAddress(state.picture.id, "closeup.jpg", state.target, more);
+    return element("img", { src, alt: words });
+  };
+  const words = `Close-up: ${answer.closeup_trust}.`;
+  return element("figure", { className: "closeup" },
+    picture("nothing", "The face as painted"), picture("map", words),
+    element("figcaption", { className: "quiet" }, words));
 }
 
 function shares({ box, ring, beyond }) {
@@ -78,11 +92,16 @@ function render() {
   const more = names.every((name) => state.observed.has(name));
   byId("answers").replaceChildren(...names.filter((name) => state.answers[name]).map(card));
   byId("display").hidden = !Object.keys(state.answers).length;
-  byId("start").textContent = more ? "Add passes" : names.length === 2 ? "Explain both" : "Explain";
+  byId("start").textContent = more ? moreText(names) : names.length === 2 ? "Explain both" : "Explain";
   byId("start").disabled = !state.target || Boolean(state.job);
 }
+
+// The map of another box is there at once; its close-up takes passes of its own.
+const moreText = (names) =>
+  names.some((name) => state.answers[name] && !state.answers[name].closeup) ? "Make close-up" : "Add passes";
 
 export function setUpResult() {
   byId("start").addEventListener("click", start);
   watch(["faces", "target", "answers", "job"], render);
+  for (const id of ["threshold", "colours", "sign"]) byId(id).addEventListener("change", render);
 }

@@ -16,7 +16,12 @@ from chiaroscuro.detectors.adapters.function.formats import (
 )
 from chiaroscuro.detectors.adapters.function.reported import Reported, read_detections
 from chiaroscuro.detectors.commons.networks import device_of, evaluating, pick_device
-from chiaroscuro.detectors.commons.options import checked_names, score_floor
+from chiaroscuro.detectors.commons.options import (
+    checked_names,
+    checked_stride,
+    flag,
+    score_floor,
+)
 from chiaroscuro.detectors.commons.rows import usable_rows
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats, check_labels
 
@@ -46,9 +51,12 @@ class FunctionDetector:
         class_names: by label.
         min_score: the lowest score that is reported.
         device: accepted for uniformity; the function chooses its own device.
+        stride: see :class:`~chiaroscuro.DetectorInfo`.
+        any_size: see :class:`~chiaroscuro.DetectorInfo`; True lets parts of a picture be passed to
+            the function in place of the whole.
 
     Raises:
-        InputError: on class names or a lowest score that cannot be used.
+        InputError: on an option that cannot be used.
     """
 
     def __init__(
@@ -59,6 +67,8 @@ class FunctionDetector:
         class_names: Sequence[str] = ("face",),
         min_score: float | None = None,
         device: str = "auto",
+        stride: float | int = 32.0,
+        any_size: bool | str | None = None,
     ) -> None:
         self._function = function
         self._format_known = self._mirrored = False
@@ -68,6 +78,8 @@ class FunctionDetector:
             name=name or default,
             class_names=checked_names(class_names),
             min_score=score_floor(min_score, 0.0),
+            stride=checked_stride(stride),
+            any_size=flag("any_size", any_size),
         )
 
     def detect(self, images: Tensor) -> list[Proposals]:

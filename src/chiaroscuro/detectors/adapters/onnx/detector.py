@@ -15,11 +15,10 @@ from chiaroscuro.detectors.adapters.onnx.layouts.classes import Overrides, read_
 from chiaroscuro.detectors.adapters.onnx.layouts.layout import Scene
 from chiaroscuro.detectors.adapters.onnx.network import OnnxNetwork
 from chiaroscuro.detectors.adapters.onnx.network import class_names as stated_names
-from chiaroscuro.detectors.adapters.onnx.options import flag
 from chiaroscuro.detectors.adapters.onnx.plausibility import refuse_implausible, refuse_labels
 from chiaroscuro.detectors.adapters.onnx.preparation import Preparation
 from chiaroscuro.detectors.commons.onnx_session import make_session, session_device
-from chiaroscuro.detectors.commons.options import score_floor
+from chiaroscuro.detectors.commons.options import flag, score_floor
 from chiaroscuro.detectors.commons.placement import Placement, pair
 from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_copy
 from chiaroscuro.detectors.protocol import DetectorInfo, as_unit_floats
@@ -128,6 +127,8 @@ class OnnxDetector:
             class_names=tuple(names),
             min_score=score_floor(min_score, 0.01),
             device=session_device(session),
+            stride=float(feeding.multiple),
+            any_size=False if any(size) else None,  # a side of 0 is open
         )
         if self._layout.before_nms:  # only these files report suppressed boxes
             self.without_nms = partial(unsuppressed_copy, self)

@@ -34,15 +34,6 @@ def numbers(option: str, value: Any) -> list[float]:
     return found
 
 
-def flag(option: str, value: Any) -> bool | None:
-    """True, false, or None where it is not given; also in words, as the command line has them."""
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if value is not None and not isinstance(value, bool):
-        raise InputError(f"{option}: wanted true or false, got {value!r}")
-    return value
-
-
 def named(kind: str, name: Any, known: Mapping[str, T]) -> T:
     """The entry of that name."""
     if not isinstance(name, str) or name not in known:

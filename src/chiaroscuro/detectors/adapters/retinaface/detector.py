@@ -18,7 +18,12 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError
 from chiaroscuro.core.records import Proposals, Truth
-from chiaroscuro.detectors.adapters.retinaface.anchors import decode_boxes, losses, make_anchors
+from chiaroscuro.detectors.adapters.retinaface.anchors import (
+    ANCHOR_SIZES,
+    decode_boxes,
+    losses,
+    make_anchors,
+)
 from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, normalise
 from chiaroscuro.detectors.adapters.retinaface.pretrained import pretrained_network
 from chiaroscuro.detectors.checkpoint import write_checkpoint
@@ -33,11 +38,11 @@ class RetinaFaceDetector:
     """Decoding and non-maximum suppression; each of the two forms runs the network its own way."""
 
     def __init__(self, info: DetectorInfo) -> None:
-        self._info = info
+        self._info = replace(info, stride=float(max(ANCHOR_SIZES)), any_size=True)
 
     @property
     def info(self) -> DetectorInfo:
-        """Name, the class "face", score floor, device."""
+        """Name, the class "face", score floor, device; pictures of any size, on a grid of 32."""
         return self._info
 
     def detect(self, images: Tensor) -> list[Proposals]:

@@ -7,8 +7,10 @@ Labels: torchvision counts the background as class 0. Here labels count from 0 w
 ``class_names`` leaves it out.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,11 @@ from chiaroscuro.detectors.adapters.torchvision.settings import (
     AUTOCAST,
     checked_sizes,
     detecting,
+    network_stride,
     padded_sizes,
+    resize_factors,
     resizing,
+    sees_parts,
 )
 from chiaroscuro.detectors.commons.networks import device_of
 from chiaroscuro.detectors.commons.options import score_floor
@@ -83,12 +88,15 @@ class TorchvisionDetector:
         self.excitation_layer = excitation_layer(model)
         self._autocast = autocast
         self._sizes = checked_sizes(model, min_size, max_size)
+        self._factors: tuple[float, float] | None = None  # of height and width, for parts
         names, self.first_label = name_classes(model, class_names)
         self.info = DetectorInfo(
             name=name or type(model).__name__,
             class_names=names,
             min_score=score_floor(min_score, 0.01),
             device=str(device_of(model)),
+            stride=network_stride(model),
+            any_size=sees_parts(model),
         )
 
     def detect(self, images: Tensor) -> list[Proposals]:
@@ -99,7 +107,7 @@ class TorchvisionDetector:
         batch = as_unit_floats(images.detach()).to(device_of(self.network))
         if len(batch) == 0:
             return []
-        with self._detecting(self._autocast), torch.no_grad():
+        with self._detecting(batch, self._autocast), torch.no_grad():
             results = self.network(list(batch))
         return [
             to_proposals(Rows(*self._foreground(result)), self.info, nms_iou=None)
@@ -111,7 +119,7 @@ class TorchvisionDetector:
 
         In full precision, whatever ``autocast`` is: half precision loses small gradients.
         """
-        with self.without_nms()._detecting(None), padded_sizes(self.network) as sizes:
+        with self.without_nms()._detecting(images, None), padded_sizes(self.network) as sizes:
             results = self.network(list(images))
         return [RawProposals(*self._foreground(result), sizes[-1]) for result in results]
 
@@ -150,8 +158,27 @@ class TorchvisionDetector:
         """
         return unsuppressed_copy(self)
 
-    def _detecting(self, autocast: str | None) -> AbstractContextManager[None]:
-        return detecting(self.network, self.info, self._sizes, autocast)
+    def for_parts_of(self, height: int, width: int) -> "TorchvisionDetector":
+        """The same model for parts of pictures of that size; see ``Resizing``.
+
+        Feature levels coarser than ``info.stride``, for objects above some 256 pixels of the
+        network, place their anchors by the size of the input: on them a part is seen differently.
+        """
+        factors = resize_factors(self.network, self._sizes, (height, width))
+        if factors is None:
+            return self
+        other = copy.copy(self)
+        other._factors = factors
+        other.info = replace(self.info, stride=network_stride(self.network) * 2 / sum(factors))
+        return other
+
+    def _detecting(self, images: Tensor, autocast: str | None) -> AbstractContextManager[None]:
+        sizes = self._sizes
+        if self._factors is not None:
+            sides = zip(images.shape[2:], self._factors, strict=True)
+            height, width = (max(1, round(side * factor)) for side, factor in sides)
+            sizes = {"fixed_size": (width, height)}
+        return detecting(self.network, self.info, sizes, autocast)
 
     def _foreground(self, result: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes, scores and labels that count from 0, without the background."""

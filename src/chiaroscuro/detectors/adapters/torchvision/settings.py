@@ -1,5 +1,6 @@
 """What is changed in a torchvision model while it detects; afterwards it is as before."""
 
+import math
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chiaroscuro.core.errors import InputError
-from chiaroscuro.detectors.commons.networks import device_of
+from chiaroscuro.detectors.commons.networks import device_of, reads_all_places
 from chiaroscuro.detectors.commons.rows import LOOSE_NMS_IOU
 from chiaroscuro.detectors.protocol import DetectorInfo
 
@@ -68,6 +69,42 @@ def padded_sizes(model: Any) -> Iterator[list[tuple[float, float]]]:
         yield extents
     finally:
         handle.remove()
+
+
+def network_stride(model: Any) -> float:
+    """Pixels of the network's input, to multiples of which the model pads it."""
+    return float(model.transform.size_divisible)
+
+
+def resize_factors(
+    model: Any, sizes: Mapping[str, Any], picture: tuple[int, int]
+) -> tuple[float, float] | None:
+    """By which a model with these ``sizes`` multiplies height and width of such a picture.
+
+    torchvision resizes by one factor and cuts the result to whole pixels, so the two may differ.
+    None where it resizes every picture to one size.
+    """
+    if model.transform.fixed_size is not None:
+        return None
+    shortest = sizes.get("min_size", model.transform.min_size)[-1]
+    longest = sizes.get("max_size", model.transform.max_size)
+    factor = min(shortest / min(picture), longest / max(picture))
+    height, width = (max(1, math.floor(side * factor)) / side for side in picture)
+    return height, width
+
+
+def sees_parts(model: Any) -> bool | None:
+    """``DetectorInfo.any_size`` of a model: true where no layer reads all places; None if unknown.
+
+    MobileNet backbones pool over the picture, and the heads of FCOS and of the second RetinaNet
+    normalise by its statistics.
+    """
+    from torchvision.models.detection import FCOS, RetinaNet
+
+    if model.transform.fixed_size is not None:
+        return False
+    known = is_rcnn(model) or isinstance(model, (FCOS, RetinaNet))
+    return True if known and not reads_all_places(model) else None
 
 
 def is_rcnn(model: nn.Module) -> bool:

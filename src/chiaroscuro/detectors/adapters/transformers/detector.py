@@ -65,6 +65,7 @@ class TransformersDetector:
             class_names=tuple(names.get(i, f"class {i}") for i in range(model.config.num_labels)),
             min_score=score_floor(min_score, 0.01),
             device=str(device_of(model)),
+            any_size=False,  # queries and encoder attend to the whole picture
         )
 
     def detect(self, images: Tensor) -> list[Proposals]:

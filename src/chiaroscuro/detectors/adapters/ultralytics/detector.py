@@ -6,9 +6,11 @@ boxes as an idle one. Pictures are prepared exactly as in ``predict``: RGB in [0
 resized to the training size, grey bars up to the next multiple of the stride.
 """
 
+import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from chiaroscuro.core.errors import DetectorOutputError, InputError
 from chiaroscuro.core.records import Proposals
-from chiaroscuro.detectors.commons.networks import device_of, evaluating
+from chiaroscuro.detectors.commons.networks import device_of, evaluating, reads_all_places
 from chiaroscuro.detectors.commons.options import score_floor
 from chiaroscuro.detectors.commons.placement import Placement, corners, scaled_up
 from chiaroscuro.detectors.commons.rows import Rows, to_proposals, unsuppressed_copy
@@ -63,11 +65,15 @@ class UltralyticsDetector:
         self._stride = int(max(network.stride))
         self._long_side = -(-_training_size(network, input_size) // self._stride) * self._stride
         self._nms_iou = None if self._is_final else nms_iou
+        self._whole: Placement | None = None  # of the picture that parts are of
+        any_size = None if reads_all_places(network) else True  # YOLO10 and later attend
         self.info = DetectorInfo(
             name=name or type(network).__name__,
             class_names=tuple(str(network.names[label]) for label in range(len(network.names))),
             min_score=score_floor(min_score, 0.01),
             device=str(device_of(network)),
+            stride=float(self._stride),
+            any_size=False if self._is_rtdetr else any_size,
         )
         if not self._is_final:
             self.without_nms = partial(unsuppressed_copy, self)
@@ -90,6 +96,18 @@ class UltralyticsDetector:
             for rows in self._read(output, placement)
         ]
 
+    def for_parts_of(self, height: int, width: int) -> "UltralyticsDetector":
+        """The same network for parts of pictures of that size; see ``Resizing``."""
+        if self._is_rtdetr:
+            return self
+        other = copy.copy(self)
+        other._whole = whole = self._of_whole((height, width))
+        factors = [i / p for i, p in zip(whole.inner, whole.picture, strict=True)]
+        other.info = replace(self.info, stride=self._stride * 2 / sum(factors))
+        if not self._is_final:
+            other.without_nms = partial(unsuppressed_copy, other)
+        return other
+
     @contextmanager
     def _uncapped(self) -> Iterator[None]:
         """The head of an end-to-end network without its limit of detections per picture."""
@@ -104,6 +122,11 @@ class UltralyticsDetector:
             head.max_det = own
 
     def _placement(self, picture: tuple[int, int]) -> Placement:
+        if self._whole is not None:
+            return self._whole.of_part(picture, self._stride)
+        return self._of_whole(picture)
+
+    def _of_whole(self, picture: tuple[int, int]) -> Placement:
         side = self._long_side
         if self._is_rtdetr:
             return Placement.stretch(picture, (side, side), antialias=False)

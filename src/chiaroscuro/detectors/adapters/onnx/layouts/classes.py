@@ -8,7 +8,7 @@ from chiaroscuro.core.errors import InputError, UnknownNameError
 from chiaroscuro.detectors.adapters.onnx.layouts.choosing import layouts_message
 from chiaroscuro.detectors.adapters.onnx.layouts.file import Roles
 from chiaroscuro.detectors.adapters.onnx.layouts.layout import ACTIVATIONS, Layout, Reading
-from chiaroscuro.detectors.adapters.onnx.options import flag
+from chiaroscuro.detectors.commons.options import flag
 from chiaroscuro.detectors.commons.placement import BOX_FORMATS
 
 _UNNAMED_CLASSES = 91  # where a file does not state its number of classes: as in COCO
