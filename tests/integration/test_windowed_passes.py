@@ -233,3 +233,12 @@ def test_targets_named_later_use_a_window_only_with_a_certificate(picture: Tenso
     shifted, elsewhere = Target(box=[100, 116, 124, 140]), Target(box=[400, 400, 424, 424])
     assert observed.part_for(shifted)[1] is not None
     assert observed.part_for(elsewhere) == (observed, None)
+
+
+def test_a_certificate_that_is_lost_on_the_way_makes_no_further_passes(
+    picture: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chiaroscuro.evidence.evidence.holds", lambda one: one.n_masks > 12)
+    detector, _ = calls_of(bright)
+    result = explained(picture, detector, n_passes="auto")
+    assert result.cost < 200

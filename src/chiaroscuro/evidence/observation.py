@@ -94,6 +94,7 @@ class Observation:
         for recorder, numbers in groups:
             self.finish(recorder, list(numbers))
             good = self._certified(recorder, numbers, LOOKS[-1])  # by what all its passes tell
+            self.finish(recorder, list(good))
             lost += [i for i in numbers if i not in good]
         if lost:
             self.finish(self.whole, lost)
@@ -226,7 +227,8 @@ class Observation:
 
         def fidelity() -> tuple[float, ...]:
             made = self.seen().explain(targets, estimator=self.plan.estimator)
-            return tuple(made.fidelity.tolist())
+            in_it = [recorder is self.whole or one.window == recorder.window for one in made.sources]
+            return tuple(made.fidelity[in_it].tolist())  # without those whose certificate is lost
 
         self.go_on(recorder, fidelity, MAX_AUTO_PASSES)
 
@@ -300,6 +302,6 @@ class Observation:
 
 def _expected_masks(n_masks: int, reached: Sequence[float], wanted: float) -> int:
     """Masks for a fidelity, from those reached: the noise falls as one over their number."""
-    lowest = min(0.0 if math.isnan(value) else value for value in reached)
+    lowest = min((0.0 if math.isnan(value) else value for value in reached), default=wanted)
     noise = (1 / max(lowest, 0.05) ** 2 - 1) / (1 / wanted**2 - 1)
     return math.ceil(n_masks * noise)
