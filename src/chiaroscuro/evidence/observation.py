@@ -227,7 +227,9 @@ class Observation:
 
         def fidelity() -> tuple[float, ...]:
             made = self.seen().explain(targets, estimator=self.plan.estimator)
-            in_it = [recorder is self.whole or one.window == recorder.window for one in made.sources]
+            in_it = [
+                recorder is self.whole or one.window == recorder.window for one in made.sources
+            ]
             return tuple(made.fidelity[in_it].tolist())  # without those whose certificate is lost
 
         self.go_on(recorder, fidelity, MAX_AUTO_PASSES)

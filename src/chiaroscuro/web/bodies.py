@@ -174,13 +174,6 @@ class MapQuery(LookQuery):
 
 
 @attrs.frozen(kw_only=True)
-class CloseUpQuery(MapQuery):
-    """A close-up to display: under its map, or as painted."""
-
-    under: str = setting(one_of("map", "nothing"), "map")
-
-
-@attrs.frozen(kw_only=True)
 class DifferenceQuery:
     """Two detectors whose maps are compared."""
 

@@ -16,7 +16,7 @@ from chiaroscuro.metrics.difference import MapDifference
 from chiaroscuro.report.cards import close
 from chiaroscuro.web import layers
 from chiaroscuro.web.api.requests import read_body, read_query
-from chiaroscuro.web.bodies import ChangeBody, CloseUpQuery, DifferenceQuery, MapQuery, TargetsBody
+from chiaroscuro.web.bodies import ChangeBody, DifferenceQuery, MapQuery, TargetsBody
 from chiaroscuro.web.workbench import painting_of, workbench_of
 
 
@@ -59,15 +59,15 @@ def difference_legend(request: Request) -> Response:
 
 
 def closeup(request: Request) -> Response:
-    """A close-up under its map, or as painted, with the box."""
-    query = read_query(request, CloseUpQuery)
+    """A close-up under its map, with the box."""
+    query = read_query(request, MapQuery)
     painting = painting_of(request)
     made = close(
         painting.picture.image, painting.explain(query.detector, query.target), 0, query.look
     )
     if made is None:
         raise HTTPException(404, "There is no close-up of this face yet. Explain it first.")
-    return Response(jpeg(made[query.under == "map"].pixels), media_type="image/jpeg")
+    return Response(jpeg(made[1].pixels), media_type="image/jpeg")
 
 
 async def changed(request: Request) -> Response:

@@ -65,15 +65,11 @@ function card(name) {
 }
 
 function closeup(name, answer) {
-  const picture = (under, words) => {
-    const more = { detector: name, under, ...look(), v: answer.closeup.cost };
-    const src = api.layerAddress(state.picture.id, "closeup.jpg", state.target, more);
-    return element("img", { src, alt: words });
-  };
+  const more = { detector: name, ...look(), v: answer.closeup.cost };
+  const src = api.layerAddress(state.picture.id, "closeup.jpg", state.target, more);
   const words = `Close-up: ${answer.closeup_trust}.`;
   return element("figure", { className: "closeup" },
-    picture("nothing", "The face as painted"), picture("map", words),
-    element("figcaption", { className: "quiet" }, words));
+    element("img", { src, alt: words }), element("figcaption", { className: "quiet" }, words));
 }
 
 function shares({ box, ring, beyond }) {
