@@ -26,6 +26,7 @@ def main() -> None:
     longer = cs.observe(image, detector, n_passes=200, seed=0)  # as many as the demo
     everything = (*as_targets(faces), *as_targets(MISSED_FACE, origin="truth"))
     evidence = longer.first(120)
+    near = cs.explain(image, detector, faces[2:3], n_passes=200, closeup=True)
     found, missed = evidence.explain(faces), evidence.explain(MISSED_FACE)
     sheets = {
         "found-faces": draw.contact_sheet(image, found, faces),
@@ -35,6 +36,7 @@ def main() -> None:
             faces,
             captions=["face"] * len(faces) + ["missed face"],
         ),
+        "close-up": draw.target_figure(image, near, 0),
         "missed-face": draw.contact_sheet(image, missed, faces, captions=["missed face"]),
     }
     FOLDER.mkdir(exist_ok=True)

@@ -120,6 +120,27 @@ def test_a_painting_is_explained(user: User) -> None:
     assert answer["reported"] == pytest.approx(250 / 255, abs=0.01)
 
 
+def test_a_close_up_is_shown_once_its_face_is_explained(user: User) -> None:
+    picture = user.open()
+    faces_box, other = ",".join(map(str, BOX)), "5,5,25,30"
+
+    def closeup(box: str, **label: str) -> httpx.Response:
+        params = {"detector": DETECTORS[0], "box": box, **label}
+        return user.http.get(f"/api/pictures/{picture}/closeup.jpg", params=params)
+
+    assert user.last(user.begin(picture).json()["job"])["state"] == "done"
+    shown = closeup(faces_box, label="0")
+    assert shown.headers["content-type"] == "image/jpeg"
+    width, height = Image.open(io.BytesIO(shown.content)).size
+    assert max(width, height) >= 480
+    assert closeup(other).status_code == 404
+    assert "Explain it first" in closeup(other).json()["error"]
+    target = {"box": [5, 5, 25, 30], "label": None, "score": None, "origin": "drawn"}
+    assert user.last(user.begin(picture, targets=[target]).json()["job"])["state"] == "done"
+    assert closeup(other).status_code == 200
+    assert closeup(faces_box, label="0").content == shown.content  # it is kept
+
+
 def test_another_box_needs_no_pass(user: User) -> None:
     picture = user.open()
     assert user.last(user.begin(picture).json()["job"])["state"] == "done"
