@@ -35,7 +35,7 @@ def test_demo_makes_a_page_whose_links_work(tmp_path: Path) -> None:
         detector,
         tmp_path,
         DetectorChoice(detector="centerface"),
-        Plan(n_passes=40, closeup=True),
+        Plan(n_passes=16, closeup=True),
         lambda: contextlib.nullcontext(lambda *_: None),
         paintings=(436838, 437455),
     )

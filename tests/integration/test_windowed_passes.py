@@ -204,7 +204,7 @@ def test_beyond_the_window_the_map_says_how_little_it_knows(picture: Tensor) -> 
     assert window is not None
     outside = torch.ones(480, 600, dtype=torch.bool)
     window.of(outside).fill_(False)
-    full = cs.explain(picture, a_little_far, TARGETS[:1], n_passes=1000, estimator="centred")
+    full = cs.explain(picture, a_little_far, TARGETS[:1], n_passes=500, estimator="centred")
     error = (result.saliency[0] - full.saliency[0])[outside].square().mean().sqrt()
     doubt = sum(one.standard_error[0][outside].square().mean() for one in (result, full))
     assert float(error) < 1.5 * float(doubt) ** 0.5
