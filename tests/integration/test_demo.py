@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import chiaroscuro as cs
-from chiaroscuro.core.plan import DetectorChoice, Plan
+from chiaroscuro.core.plan import DetectorChoice, MaskDesign, Plan
 from chiaroscuro.data.samples import sample_painting
 from chiaroscuro.demo import MATCH_IOU, PAINTINGS, run_demo
 from chiaroscuro.evidence.targets import find
@@ -35,7 +35,7 @@ def test_demo_makes_a_page_whose_links_work(tmp_path: Path) -> None:
         detector,
         tmp_path,
         DetectorChoice(detector="centerface"),
-        Plan(n_passes=16, closeup=True),
+        Plan(n_passes=40, design=MaskDesign(grid_size=44)),  # cells of a quarter of a face
         lambda: contextlib.nullcontext(lambda *_: None),
         paintings=(436838, 437455),
     )

@@ -72,13 +72,14 @@ def _windows(observation: "Observation", areas: list[Window]) -> list[Window | N
 
 def _make(observation: "Observation", number: int, area: Window, window: Window | None) -> None:
     """Find out which masks fit a face, and make their passes."""
-    target = observation.targets[number]
+    target, n = observation.targets[number], observation.plan.n_passes
+    first = FIRST_MASKS if n == AUTO else min(FIRST_MASKS, n)
 
     def tried(fit: Fit) -> tuple[Recorder, float]:
         design = design_for(target.box, area, fit)
         recorder = observation.close_up(number, area, window, design)
-        observation.advance(recorder, FIRST_MASKS)
-        weights = recorder.evidence().first(FIRST_MASKS).weights([target])
+        observation.advance(recorder, first)
+        weights = recorder.evidence().first(first).weights([target])
         return recorder, float(weights.mean())
 
     recorder, seen = tried(USUAL)

@@ -48,6 +48,7 @@ class Recorder:
         self.detector, self.info = detector, detector.info
         self.counts: list[int] = []
         self._columns: dict[str, _Column] | None = None  # None until there is a proposal
+        self._made: Evidence | None = None  # what has been explained of it is kept there
 
     @property
     def n_masks(self) -> int:
@@ -61,6 +62,7 @@ class Recorder:
 
     def add(self, batch: list[Proposals]) -> None:
         """What was reported under the next masks."""
+        self._made = None
         self.counts.extend(len(p) for p in batch)
         for proposals in batch:
             if len(proposals):
@@ -85,12 +87,17 @@ class Recorder:
         if bool(evidence.capped.any()):
             self.kept_for = tuple(kept for kept in self.kept_for if kept in evidence.kept_for)
         self.counts = evidence.counts.tolist()
-        self._columns = None
+        self._columns = self._made = None
         if len(evidence.boxes):
             self._append(evidence._all())
 
     def evidence(self) -> Evidence:
         """All that has come in."""
+        if self._made is None:
+            self._made = self._all()
+        return self._made
+
+    def _all(self) -> Evidence:
         whole = Proposals.empty()
         if self._columns is not None:
             rows: dict[str, Any] = {name: column.rows() for name, column in self._columns.items()}
