@@ -27,7 +27,7 @@ def demo(
     Then compares the photo-trained RetinaFace and the painting-trained one on the same paintings
     under the same masks.
 
-    Takes two or three minutes. A second run on the same folder resumes the first one.
+    Takes four to six minutes. A second run on the same folder resumes the first one.
     """
     from chiaroscuro.demo import run_demo
 
