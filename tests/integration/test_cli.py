@@ -114,6 +114,20 @@ def test_explain_makes_close_ups(folder: Path) -> None:
     assert (made / "closeup-01.npz").read_bytes() == before
 
 
+def test_evidence_of_one_target_is_kept_when_another_is_explained(folder: Path) -> None:
+    words = ("explain", "painting.png", "-d", "bright:counting", "--n-passes", "40", "--closeup")
+    run(*words, "--out", "out")
+    file = folder / "out" / "painting" / "evidence.npz"
+    before = cs.Evidence.load(file)
+    run(*words, "--out", "out", "--target", "18,8,40,28")
+    after = cs.Evidence.load(file)
+    assert {one.kept_for for one in before.closeups} < {one.kept_for for one in after.closeups}
+    bright = sys.modules["bright"]
+    seen = bright.passes
+    run(*words, "--out", "out")
+    assert bright.passes - seen <= 2  # the picture, and the picture mirrored
+
+
 def test_explain_prints_json(folder: Path) -> None:
     result = run(
         *("explain", "painting.png", "-d", "bright:find", "--n-passes", "20", "--json"),

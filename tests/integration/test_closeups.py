@@ -1,5 +1,6 @@
 """Close-ups: what in the face matters, wherever the passes are made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +252,41 @@ def test_cells_and_blur_follow_the_box() -> None:
     assert design.blur_sigma == pytest.approx(50 / 3)
     tiny = torch.tensor([10.0, 10, 13, 13])
     assert design_for(tiny, area_round(tiny, (400, 400)), USUAL).grid == (9, 9)
+
+
+def test_of_few_passes_the_masks_that_fit_are_used(picture: Tensor) -> None:
+    """As many passes of every design: the last one tried is the one that fits."""
+
+    def faint(images: Tensor) -> list[Tensor]:
+        found = eye(images)
+        for rows in found:
+            rows[:, 4] *= 0.02
+        return found
+
+    detector = cs.load_detector(faint, any_size=True, stride=STRIDE)
+    closeup = explained(picture, detector, n_passes=20).closeups[0]
+    assert closeup is not None
+    assert closeup.record.design.keep_probability == 0.7
+
+
+def test_its_unit_is_its_own_whatever_that_of_the_map(picture: Tensor) -> None:
+    result = explained(picture, anywhere(), n_passes=40, estimator="paper")
+    closeup = result.closeups[0]
+    assert closeup is not None
+    assert result.meaning.startswith("sum over the masks")
+    alone = closeup.alone(result)
+    assert alone.meaning.startswith("covariance of mask weight and mask")
+    assert alone.settings.estimator == "surrogate"
+
+
+def test_class_vectors_survive_a_part_in_which_nothing_is_reported(
+    picture: Tensor, tmp_path: Path
+) -> None:
+    observed = cs.observe(picture, anywhere(), targets=[FACE], n_passes=40, closeup=True)
+    n = len(observed.boxes)
+    vectors = torch.full((n, 2), 0.5)
+    silent = observed.closeups[0].first(0)
+    known = replace(observed, class_probabilities=vectors, windows=(), closeups=(silent,))
+    again = cs.Evidence.load(known.save(tmp_path / "evidence.npz"))
+    assert again.class_probabilities is not None
+    assert torch.equal(again.class_probabilities, vectors)

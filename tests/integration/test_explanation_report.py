@@ -19,12 +19,14 @@ import chiaroscuro as cs
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.notes import Note, note_check
 from chiaroscuro.core.plan import DetectorChoice, Reading
+from chiaroscuro.core.windows import Window
 from chiaroscuro.figures.encode import data_uri, jpeg
 from chiaroscuro.images.read import read_image
 from chiaroscuro.report import cards
 from chiaroscuro.report.explanation import write_explanation_report
 from chiaroscuro.report.redo import redo_script
 from chiaroscuro.results.picture import Picture, open_picture
+from chiaroscuro.store.schema import MapSource, WindowRecord
 
 FACES_BY_BRIGHTNESS = """
 import torch
@@ -118,6 +120,55 @@ def test_every_choice_is_in_the_lines(folder: Path) -> None:
     assert f"n_passes=13, seed={2**63}" in script
     assert same(redone(script), result)
     assert Path("my/own/manifest.json").is_file()
+
+
+def test_close_ups_are_redone_too(folder: Path) -> None:
+    picture = open_picture("painting.jpg")
+    detector = "faces_by_brightness:find"
+    result = cs.explain(picture.image, detector, TARGETS, n_passes=40, closeup=True)
+    script = redo_script(picture, result, DetectorChoice(detector=detector))
+    again = redone(script)
+    assert same(again, result)
+    for first, second in zip(again.closeups, result.closeups, strict=True):
+        assert first is not None
+        assert second is not None
+        assert torch.equal(first.saliency, second.saliency)
+
+
+def test_maps_of_the_whole_picture_are_redone_on_it(folder: Path) -> None:
+    """Of the workbench: close-ups stopped by themselves, and all else was a number of passes."""
+    picture = open_picture("painting.jpg")
+    detector = "faces_by_brightness:find"
+    how = {"windows": False, "closeup": True, "fidelity": 0.3}
+    evidence = cs.observe(picture.image, detector, targets=TARGETS, n_passes="auto", **how)
+    result = evidence.joined(
+        cs.observe(picture.image, detector, targets=TARGETS[:1], n_passes=120, **how)
+    ).explain(TARGETS)
+    script = redo_script(picture, result, DetectorChoice(detector=detector))
+    assert "windows=False" in script
+    assert "# closeup=True makes close-ups too" in script
+    again = redone(script)
+    assert same(again, result)
+    assert again.closeups == ()
+
+
+def test_two_detectors_in_windows_are_compared(folder: Path) -> None:
+    """Windows of two detectors may differ; what counts is that both saw the same masks."""
+    picture = open_picture("painting.jpg")
+    first, found = explained(picture, n_passes=40)
+    second, _ = explained(picture, n_passes=40)
+    window = WindowRecord(window=Window(0, 0, 64, 60), n_passes=40)
+    source = MapSource(n_masks=40, window=window.window)
+    second = replace(
+        second,
+        settings=attrs.evolve(second.settings, n_passes=8, windows=(window,)),
+        sources=(source,) * len(second),
+    )
+    write_explanation_report(folder / "two.html", picture, {"a": first, "b": second}, {"a": found})
+    assert "under the same masks" in Path("two.html").read_text()
+    fewer = replace(second, sources=(attrs.evolve(source, n_masks=39),) * len(second))
+    write_explanation_report(folder / "two.html", picture, {"a": first, "b": fewer}, {"a": found})
+    assert "did not see the same masks" in Path("two.html").read_text()
 
 
 def test_the_number_of_masks_is_the_number_made(folder: Path) -> None:

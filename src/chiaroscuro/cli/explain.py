@@ -99,13 +99,11 @@ def explain(
 
     Writes for every picture OUT/<name>/ with an overlay per target, a contact sheet, the raw
     maps (saliency.npz, closeup-01.npz and so on), the evidence (evidence.npz) and, last,
-    manifest.json. Pictures of one name
-    get the folders above them as part of it (a__x, b__x).
+    manifest.json. Pictures of one name get the folders above them as part of it (a__x, b__x).
 
     Run it again with another --target: what was observed is used again as far as it serves that
     box (all of it with --no-windows --no-closeup). After Ctrl-C or SIGTERM, the same command
-    resumes. Unreadable pictures are reported and skipped; the
-    exit status is then 1.
+    resumes. Unreadable pictures are reported and skipped; the exit status is then 1.
     """
     from chiaroscuro.data.paths import folder_names
     from chiaroscuro.evidence.targets import class_label

@@ -176,7 +176,7 @@ class Plan:
     closeup: bool = setting(
         flag,
         False,
-        help="Explain every target from near too, with masks whose cells fit its box.",
+        help="Make a close-up of every target too: a map from masks whose cells fit its box.",
         shown_default=True,
     )
     batch_size: int | None = setting(

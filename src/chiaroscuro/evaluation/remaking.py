@@ -77,7 +77,7 @@ def plan_of(explained: Explanation, evidence: Evidence, batch_size: int | None) 
         method=settings.method,
         estimator=settings.estimator or "surrogate",
         n_passes=settings.most_passes,
-        windows=bool(settings.windows),
+        windows=explained.in_windows,
         seed=evidence.seed,
         design=evidence.design,
         batch_size=batch_size,
@@ -100,5 +100,5 @@ def equal_passes(
     method, earlier = method_named(name), method_named(explained.settings.method)
     if n_passes != AUTO or {method.needs, earlier.needs} != {"black box"}:
         return n_passes
-    each = round(explained.cost) // (1 if earlier.shared else len(explained))
+    each = round(explained.map_cost) // (1 if earlier.shared else len(explained))
     return each * (1 if method.shared else len(explained))

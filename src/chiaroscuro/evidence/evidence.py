@@ -5,14 +5,11 @@ needs none.
 """
 
 import importlib.metadata
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-import attrs
-import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
@@ -20,26 +17,26 @@ from torch import Tensor
 from chiaroscuro._version import __version__
 from chiaroscuro.core import boxes, limits
 from chiaroscuro.core.checks import instance
-from chiaroscuro.core.declared import plain, read
+from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.masks import Masks
 from chiaroscuro.core.notes import Note
-from chiaroscuro.core.pixels import checked_pixels
 from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.progress import Report
 from chiaroscuro.core.records import Proposals, Target, TargetsLike, as_targets
 from chiaroscuro.core.similarity import mask_weights
 from chiaroscuro.core.windows import Window
 from chiaroscuro.detectors.protocol import Detector, as_unit_floats
-from chiaroscuro.evidence import estimators, remarks
+from chiaroscuro.evidence import estimators, remarks, saved
 from chiaroscuro.evidence.beyond import with_beyond
 from chiaroscuro.evidence.certificate import LOOKS, certificate, holds
 from chiaroscuro.evidence.estimators import Estimate
 from chiaroscuro.evidence.explanation import CloseUp, Explanation
 from chiaroscuro.evidence.passes import MAX_PROPOSALS
+from chiaroscuro.evidence.saved import COLUMNS
 from chiaroscuro.evidence.targets import kept
 from chiaroscuro.images.hashes import image_hash
-from chiaroscuro.store import arrays, bundle
+from chiaroscuro.store import bundle
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.store.schema import (
     AGAIN,
@@ -53,7 +50,6 @@ from chiaroscuro.store.schema import (
 )
 
 _MASKS_AT_ONCE = 512  # masks whose similarities are in memory together
-COLUMNS = ("boxes", "scores", "labels", "class_probabilities", "objectness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -157,9 +153,9 @@ class Evidence:
         if n_masks >= self.n_masks and not self.windows and not self.closeups:
             return self
         counts = self.counts[:n_masks]
-        kept = self._all()[: int(counts.sum())]
+        found = self._all()[: int(counts.sum())]
         windows = tuple(one.first(n_masks) for one in self.windows)
-        columns = {name: getattr(kept, name) for name in COLUMNS}
+        columns = {name: getattr(found, name) for name in COLUMNS}
         return replace(self, counts=counts, windows=windows, closeups=(), **columns)
 
     def joined(self, other: "Evidence") -> "Evidence":
@@ -200,12 +196,13 @@ class Evidence:
     def closeup(self, target: Target) -> CloseUp | None:
         """The close-up of a target; None if none was observed of it, or none may be used.
 
-        Of several, that of most masks: the others were found to hide too much.
+        Of several, that of most masks, or the last of these: masks that did not fit were given up
+        after a few.
         """
         found: tuple[Evidence, Certificate | None] | None = None
         whole = Window.whole(self.image.shape[1:])
         for part in self.closeups:
-            fewer = found is not None and part.n_masks <= found[0].n_masks
+            fewer = found is not None and part.n_masks < found[0].n_masks
             if kept(target) not in part.kept_for or not part.n_masks or fewer:
                 continue
             one = None if part.window == whole else self.certificate(target, part.window)
@@ -396,19 +393,7 @@ class Evidence:
     def save(self, path: str | AnyPath) -> AnyPath:
         """Write one ``.npz`` that holds everything, whole or not at all."""
         path = bundle.as_path(path)
-        parts = (self, *self.windows, *self.closeups)
-        columns = {
-            "settings": np.array(json.dumps(plain(self.settings()))),
-            "image": self.image.numpy(),
-            "counts": torch.cat([part.counts for part in parts]).numpy(),
-        }
-        for name in COLUMNS:
-            found = [getattr(part, name) for part in parts]
-            if all(one is not None for one in found):
-                columns[name] = torch.cat(found).numpy()
-        if isinstance(self.design.fill, Tensor):
-            columns["fill"] = self.design.fill.cpu().numpy()
-        bundle.write_arrays(path, columns)
+        saved.write(self, path)
         return path
 
     @classmethod
@@ -419,34 +404,11 @@ class Evidence:
             BundleError: if the file is damaged or is no evidence.
         """
         path = bundle.as_path(path)
-        columns = bundle.read_arrays(path, arrays.EVIDENCE, remedy=AGAIN)
+        fields, n_windows = saved.read_parts(path)
         with bundle.as_bundle_error(path, AGAIN):
-            settings, counts = _settings_of(columns), torch.from_numpy(columns["counts"])
-            image = torch.from_numpy(columns["image"])
-            design = settings.design
-            if (design.fill == "image") != ("fill" in columns):
-                raise InputError(f"its fill is {design.fill!r}, which does not fit its arrays")
-            if "fill" in columns:
-                design = attrs.evolve(design, fill=columns["fill"])
-            parts = _parts(settings, image, design)
-            n_passes = [n for n, _ in parts]
-            if sum(n_passes) != len(counts):
-                raise InputError(f"settings say {sum(n_passes)} masks, counts {len(counts)}")
-            found = Proposals(**{name: columns.get(name) for name in COLUMNS})
-            about: dict[str, Any] = {
-                "image": image,
-                "seed": settings.seed,
-                "detector": settings.detector,
-                "before_nms": settings.before_nms,
-                "image_sha256": settings.image_sha256 or "",
-            }
-            of_parts = _split(found, counts, n_passes)
-            whole, *others = (
-                cls(**about, **own, **fields)
-                for own, (_, fields) in zip(of_parts, parts, strict=True)
-            )
-            n = len(settings.windows)
-            return replace(whole, windows=tuple(others[:n]), closeups=tuple(others[n:]))
+            whole, *others = (cls(**one) for one in fields)
+        windows, closeups = others[:n_windows], others[n_windows:]
+        return replace(whole, windows=tuple(windows), closeups=tuple(closeups))
 
     @staticmethod
     def load_image(path: str | AnyPath) -> Tensor:
@@ -455,13 +417,7 @@ class Evidence:
         Raises:
             BundleError: if the file is damaged or is no evidence.
         """
-        path = bundle.as_path(path)
-        columns = bundle.read_arrays(
-            path, arrays.EVIDENCE, only=("settings", "image"), remedy=AGAIN
-        )
-        with bundle.as_bundle_error(path, AGAIN):
-            _settings_of(columns)
-        return torch.from_numpy(columns["image"])
+        return saved.read_image(bundle.as_path(path))
 
     def _all(self) -> Proposals:
         return Proposals(**{name: getattr(self, name) for name in COLUMNS})
@@ -477,46 +433,6 @@ class Evidence:
 
 
 EVIDENCE = instance(Evidence, "Evidence, as observe gives it")
-
-
-def _settings_of(columns: dict[str, Any]) -> MapSettings:
-    """The settings of an evidence file; an InputError if they are of another picture."""
-    settings = read(MapSettings, bundle.parse_json(str(columns["settings"])), "settings")
-    image = checked_pixels("image", torch.from_numpy(columns["image"]))
-    if settings.image_sha256 != image_hash(image):
-        raise InputError("its picture is not the one that was observed: another image_sha256")
-    return settings
-
-
-def _split(
-    found: Proposals, counts: Int64[Tensor, " n_masks"], n_passes: Sequence[int]
-) -> Iterator[dict[str, Any]]:
-    """Counts and columns of passes, part after part."""
-    if int(counts.sum()) != len(found):
-        raise InputError(f"wanted {int(counts.sum())} proposals, as counts say, got {len(found)}")
-    start = 0
-    for own in torch.split(counts, list(n_passes)):
-        stop = start + int(own.sum())
-        columns = {name: getattr(found[start:stop], name) for name in COLUMNS}
-        yield {"counts": own, **columns}
-        start = stop
-
-
-def _parts(
-    settings: MapSettings, image: Tensor, design: MaskDesign
-) -> list[tuple[int, dict[str, Any]]]:
-    """Number of passes and fields of the evidence on the whole, in windows, and of close-ups."""
-    whole = Window.whole(image.shape[1:])
-    fields = {"window": whole, "area": whole, "design": design, "kept_for": settings.kept_for}
-    parts = [(settings.n_passes, fields)]
-    for one in (*settings.windows, *settings.closeups):
-        own = {**fields, "window": _inside(one.window, image), "kept_for": one.kept_for}
-        if isinstance(one, CloseUpPasses):
-            if one.design.fill == "image":
-                raise InputError("closeups: wanted a fill that is no image")
-            own |= {"area": _inside(one.area, image), "design": one.design}
-        parts.append((one.n_passes, own))
-    return parts
 
 
 def _made_closeup(target: Target, part: Evidence, found: Certificate | None) -> CloseUp:
@@ -540,20 +456,11 @@ def _made_closeup(target: Target, part: Evidence, found: Certificate | None) -> 
             ),
             cost=round(part.cost, 3),
             design=part.design,
+            meaning=estimators.MEANINGS["surrogate"],
             fidelity=None if math.isnan(believed) else round(believed, 4),
             mean_weight=round(float(weights.mean()), 6),
         ),
     )
-
-
-def _inside(window: Window, image: Tensor) -> Window:
-    """A window of an evidence file; an InputError if it is not inside the picture."""
-    height, width = image.shape[1:]
-    if window.x2 > width or window.y2 > height:
-        raise InputError(
-            f"windows: wanted one inside the picture of {width}x{height}, got {window.plain()}"
-        )
-    return window
 
 
 def _key(target: Target) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from chiaroscuro.core import boxes
 from chiaroscuro.core.declared import of_kind
 from chiaroscuro.core.errors import InputError, TargetError
 from chiaroscuro.core.notes import Note
@@ -28,6 +29,7 @@ from chiaroscuro.store.schema import (
 )
 
 MIN_MASKS = 100  # with fewer, no fidelity is stated
+FINE_CELLS = 4  # mask cells across a box, at least, for shares of box and ring
 FAINT, SETTLED = 0.5, 0.9  # fidelities below which a map is too faint to tell, and settling
 
 
@@ -112,13 +114,14 @@ class CloseUp:
             mean_weight=torch.tensor([self.mean_weight], dtype=torch.float32),
             settings=attrs.evolve(
                 of.settings,
+                estimator="surrogate",
                 design=one.design,
                 n_passes=one.source.n_masks or 0,
                 cost=one.cost,
                 windows=(),
                 closeups=(),
             ),
-            meaning=of.meaning,
+            meaning=one.meaning,
             sources=(one.source,),
         )
 
@@ -196,12 +199,29 @@ class Explanation:
         return float(self.settings.n_passes) if cost is None else cost
 
     @property
+    def in_windows(self) -> bool:
+        """Whether a map is from passes in a window, not all from passes on the whole picture."""
+        return any(one.window is not None for one in self.sources)
+
+    @property
+    def map_cost(self) -> float:
+        """Of the passes for maps, without those for close-ups, in passes on the whole picture."""
+        area = self.height * self.width
+        shown = sum(one.n_passes * one.window.area for one in self.settings.closeups)
+        return self.cost - shown / area
+
+    @property
     def cell_px(self) -> float:
         """Longer side of a mask's cell in pixels; 0 for a method without masks."""
         if not any(one.n_masks for one in self.sources):
             return 0.0
         rows, columns = self.settings.design.grid
         return max(self.height / rows, self.width / columns)
+
+    def cells_fit(self, index: int) -> bool:
+        """Whether a box has enough mask cells across to tell where in and around it evidence is."""
+        size = float(boxes.area(self.targets[index].box).sqrt())
+        return self.cell_px <= size / FINE_CELLS or self.closeup(index) is not None
 
     def fidelity_text(self, index: int, digits: int = 2) -> str:
         """The fidelity, rounded down, and its words; the words alone below 0.5."""

@@ -52,8 +52,7 @@ class Observation:
             self.earlier = [*earlier.windows, *earlier.closeups]
         self.views: dict[Recorder, View] = {}
         self.later = 0.0  # cost of what is still to come, as far as that is known
-        self.began, self.done_before = time.perf_counter(), 0.0
-        self.done_before = self.cost
+        self.began, self.done_before = time.perf_counter(), self.cost
         self.fidelity: tuple[float, ...] = ()
 
     @property
@@ -192,6 +191,7 @@ class Observation:
         for earlier in self.earlier:
             if recorder.is_of(earlier):
                 recorder.resume(earlier)
+                self.done_before += earlier.n_masks * self.share(recorder.window)
         mine = (recorder.area, recorder.window, recorder.design)
         self.earlier = [one for one in self.earlier if (one.area, one.window, one.design) != mine]
         return recorder

@@ -10,7 +10,8 @@ from chiaroscuro.core.plan import MaskDesign
 from chiaroscuro.core.records import Proposals, Target
 from chiaroscuro.core.windows import Window
 from chiaroscuro.detectors.protocol import Detector
-from chiaroscuro.evidence.evidence import COLUMNS, Evidence
+from chiaroscuro.evidence.evidence import Evidence
+from chiaroscuro.evidence.saved import COLUMNS
 from chiaroscuro.evidence.targets import kept
 from chiaroscuro.images.hashes import image_hash
 

@@ -18,11 +18,10 @@ from torch import Tensor
 from chiaroscuro.core import boxes
 from chiaroscuro.core.errors import TargetError, UndefinedMetricError
 from chiaroscuro.core.records import as_targets
-from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.explanation import FINE_CELLS, Explanation
 from chiaroscuro.metrics.maps import usable_map
 
 SUPPORTED = 2.0  # standard errors that a value must exceed to count
-FINE_CELLS = 4  # mask cells across a box, at least, by which it is told where the evidence lies
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def mapped(image: Tensor, of: Explanation, index: int, look: Look = DEFAULT_LOOK
     return MapCard(overlay(image, saliency, error, scale=scale), map_legend(scale, of))
 
 
-def close(
+def closeup_cards(
     image: Tensor, of: Explanation, index: int, look: Look = DEFAULT_LOOK
 ) -> tuple[MapCard, MapCard] | None:
     """A close-up as painted, and under its map, both with the box; None where there is none."""

@@ -13,7 +13,7 @@ from chiaroscuro.figures.encode import data_uri
 from chiaroscuro.figures.legends import MAP_WORDS
 from chiaroscuro.figures.overlay import around, pixels
 from chiaroscuro.report import page
-from chiaroscuro.report.cards import AverageCard, close, compared
+from chiaroscuro.report.cards import AverageCard, closeup_cards, compared
 from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.store import bundle
@@ -115,7 +115,9 @@ def _pictures(subject: Subject, names: Sequence[str]) -> dict[str, Any]:
     """The target as painted, under both maps, and under the difference; with their legends."""
     both, target = subject.explanation, subject.target
     made = compared(subject.image, (both, both), (0, 1), names)
-    near = {which: close(subject.image, both, i) for i, which in enumerate(("first", "second"))}
+    near = {
+        which: closeup_cards(subject.image, both, i) for i, which in enumerate(("first", "second"))
+    }
     return {
         "plain": data_uri(around(pixels(subject.image), target)),
         **{name: data_uri(around(one.pixels, target)) for name, one in made.items()},

@@ -20,7 +20,7 @@ from chiaroscuro.figures.panels import unexplained
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.localisation import evidence_shares
 from chiaroscuro.report import page
-from chiaroscuro.report.cards import close, compared, mapped
+from chiaroscuro.report.cards import closeup_cards, compared, mapped
 from chiaroscuro.report.provenance import notes_on, scripts, settings_table
 from chiaroscuro.results.picture import Picture
 from chiaroscuro.store.bundle import AnyPath
@@ -28,7 +28,7 @@ from chiaroscuro.store.bundle import AnyPath
 PICTURE_PX, MAP_PX = 1400, 900  # longer side at most: of the picture, of a map over all of it
 SECOND_COLOUR = "#ffd479"  # boxes of the second of two detectors
 _SAME_BOX = 0.5  # minimum IoU for a detection to be the target
-_OF_THE_MASKS = "seed", "design", "n_passes", "windows", "image_sha256"
+_OF_THE_MASKS = "seed", "design", "image_sha256"
 
 
 def write_explanation_report(
@@ -119,8 +119,17 @@ def _targets(
 
 
 def _same_masks(explanations: Sequence[Explanation]) -> bool:
-    """Whether mask i hid the same pixels from every detector, and all saw as many."""
-    first, *others = ([plain(one.settings)[name] for name in _OF_THE_MASKS] for one in explanations)
+    """Whether mask i hid the same pixels from every detector, and all maps are from as many.
+
+    Passes in windows count: they show the same masks' parts.
+    """
+    first, *others = (
+        (
+            [plain(one.settings)[name] for name in _OF_THE_MASKS],
+            [source.n_masks for source in one.sources],
+        )
+        for one in explanations
+    )
     return all(other == first for other in others)
 
 
@@ -223,7 +232,7 @@ def _closeups(
     """The first close-up as painted, and each under its map: name, address and legend."""
     views: list[tuple[str, str, Any]] = []
     for name, one in explanations.items():
-        shown, made = one.closeup(index), close(picture.image, one, index, look)
+        shown, made = one.closeup(index), closeup_cards(picture.image, one, index, look)
         if shown is None or made is None:
             continue
         if not views:

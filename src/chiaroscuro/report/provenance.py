@@ -28,11 +28,23 @@ def settings_table(
     height, width = picture.image.shape[1:]
     reduced = "" if picture.scale == 1 else f", reduced by a factor of {1 / picture.scale:z.4g}"
     rows = [("picture", [file_name(picture)]), ("size", [f"{width} x {height} pixels{reduced}"])]
-    flat_settings = [flat(plain(one.settings)) for one in explanations.values()]
-    for key in dict.fromkeys(key for one in flat_settings for key in one):
-        values = [one.get(key, "—") for one in flat_settings]
-        rows.append((key, values[:1] if len(set(values)) == 1 else values))
+    rows.append(("passes", _shared([one.settings.passes_text for one in explanations.values()])))
+    flat_settings = [flat(_without_passes(one)) for one in explanations.values()]
+    keys = dict.fromkeys(key for one in flat_settings for key in one)
+    rows += [(key, _shared([one.get(key, "—") for one in flat_settings])) for key in keys]
     return rows
+
+
+def _shared(values: list[str]) -> list[str]:
+    """One value where all are the same."""
+    return values[:1] if len(set(values)) == 1 else values
+
+
+def _without_passes(one: Explanation) -> dict[str, Any]:
+    """The settings but for the passes, which have words of their own."""
+    left_out = ("n_passes", "windows", "closeups", "cost")
+    settings: dict[str, Any] = plain(one.settings)
+    return {key: value for key, value in settings.items() if key not in left_out}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -10,7 +10,7 @@ from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.limits import MAX_PIXELS
 from chiaroscuro.core.plan import DetectorChoice, MaskDesign
 from chiaroscuro.core.records import Target
-from chiaroscuro.evidence.explanation import Explanation
+from chiaroscuro.evidence.explanation import CloseUp, Explanation
 from chiaroscuro.images.hashes import image_hash
 from chiaroscuro.images.sources import is_address
 from chiaroscuro.results.picture import Picture
@@ -63,25 +63,38 @@ def redo_script(
         f"detector = cs.load_detector({_arguments(choice.detector, **choice.options)})",
         *_targets(explanation.targets),
     ]
+    return "\n".join([*lines, *_maps(explanation), f"result.save({_typed(out)})", ""])
+
+
+def _maps(explanation: Explanation) -> list[str]:
+    """The lines that make the maps of ``targets``."""
+    settings, closeups = explanation.settings, [one for one in explanation.closeups if one]
     estimator = f"estimator={_typed(settings.estimator)}"
-    how = [f"seed={settings.seed}", *_design(settings.design)]
-    if settings.windows or explanation.closeups:
-        wanted = f"n_passes={settings.most_passes}"
-        if settings.fidelity is not None:
-            wanted = f"fidelity={settings.fidelity}"
-        closeup = ["closeup=True"] * bool(explanation.closeups)
-        explained = ", ".join([wanted, estimator, *closeup, *how])
-        lines.append(f"result = cs.explain(image, detector, targets, {explained})")
-    elif settings.n_passes:
-        observed = ", ".join([f"n_passes={settings.n_passes}", *how])
-        lines += [
+    how = [estimator, f"seed={settings.seed}", *_design(settings.design)]
+    if not settings.n_passes:  # without targets there was no detector pass
+        return [f"result = cs.explain(image, detector, targets, {', '.join(how)})"]
+    if not explanation.in_windows and not closeups:
+        observed = ", ".join([f"n_passes={settings.n_passes}", *how[1:]])
+        return [
             f"evidence = cs.observe(image, detector, {observed})",
             f"result = evidence.explain(targets, {estimator})",
         ]
-    else:  # without targets there was no detector pass
-        explained = ", ".join([estimator, *how])
-        lines.append(f"result = cs.explain(image, detector, targets, {explained})")
-    return "\n".join([*lines, f"result.save({_typed(out)})", ""])
+    wanted = f"n_passes={settings.most_passes}"
+    if settings.fidelity is not None:
+        wanted = f"fidelity={settings.fidelity}"
+    windows = [] if explanation.in_windows else ["windows=False"]
+    lines = []
+    if closeups and all(settings.fidelity is not None or _fits(one, settings) for one in closeups):
+        windows.append("closeup=True")
+    elif closeups:
+        lines = ["# closeup=True makes close-ups too; theirs were of other numbers of masks here"]
+    explained = ", ".join([wanted, *windows, *how])
+    return [*lines, f"result = cs.explain(image, detector, targets, {explained})"]
+
+
+def _fits(closeup: CloseUp, settings: MapSettings) -> bool:
+    """Whether a close-up is from as many masks as the maps."""
+    return closeup.record.source.n_masks == settings.most_passes
 
 
 def _check(picture: Picture, settings: MapSettings) -> None:

@@ -12,7 +12,7 @@ from chiaroscuro.figures.encode import data_uri
 from chiaroscuro.figures.legends import MAP_WORDS
 from chiaroscuro.figures.overlay import around, pixels
 from chiaroscuro.report import page
-from chiaroscuro.report.cards import AverageCard, close, mapped
+from chiaroscuro.report.cards import AverageCard, closeup_cards, mapped
 from chiaroscuro.report.provenance import flat
 from chiaroscuro.report.svg import embedded_svg
 from chiaroscuro.store import bundle
@@ -95,7 +95,7 @@ def _card(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
     explanation, image, about = saved.explanation, saved.image(), saved.study.about
     index = row["target"] - 1
     target, under_map = explanation.targets[index], mapped(image, explanation, index)
-    shown, close_up = explanation.closeup(index), close(image, explanation, index)
+    shown, close_up = explanation.closeup(index), closeup_cards(image, explanation, index)
     near = None
     if shown is not None and close_up is not None:
         near = {

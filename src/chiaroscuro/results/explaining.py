@@ -75,7 +75,8 @@ def explain_picture(
     The folder gets ``evidence.npz``, one overlay PNG per target, ``contact-sheet.png``,
     ``saliency.npz`` and, last, ``manifest.json``, whose presence means complete. Evidence that is
     there already is used and, where more passes are wanted, extended: an interrupted run is
-    resumed, and another target costs no detector pass. The maps are those of a fresh run.
+    resumed, and another target costs what that evidence does not tell. The maps are those of a
+    fresh run.
 
     Targets are in the pixels of ``picture.image``; without them, all that is found is explained,
     as ``selection`` says. ``choice`` is what the detector was loaded with; the manifest keeps it
@@ -166,8 +167,9 @@ def explain_into(
         raise BundleError(
             f"{file}: {stopped}; choose another --out, or --overwrite it"
         ) from stopped
-    if earlier is None or evidence.cost > earlier.cost:
-        _save(evidence, file)
+    everything = evidence if earlier is None else evidence.joined(earlier)
+    if earlier is None or everything.cost > earlier.cost:
+        _save(everything, file)
     return explain_from(evidence, detector, wanted, plan, progress), evidence
 
 

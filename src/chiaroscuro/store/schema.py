@@ -161,6 +161,7 @@ class CloseUpRecord:
         source: the passes that it is from.
         cost: of them, in passes on the whole picture.
         design: of its masks.
+        meaning: what one unit of its map is, in words.
         fidelity: as of a map; None where it is not known.
         mean_weight: likewise.
     """
@@ -170,6 +171,7 @@ class CloseUpRecord:
     source: MapSource = part(MapSource)
     cost: float = setting(number(0))
     design: MaskDesign = part(MaskDesign, required=True)
+    meaning: str = setting(text)
     fidelity: float | None = setting(maybe(number(-1, 1)))
     mean_weight: float | None = setting(maybe(_SHARE))
 

@@ -186,6 +186,7 @@ class Painting:
             "closeup_trust": closeup and closeup.alone(explanation).fidelity_text(0),
             "notes": notes,
             "shares": shares,
+            "cells_too_large": shares is None and not explanation.cells_fit(0),
         }
 
     def changed(

@@ -8,7 +8,7 @@ from chiaroscuro.core.errors import InputError
 from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.figures.encode import jpeg
 from chiaroscuro.figures.overlay import around, overlay
-from chiaroscuro.report.cards import close
+from chiaroscuro.report.cards import closeup_cards
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import summarise_targets
 
@@ -69,7 +69,7 @@ def _card(run: Run, name: str, target: int) -> bytes:
     image, explanation = _opened(str(run.folder), name)
     if not 1 <= target <= len(explanation):
         raise InputError(f"target: wanted 1 to {len(explanation)} in {name!r}, got {target}")
-    close_up = close(image, explanation, target - 1)
+    close_up = closeup_cards(image, explanation, target - 1)
     if close_up is not None:
         return jpeg(close_up[1].pixels)
     one = explanation.targets[target - 1]

@@ -13,7 +13,7 @@ from chiaroscuro.figures.colours import Scale
 from chiaroscuro.figures.encode import jpeg
 from chiaroscuro.figures.overlay import pixels
 from chiaroscuro.metrics.difference import MapDifference
-from chiaroscuro.report.cards import close
+from chiaroscuro.report.cards import closeup_cards
 from chiaroscuro.web import layers
 from chiaroscuro.web.api.requests import read_body, read_query
 from chiaroscuro.web.bodies import ChangeBody, DifferenceQuery, MapQuery, TargetsBody
@@ -62,7 +62,7 @@ def closeup(request: Request) -> Response:
     """A close-up under its map, with the box."""
     query = read_query(request, MapQuery)
     painting = painting_of(request)
-    made = close(
+    made = closeup_cards(
         painting.picture.image, painting.explain(query.detector, query.target), 0, query.look
     )
     if made is None:

@@ -52,7 +52,13 @@ function ended(last, target) {
   else explainAtOnce();
 }
 
-const passes = () => Object.values(state.answers).map((answer) => `${answer.n_passes} passes`).join(" and ");
+const COARSE = "The masks' cells are larger than a quarter of this face. Where the evidence lies is stated once there is a close-up.";
+const quiet = (words) => element("p", { className: "quiet" }, words);
+
+const passes = () => Object.values(state.answers).map(cost).join("; ");
+
+const cost = ({ n_passes, closeup }) =>
+  `${n_passes} passes for the map${closeup ? `, the cost of ${Math.max(1, Math.round(closeup.cost))} for the close-up` : ""}`;
 
 function card(name) {
   const answer = state.answers[name];
@@ -60,8 +66,8 @@ function card(name) {
   return element("div", { className: "answer" },
     element("p", {}, `${nameOf(name)}: ${score}; ${answer.n_passes} passes, ${answer.trust}.`),
     ...(answer.closeup ? [closeup(name, answer)] : []),
-    ...(answer.shares ? shares(answer.shares) : []),
-    ...answer.notes.map((note) => element("p", { className: "quiet" }, note)));
+    ...(answer.shares ? shares(answer.shares) : answer.cells_too_large ? [quiet(COARSE)] : []),
+    ...answer.notes.map(quiet));
 }
 
 function closeup(name, answer) {

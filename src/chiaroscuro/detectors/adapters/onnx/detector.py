@@ -110,10 +110,9 @@ class OnnxDetector:
         overrides = Overrides(box_format, normalised, scores, grid_offsets, first_label)
         names, self._reading = read_classes(names, self._layout, self._roles, overrides)
         self._batch_size = self._pictures_at_once()
-        if normalise is None and network.input.dtype == "tensor(uint8)":
-            normalise = "255"
+        of_bytes = "255" if network.input.dtype == "tensor(uint8)" else None
         feeding = self._layout.feeding.with_options(
-            normalise=None if normalise is None else str(normalise),
+            normalise=of_bytes if normalise is None else str(normalise),
             channel_order=channel_order,
             letterbox=flag("letterbox", letterbox),
             padding=padding,
