@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         DetectorInfo,
         DetectorSource,
         FunctionDetector,
+        TiledDetector,
         load_detector,
     )
     from chiaroscuro.evidence.evidence import Evidence
@@ -49,6 +50,7 @@ _HOMES = {
     "Plan": "chiaroscuro.core.plan",
     "Proposals": "chiaroscuro.core.records",
     "Target": "chiaroscuro.core.records",
+    "TiledDetector": "chiaroscuro.detectors",
     "explain": "chiaroscuro.methods",
     "load_detector": "chiaroscuro.detectors",
     "mask_weights": "chiaroscuro.core.similarity",
@@ -69,6 +71,7 @@ __all__ = [
     "Progress",
     "Proposals",
     "Target",
+    "TiledDetector",
     "__version__",
     "boxes",
     "detectors",

@@ -19,6 +19,7 @@ from chiaroscuro.report.comparison import Gallery, write_comparison_report
 from chiaroscuro.report.study import write_study_report
 from chiaroscuro.store.bundle import AnyPath
 from chiaroscuro.studies.compare import Comparison, compare, detector_names
+from chiaroscuro.studies.completing import Completing
 from chiaroscuro.studies.run import Run, study
 from chiaroscuro.studies.summary import Summary, summarise
 
@@ -82,8 +83,11 @@ def run_demo(
     first, second = (
         run_of(load_detector(name), DetectorChoice(detector=name)) for name in COMPARED
     )
+    passes = out / "comparison" / "passes"
+    further = Completing.of(first, passes / "first"), Completing.of(second, passes / "second")
     gallery = Gallery(detector_names(first, second))
-    comparison = compare(first, second, each=gallery.add)
+    with progress() as show:
+        comparison = compare(first, second, each=gallery.add, progress=show, further=further)
     compared = write_comparison_report(
         first, second, comparison, gallery, out / "comparison" / "report.html"
     )

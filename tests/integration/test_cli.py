@@ -186,6 +186,54 @@ def test_larger_pictures_are_reduced_and_boxes_stay_in_the_files_pixels(folder: 
     assert "reduced to 64x40" in result.stderr
 
 
+FINDS_RECTANGLES = """
+import torch
+
+def find(images):  # white rectangles of 8 to 80 pixels, from their upper left corners
+    rows = []
+    for picture in images.float().mean(dim=1) > 0.5:
+        dark = torch.nn.functional.pad(~picture, (1, 1, 1, 1), value=True)
+        found = []
+        for y, x in (picture & dark[:-2, 1:-1] & dark[1:-1, :-2]).nonzero().tolist():
+            width = int(dark[y + 1, x + 1:].int().argmax())
+            height = int(dark[y + 1:, x + 1].int().argmax())
+            if 8 <= min(width, height) and max(width, height) <= 80:
+                score = 1 / (1 + abs(width - 30) / 30)
+                found.append([x, y, x + width, y + height, score])
+        rows.append(found)
+    return rows
+"""
+
+
+def test_large_pictures_are_searched_and_explained_in_tiles(folder: Path) -> None:
+    (folder / "rectangles.py").write_text(FINDS_RECTANGLES)
+    pixels = np.zeros((1000, 2000, 3), np.uint8)
+    boxes = [(60, 50, 90, 80), (1900, 900, 1930, 940), (900, 400, 1040, 540)]
+    for x1, y1, x2, y2 in boxes:
+        pixels[y1:y2, x1:x2] = 255
+    Image.fromarray(pixels).save("scan.png")
+    found = json.loads(run("detect", "scan.png", "-d", "rectangles:find", "--json").stdout)
+    detected = sorted(tuple(row["box"]) for row in found[0]["detections"])
+    assert np.allclose(detected, sorted(boxes), atol=2)
+    words = ("explain", "scan.png", "-d", "rectangles:find", "--n-passes", "8", "--no-windows")
+    result = run(*words, "--out", "out", "--json")
+    assert "of 2000x1000 pixels, so explained in tiles: 3 targets in 3 tiles" in result.stderr
+    printed = json.loads(result.stdout)
+    explained = [target["box_in_file"] for one in printed for target in one["targets"]]
+    assert np.allclose(sorted(explained), sorted(boxes), atol=2)
+    names = sorted(path.name for path in (folder / "out").iterdir())
+    assert names == ["scan", "scan__0-0-1160-1000", "scan__840-0-2000-1000"]
+    assert printed[0]["picture"]["scale"] == 0.5
+    assert printed[1]["picture"]["part"] == [0, 0, 1160, 1000]
+    again = run(*words, "--out", "out", "--target", "1880,880,1940,960", "--json")
+    (one,) = json.loads(again.stdout)
+    assert one["folder"].endswith("scan__840-0-2000-1000")
+    assert one["targets"][0]["box_in_file"] == [1880, 880, 1940, 960]
+    run("evaluate", "out", "-d", "rectangles:find", "--no-baselines")
+    whole = run(*words, "--out", "whole", "--max-side", "0", "--json")
+    assert [len(one["targets"]) for one in json.loads(whole.stdout)] == [2]  # the large one is not
+
+
 def test_nothing_found_is_no_failure(folder: Path) -> None:
     result = run("explain", "painting.png", "-d", "bright:nothing", "--out", "out")
     assert "--min-score" in result.stderr

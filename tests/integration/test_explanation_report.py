@@ -19,6 +19,7 @@ import chiaroscuro as cs
 from chiaroscuro.core.errors import InputError
 from chiaroscuro.core.notes import Note, note_check
 from chiaroscuro.core.plan import DetectorChoice, Reading
+from chiaroscuro.core.tiles import Tile
 from chiaroscuro.core.windows import Window
 from chiaroscuro.figures.encode import data_uri, jpeg
 from chiaroscuro.images.read import read_image
@@ -108,6 +109,23 @@ def test_the_lines_redo_the_maps_to_the_bit(folder: Path, max_side: int | None) 
     assert "MaskDesign" not in script
     assert str(folder) not in script
     assert same(cs.Explanation.load("out"), result)
+
+
+@pytest.mark.parametrize(
+    "tile",
+    [
+        Tile(size=(60, 90), scale=1.0, window=Window(3, 5, 80, 50)),
+        Tile(size=(54, 81), scale=0.9, window=Window(0, 2, 75, 50)),
+    ],
+)
+def test_a_tile_of_a_large_picture_is_redone(folder: Path, tile: Tile) -> None:
+    picture = open_picture(folder / "painting.jpg", Reading(max_side=None)).part(tile)
+    result, _ = explained(picture)
+    script = redo_script(picture, result, DetectorChoice(detector="faces_by_brightness:find"))
+    assert same(result, redone(script))
+    record = picture.record()
+    assert (record.scale, record.part) == (tile.scale, tile.window)
+    assert picture.in_file(torch.zeros(4)).tolist()[0] == tile.window.x1 / tile.scale
 
 
 def test_every_choice_is_in_the_lines(folder: Path) -> None:

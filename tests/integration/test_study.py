@@ -324,6 +324,34 @@ def test_two_detectors_on_the_same_masks(folder: Path) -> None:
     page = Path("both/report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 4 * 4 + 2 * 2
     assert "False positives of patches:find only" in page
+    assert "was also asked about" not in page  # all passes were on the whole picture
+    assert not Path("both/passes").exists()
+
+
+def test_the_other_detector_is_asked_about_a_false_positive(folder: Path) -> None:
+    run(*STUDY, "--closeup")
+    second_run("--closeup")
+    printed = run("compare", "run", "other", "-o", "both").stdout
+    assert "patches:left_only was also asked about 1 box" in Path("both/report.html").read_text()
+    assert "patches:left_only: asked about 1 box of the other run, for " in printed
+    kept = Path("both/passes/second/two.npz")
+    first_time, at = kept.read_bytes(), kept.stat().st_mtime_ns
+    evidence = cs.Evidence.load(kept)
+    assert ((50, 10, 70, 26), 0) in {one for part in evidence.closeups for one in part.kept_for}
+    pairs = Path("both/pairs.parquet").read_bytes()
+    run("compare", "run", "other", "-o", "both")
+    assert (kept.read_bytes(), kept.stat().st_mtime_ns) == (first_time, at)
+    assert Path("both/pairs.parquet").read_bytes() == pairs
+    without = run("compare", "run", "other", "-o", "without", "--no-passes").stdout
+    assert "asked" not in without
+    assert not Path("without/passes").exists()
+    kept.write_bytes(b"damaged")
+    run("compare", "run", "other", "-o", "both")
+    assert cs.Evidence.load(kept).cost == evidence.cost
+    Path("patches.py").unlink()
+    sys.modules.pop("patches")
+    gone = run("compare", "run", "other", "-o", "gone")
+    assert "are compared from the passes there are" in gone.stderr
 
 
 def test_runs_that_differ_are_not_compared(folder: Path) -> None:

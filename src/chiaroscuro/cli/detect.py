@@ -6,14 +6,14 @@ import typer
 
 from chiaroscuro.cli.console import note, print_json, report
 from chiaroscuro.cli.options import AS_JSON, PICTURES, DetectorOptions, command
-from chiaroscuro.core.plan import Reading, Selection
+from chiaroscuro.core.plan import TILES, Selection, TiledReading
 
 
 @command
 def detect(
     pictures: PICTURES,
     detector_options: DetectorOptions,
-    reading: Reading,
+    reading: TiledReading,
     selection: Selection,
     as_json: AS_JSON = False,
 ) -> None:
@@ -24,6 +24,7 @@ def detect(
     from chiaroscuro.core.errors import ChiaroscuroError
     from chiaroscuro.data.paths import as_source
     from chiaroscuro.evidence.targets import find, of_class
+    from chiaroscuro.results.parts import needs_parts, search
     from chiaroscuro.results.picture import open_picture
 
     detector = detector_options.load()
@@ -31,8 +32,11 @@ def detect(
     for path in pictures:
         try:
             picture = open_picture(as_source(path), reading)
-            found = find(picture.image, detector, selection.min_score)
-            found = of_class(found, detector, selection)
+            if reading.max_side == TILES and needs_parts(picture.image):
+                found = search(picture.image, detector, selection).proposals
+            else:
+                found = find(picture.image, detector, selection.min_score)
+                found = of_class(found, detector, selection)
         except ChiaroscuroError as error:
             if len(pictures) == 1 and not as_json:
                 raise

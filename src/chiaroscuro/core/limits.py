@@ -7,6 +7,7 @@ from chiaroscuro.core.errors import InputError
 
 MIN_SCORE = 0.3  # lowest score of a detection that counts as found
 MAX_SIDE = 1280  # longer side in pixels to which pictures are reduced
+TILE = 1280  # longer side in pixels of the tiles in which larger pictures are searched
 MAX_PIXELS = 100_000_000  # pictures with more are refused
 
 SEED = whole(0, 2**64 - 1)

@@ -251,7 +251,16 @@ class Selection:
 
 
 @attrs.frozen(kw_only=True)
-class Reading:
+class _Reading:
+    max_pixels: int = setting(
+        limits.SIDE,
+        limits.MAX_PIXELS,
+        help="Pictures with more pixels are refused: a guard against decompression bombs.",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Reading(_Reading):
     """How pictures are read.
 
     Attributes:
@@ -265,10 +274,29 @@ class Reading:
         help="Larger pictures are reduced so that their longer side has this many pixels; 0 keeps "
         "their size. Boxes are always in the file's pixels.",
     )
-    max_pixels: int = setting(
-        limits.SIDE,
-        limits.MAX_PIXELS,
-        help="Pictures with more pixels are refused: a guard against decompression bombs.",
+
+
+TILES = "tiles"
+
+
+@attrs.frozen(kw_only=True)
+class TiledReading(_Reading):
+    """How pictures are read where large ones may be searched in tiles.
+
+    Attributes:
+        max_side: as of :class:`Reading`; or ``"tiles"``: pictures keep their size, and are searched
+            and explained in tiles of 1280 pixels where they are larger.
+        max_pixels: pictures with more are refused.
+    """
+
+    max_side: int | Literal["tiles"] | None = setting(
+        lambda name, value: TILES if value == TILES else limits.SIDE_OR_NONE(name, value),
+        TILES,
+        metavar="tiles|N",
+        help=f"Pictures of more than {limits.TILE} pixels on their longer side: tiles searches and "
+        "explains them in overlapping tiles of that size, at full size and at halves of it; a "
+        "number reduces them to that longer side; 0 passes them whole at full size. Boxes are "
+        "always in the file's pixels.",
     )
 
 

@@ -140,10 +140,26 @@ class Proposals:
         inside = boxes.have_area_in(self.boxes, height, width)
         return self if bool(inside.all()) else self[inside]
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Proposals]") -> "Proposals":
+        """The proposals of one detector from several pictures, one after the other."""
+        parts = [part for part in parts if len(part)] or [cls.empty()]
+        columns = [part._arrays() for part in parts]
+        return cls(
+            **{
+                name: None if value is None else torch.cat([one[name] for one in columns])
+                for name, value in columns[0].items()
+            }
+        )
+
     def moved(self, right: int, down: int) -> "Proposals":
         """The same proposals with boxes that many pixels further right and down."""
         shift = self.boxes.new_tensor([right, down, right, down])
-        return type(self)(**{**self._arrays(), "boxes": self.boxes + shift})
+        return self.placed(self.boxes + shift)
+
+    def placed(self, boxes: Tensor) -> "Proposals":
+        """The same proposals with other boxes ``n 4``."""
+        return type(self)(**{**self._arrays(), "boxes": boxes})
 
     def to(self, device: torch.device | str) -> "Proposals":
         """The same proposals on another device."""
@@ -239,6 +255,12 @@ class Target:
             TargetError: if the box becomes too small to have an area.
         """
         return self._with(self.box * factor)
+
+    def labelled(self, label: int | None) -> "Target":
+        """The target as of a class; None for any."""
+        if self.label == label:
+            return self
+        return Target(box=self.box, label=label, score=self.score, origin=self.origin)
 
     def inside(self, height: int, width: int) -> "Target":
         """The target cut to a picture of that size.

@@ -102,7 +102,7 @@ def with_classes(
     if target_class is not None:
         label = class_label(target_class, class_names)
         kept = [target for target in targets if target.label in (None, label)]
-        return tuple(_labelled(target, label) for target in kept), ()
+        return tuple(target.labelled(label) for target in kept), ()
     if len(class_names) < 2 or all(target.label is not None for target in targets):
         return tuple(targets), ()
     everything, notes, classed = found(), [], []
@@ -110,7 +110,7 @@ def with_classes(
         over = _over(target, everything) if target.label is None else None
         if over is not None:
             label = int(everything.labels[over])
-            target = _labelled(target, label)
+            target = target.labelled(label)
             score = float(everything.scores[over])
             notes.append(Note("class taken", number, class_name=class_names[label], score=score))
         classed.append(target)
@@ -124,12 +124,6 @@ def _over(target: Target, found: Proposals) -> int | None:
     overlap = boxes.iou(target.box[None], found.boxes)[0]
     best = int(overlap.argmax())
     return best if float(overlap[best]) >= SAME_OBJECT else None
-
-
-def _labelled(target: Target, label: int) -> Target:
-    if target.label == label:
-        return target
-    return Target(box=target.box, label=label, score=target.score, origin=target.origin)
 
 
 def kept(target: Target) -> Kept:

@@ -28,6 +28,9 @@ def settings_table(
     height, width = picture.image.shape[1:]
     reduced = "" if picture.scale == 1 else f", reduced by a factor of {1 / picture.scale:z.4g}"
     rows = [("picture", [file_name(picture)]), ("size", [f"{width} x {height} pixels{reduced}"])]
+    if picture.tile is not None:
+        x1, y1, x2, y2 = picture.tile.place
+        rows.append(("part of the file", [f"{x1},{y1} to {x2},{y2}"]))
     rows.append(("passes", _shared([one.settings.passes_text for one in explanations.values()])))
     flat_settings = [flat(_without_passes(one)) for one in explanations.values()]
     keys = dict.fromkeys(key for one in flat_settings for key in one)

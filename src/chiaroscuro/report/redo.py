@@ -55,8 +55,13 @@ def redo_script(
         "",
         f"image = cs.read_image({_arguments(file_name(picture), **_limit(picture))})",
     ]
+    tile = picture.tile
     if reduced:
-        lines.append(f"image, _ = shrink(image, {max(picture.image.shape[1:])})")
+        longer = max(picture.image.shape[1:] if tile is None else tile.size)
+        lines.append(f"image, _ = shrink(image, {longer})")
+    if tile is not None:
+        x1, y1, x2, y2 = tile.window.plain()
+        lines.append(f"image = image[:, {y1}:{y2}, {x1}:{x2}].contiguous()")
     choice = choice if choice and choice.detector else DetectorChoice(detector=settings.detector)
     lines += [
         f'assert image_hash(image) == "{settings.image_sha256}"',
@@ -121,9 +126,8 @@ def file_name(picture: Picture) -> str:
 
 def _limit(picture: Picture) -> dict[str, int]:
     """``max_pixels``, where the file has more than the default limit."""
-    height, width = picture.image.shape[1:]
-    n_pixels = height * width / picture.scale**2
-    if n_pixels < 0.99 * MAX_PIXELS:  # the scale is that of the longer side, rounded
+    n_pixels = math.prod(picture.file_size)
+    if n_pixels < 0.99 * MAX_PIXELS:  # perhaps from the scale, rounded
         return {}
     return {"max_pixels": math.ceil(1.01 * n_pixels)}
 

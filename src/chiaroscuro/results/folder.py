@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from chiaroscuro.core import limits
 from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, InputError
 from chiaroscuro.core.plan import DetectorChoice
@@ -150,8 +151,13 @@ class ResultFolder:
         """The file that is explained.
 
         Raises:
-            BundleError: if the manifest states none.
+            BundleError: if a part of it is explained, in whose pixels annotations are not.
         """
+        if self.manifest.picture is not None and self.manifest.picture.part is not None:
+            raise BundleError(
+                f"{self.path} explains a tile of {self.source}, and annotations are of the whole; "
+                f"explain it again with --max-side {limits.MAX_SIDE}"
+            )
         source, factor = self.source, self.scale
         across = self.manifest.width
         width, height = round(across / factor), round(self.manifest.height / factor)

@@ -253,12 +253,16 @@ class TargetRecord:
 
 @attrs.frozen(kw_only=True)
 class PictureRecord:
-    """The picture that was explained: ``scale`` pixels of the maps per pixel of the file."""
+    """The picture that was explained: ``scale`` pixels of the maps per pixel of the file.
+
+    Where a part alone was explained, ``part`` is ``x1 y1 x2 y2`` in pixels of the reduced file.
+    """
 
     source: str = setting(path_text)
     width: int = setting(limits.SIDE)
     height: int = setting(limits.SIDE)
     scale: float = setting(number(1e-6, 1))
+    part: Window | None = setting(maybe(window_check), None)
 
 
 @attrs.frozen(kw_only=True)

@@ -6,8 +6,8 @@ the same pixels from both, and the difference of two maps of one box is the dete
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import reduce
 from operator import getitem
 from typing import Any, Literal, NamedTuple
@@ -20,18 +20,22 @@ from chiaroscuro.core.declared import plain
 from chiaroscuro.core.errors import BundleError, UndefinedMetricError
 from chiaroscuro.core.progress import Report, Steps
 from chiaroscuro.core.records import Target
-from chiaroscuro.evidence.explanation import CloseUp, Explanation
+from chiaroscuro.evidence.evidence import Evidence
+from chiaroscuro.evidence.explanation import Explanation
 from chiaroscuro.metrics.agreement import agreement_or_none
 from chiaroscuro.metrics.average_precision import average_precision
 from chiaroscuro.metrics.localisation import evidence_shares
 from chiaroscuro.metrics.stats import paired_means
 from chiaroscuro.results.folder import ResultFolder
 from chiaroscuro.studies.averages import AverageMap, Averager
+from chiaroscuro.studies.completing import Completing
 from chiaroscuro.studies.examine import FALSE_POSITIVE, FOUND, HIT, MISSED
 from chiaroscuro.studies.run import Run
 from chiaroscuro.studies.summary import SHARES, title_of
 
 Status = Literal["both", "only first", "only second", "neither"]
+Sides = tuple[ResultFolder, ResultFolder]
+Further = tuple[Completing, Completing]
 _SAME_BOX = 0.5  # IoU at which false positives of two detectors are one
 _RESAMPLES = 400
 
@@ -47,7 +51,7 @@ class Subject:
         scores: what each detector gave it; None where it was not found.
         image: ``3 height width``.
         explanation: two maps, the first detector's and the second's, from the same masks; and the
-            close-ups that the runs have of the box that each detector found or missed there.
+            close-ups of the box that each detector found or missed there.
     """
 
     picture: str
@@ -123,14 +127,28 @@ def detector_names(first: Run, second: Run) -> tuple[str, str]:
     return first.record.detector, second.record.detector
 
 
-def subjects(first: Run, second: Run, progress: Report | None = None) -> Iterator[Subject]:
-    """The boxes of the pictures complete in both runs, with both maps from the same masks."""
+def subjects(
+    first: Run, second: Run, progress: Report | None = None, further: Further | None = None
+) -> Iterator[Subject]:
+    """The boxes of the pictures complete in both runs, with both maps from the same masks.
+
+    ``further`` makes the passes for boxes that only one run explained; without it, their second map
+    is from what the other run has: few passes on the whole picture, or none, and then they are left
+    out.
+    """
     names = both_done(first, second)
     steps = Steps(progress, len(names), "pictures")
+    classes = _classes(first), _classes(second)
     for name in names:
         steps.at(name)
-        yield from _of_picture(first.picture(name), second.picture(name))
+        sides = first.picture(name), second.picture(name)
+        yield from _of_picture(sides, classes, further, steps.within)
         steps.advance()
+
+
+def _classes(run: Run) -> dict[int, str]:
+    """A run's class names, by label."""
+    return {one.label: one.name for one in run.record.data.classes}
 
 
 def both_done(first: Run, second: Run) -> list[str]:
@@ -143,8 +161,11 @@ def compare(
     second: Run,
     each: Callable[[Subject], None] | None = None,
     progress: Report | None = None,
+    further: Further | None = None,
 ) -> Comparison:
     """Compare two runs; ``each`` is called with every subject as it comes, and maps are not kept.
+
+    ``further`` makes passes for boxes that only one run explained; see ``subjects``.
 
     Raises:
         BundleError: if they cannot be compared, or have no complete picture in common.
@@ -152,7 +173,7 @@ def compare(
     check_comparable(first, second)
     rows: list[dict[str, Any]] = []
     averagers = (Averager(), Averager())
-    for subject in subjects(first, second, progress):
+    for subject in subjects(first, second, progress, further):
         rows.append(subject.row())
         if each is not None:
             each(subject)
@@ -173,63 +194,130 @@ def compare(
             "false_positives": dict(Counter(row["status"] for row in false_positives)),
             "context": _context(rows),
             "average_precision": _precision(first, second),
+            "further_passes": None if further is None else _passes(further),
         },
         averages=(averagers[0].result(), averagers[1].result()),
     )
 
 
-def _of_picture(first: ResultFolder, second: ResultFolder) -> Iterator[Subject]:
-    if not (first.has_evidence and second.has_evidence):
+def _passes(further: Further) -> dict[str, Any]:
+    """What was asked beyond the runs, and its cost in passes on the whole picture."""
+    return {
+        which: {"boxes": one.boxes, "cost": round(one.cost, 2)}
+        for which, one in zip(("first", "second"), further, strict=True)
+    }
+
+
+def _of_picture(
+    sides: Sides,
+    classes: Sequence[Mapping[int, str]],
+    further: Further | None,
+    progress: Report | None,
+) -> Iterator[Subject]:
+    evidences = [side.evidence() if side.has_evidence else None for side in sides]
+    images = [one.image for one in evidences if one is not None]
+    if not images:
         return
-    evidences = first.evidence(), second.evidence()
-    if not torch.equal(evidences[0].image, evidences[1].image):
-        raise BundleError(f"{first.name} is not the same picture in both runs; study it again")
-    n = min(evidence.most_masks for evidence in evidences)
-    pairs = [evidence.first(n) for evidence in evidences]
-    wanted = list(_wanted(first, second))
-    if not wanted:
+    if not torch.equal(images[0], images[-1]):
+        raise BundleError(f"{sides[0].name} is not the same picture in both runs; study it again")
+    wanted = list(_wanted(*sides))
+    targets = [_in_labels_of(run, wanted, classes) for run in (0, 1)]
+    if further is not None:
+        for i, one in enumerate(further):
+            unasked = [n for n, each in enumerate(wanted) if each.numbers[i] is None]
+            if unasked:
+                evidences[i] = one.observe(
+                    sides[i].name,
+                    images[0],
+                    evidences[i],
+                    [targets[i][n] for n in unasked],
+                    progress,
+                )
+    known = [one for one in evidences if one is not None]
+    if not wanted or len(known) < len(sides):
         return
-    targets = [one.target for one in wanted]
+    n = min(evidence.most_masks for evidence in known)
     made = [
-        pair.explain(targets, estimator=side.manifest.settings.estimator or "surrogate")
-        for pair, side in zip(pairs, (first, second), strict=True)
+        _explained(sides[i], known[i], targets[i], [one.numbers[i] for one in wanted], n)
+        for i in (0, 1)
     ]
-    for i, (target, what, scores, numbers) in enumerate(wanted):
-        found = tuple(score is not None for score in scores)
-        status: Status = "neither"
-        if any(found):
-            status = "both" if all(found) else "only first" if found[0] else "only second"
-        yield Subject(
-            picture=first.name,
-            title=title_of(first),
-            what=what,
-            status=status,
-            target=target,
-            scores=scores,
-            image=pairs[0].image,
-            explanation=Explanation(
-                targets=(target, target),
-                saliency=torch.stack([one.saliency[i] for one in made]),
-                standard_error=torch.stack([one.standard_error[i] for one in made]),
-                fidelity=torch.stack([one.fidelity[i] for one in made]),
-                mean_weight=torch.stack([one.mean_weight[i] for one in made]),
-                settings=made[0].settings,
-                meaning=made[0].meaning,
-                closeups=_closeups((first, second), numbers),
-            ),
+    for i, each in enumerate(wanted):
+        yield _subject(sides[0], each, i, images[0], made)
+
+
+def _in_labels_of(
+    run: int, wanted: Sequence["_Wanted"], classes: Sequence[Mapping[int, str]]
+) -> list[Target]:
+    """The boxes in the labels of a run; a class that its detector lacks becomes any class."""
+    labels = {name: label for label, name in classes[run].items()}
+    return [
+        one.target.labelled(
+            None if one.target.label is None else labels.get(classes[one.run][one.target.label])
         )
+        for one in wanted
+    ]
+
+
+def _explained(
+    side: ResultFolder,
+    evidence: Evidence,
+    targets: Sequence[Target],
+    numbers: Sequence[int | None],
+    n_masks: int,
+) -> Explanation:
+    """The maps of a run from so many masks, and the close-ups that it has of its own boxes."""
+    estimator = side.manifest.settings.estimator or "surrogate"
+    made = evidence.first(n_masks).explain(targets, estimator=estimator)
+    closeups = tuple(
+        evidence.closeup(target) if number is None else side.explanation.closeup(number)
+        for target, number in zip(targets, numbers, strict=True)
+    )
+    return replace(made, closeups=closeups if any(closeups) else ())
+
+
+def _subject(
+    picture: ResultFolder, one: "_Wanted", i: int, image: Tensor, made: Sequence[Explanation]
+) -> Subject:
+    found = tuple(score is not None for score in one.scores)
+    status: Status = "neither"
+    if any(found):
+        status = "both" if all(found) else "only first" if found[0] else "only second"
+    closeups = tuple(each.closeup(i) for each in made)
+    return Subject(
+        picture=picture.name,
+        title=title_of(picture),
+        what=one.what,
+        status=status,
+        target=one.target,
+        scores=one.scores,
+        image=image,
+        explanation=Explanation(
+            targets=(one.target, one.target),
+            saliency=torch.stack([each.saliency[i] for each in made]),
+            standard_error=torch.stack([each.standard_error[i] for each in made]),
+            fidelity=torch.stack([each.fidelity[i] for each in made]),
+            mean_weight=torch.stack([each.mean_weight[i] for each in made]),
+            settings=made[0].settings,
+            meaning=made[0].meaning,
+            closeups=closeups if any(closeups) else (),
+        ),
+    )
 
 
 Numbers = tuple[int | None, int | None]  # of a target in either run
 
 
 class _Wanted(NamedTuple):
-    """A box, what it is, the score that each detector gave it, and its number in either run."""
+    """A box, what it is, the score that each detector gave it, and its number in either run.
+
+    Its label is that of ``run``: 0 for the first, 1 for the second.
+    """
 
     target: Target
     what: str
     scores: tuple[float | None, float | None]
     numbers: Numbers
+    run: int = 0
 
 
 def _wanted(first: ResultFolder, second: ResultFolder) -> Iterator[_Wanted]:
@@ -272,21 +360,10 @@ def _paired(
             yield _Wanted(target, kind, (target.score, None), (i, None))
             continue
         j, other = free.pop(best)
-        better = target if (target.score or 0) >= (other.score or 0) else other
-        yield _Wanted(better, kind, (target.score, other.score), (i, j))
+        run = int((target.score or 0) < (other.score or 0))
+        yield _Wanted((target, other)[run], kind, (target.score, other.score), (i, j), run)
     for j, other in free:
-        yield _Wanted(other, kind, (None, other.score), (None, j))
-
-
-def _closeups(
-    sides: tuple[ResultFolder, ResultFolder], numbers: Numbers
-) -> tuple[CloseUp | None, ...]:
-    """The close-ups of a box in both runs; none where neither has one."""
-    found = tuple(
-        None if number is None else side.explanation.closeup(number)
-        for side, number in zip(sides, numbers, strict=True)
-    )
-    return found if any(found) else ()
+        yield _Wanted(other, kind, (None, other.score), (None, j), run=1)
 
 
 def _context(rows: list[dict[str, Any]]) -> dict[str, Any]:
