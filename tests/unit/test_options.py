@@ -18,9 +18,9 @@ from chiaroscuro.core.declared import part, setting
 from chiaroscuro.core.plan import (
     EvaluationSettings,
     Plan,
-    Reading,
     Selection,
     StudySettings,
+    TiledReading,
 )
 from chiaroscuro.training.settings import TrainingSettings
 
@@ -140,7 +140,7 @@ COMMANDS = get_command(chiaroscuro.cli.app).commands  # type: ignore[attr-define
     [
         ("explain", Plan),
         ("explain", Selection),
-        ("detect", Reading),
+        ("detect", TiledReading),
         ("study", StudySettings),
         ("evaluate", EvaluationSettings),
         ("train", TrainingSettings),

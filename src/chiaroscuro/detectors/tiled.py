@@ -84,7 +84,7 @@ class TiledDetector:
         if tile.whole:
             return torch.ones(len(proposals), dtype=torch.bool)
         sides = proposals.boxes[:, 2:] - proposals.boxes[:, :2]
-        small = sides.amax(dim=1) <= _LARGEST * self.side
+        small: Tensor = sides.amax(dim=1) <= _LARGEST * self.side
         return small & (tile.depth(proposals.boxes) > _CUT)
 
     def _of_tiles(self, image: Tensor, tiles: Sequence[Tile]) -> Iterator[tuple[Proposals, Tile]]:
