@@ -201,7 +201,7 @@ def compare(
 
 
 def _passes(further: Further) -> dict[str, Any]:
-    """The boxes that each detector saw beyond its run, and the cost in passes on the whole picture."""
+    """The boxes that each detector saw beyond its run, and their cost in full passes."""
     return {
         which: {"boxes": one.boxes, "cost": round(one.cost, 2)}
         for which, one in zip(("first", "second"), further, strict=True)
