@@ -6,8 +6,9 @@ Antithetic pairs cancel interactions of even order; those of odd order stay in t
 Gaussian process of the weights' half differences has a linear kernel, as the surrogate has, or that
 and its cube, whichever shares have the highest marginal likelihood. The map is the covariance of
 mask and predicted weight over 12,000 fresh masks, which need no detector. Uses the runs that
-``benchmarks/windows.py`` keeps: per number of masks, the share of the cube, the gain in marginal log
-likelihood, and the correlation with the truth in box and ring of both maps and of the surrogate.
+``benchmarks/windows.py`` keeps. Prints per number of masks the share of the cube, the gain in log
+marginal likelihood, and the correlation with the truth in box and ring of both maps and of the
+surrogate's.
 """
 
 import argparse
