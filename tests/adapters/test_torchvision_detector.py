@@ -400,7 +400,8 @@ def test_autocast_gives_float32_boxes_of_full_precision(model, picture, autocast
     inner = close.boxes[(close.boxes > 300) & (close.boxes < 1300)]
     assert len(inner) > 0
     assert not torch.equal(inner, inner.to(torch.bfloat16).float())  # no grid of 2 or 4 px
-    torch.testing.assert_close(close.scores[:1], exact.scores[:1], atol=0.05, rtol=0)
+    rounded = {"bf16": 0.1, "fp16": 0.05}[autocast]  # of random layers; bf16 differs among CPUs
+    torch.testing.assert_close(close.scores[:1], exact.scores[:1], atol=rounded, rtol=0)
 
 
 def test_unusable_rows_are_dropped_with_a_warning(picture):
