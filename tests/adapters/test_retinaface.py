@@ -27,16 +27,13 @@ from chiaroscuro.detectors.adapters.retinaface.anchors import (
     decode_boxes,
     make_anchors,
 )
-from chiaroscuro.detectors.adapters.retinaface.network import (
-    RetinaFaceNetwork,
-    RetinaFaceOutput,
-    normalise,
-)
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, RetinaFaceOutput
 from chiaroscuro.detectors.adapters.retinaface.pretrained import (
     load_onnx_weights,
     onnx_weights,
     weights_file,
 )
+from chiaroscuro.detectors.commons.mobilenet025 import normalise
 from chiaroscuro.detectors.protocol import DetectorInfo
 from chiaroscuro.testing import detector_checks
 

@@ -19,8 +19,8 @@ from chiaroscuro.detectors.adapters.retinaface import (
     load,
     source,
 )
-from chiaroscuro.detectors.adapters.retinaface.network import normalise
 from chiaroscuro.detectors.adapters.retinaface.pretrained import onnx_weights, pretrained_network
+from chiaroscuro.detectors.commons.mobilenet025 import normalise
 from chiaroscuro.detectors.protocol import parts_detector, torch_form
 from chiaroscuro.testing import detector_checks
 

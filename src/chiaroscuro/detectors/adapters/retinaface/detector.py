@@ -24,9 +24,10 @@ from chiaroscuro.detectors.adapters.retinaface.anchors import (
     losses,
     make_anchors,
 )
-from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, normalise
+from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork
 from chiaroscuro.detectors.adapters.retinaface.pretrained import pretrained_network
 from chiaroscuro.detectors.checkpoint import write_checkpoint
+from chiaroscuro.detectors.commons.mobilenet025 import normalise
 from chiaroscuro.detectors.commons.networks import device_of, evaluating, pick_device
 from chiaroscuro.detectors.commons.rows import Rows, to_proposals
 from chiaroscuro.detectors.protocol import DetectorInfo, RawProposals, as_unit_floats

@@ -1,10 +1,11 @@
-"""Torchvision's detection networks by name.
+"""Detection networks by name.
 
-A *builder* is a function of ``torchvision.models.detection``, such as ``fasterrcnn_resnet50_fpn``.
+A *builder* is a function of ``torchvision.models.detection``, such as ``fasterrcnn_resnet50_fpn``,
+or one of ours (``faces.BUILDERS``).
 """
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ from chiaroscuro.core.errors import CheckpointError, UnknownNameError
 
 
 def builders() -> list[str]:
-    """Names of all builders of the installed torchvision."""
+    """Names of all builders of the installed torchvision, and of ours."""
     from torchvision.models import detection, list_models
 
-    return list(list_models(module=detection))
+    return [*list_models(module=detection), *_ours()]
+
+
+def _ours() -> Mapping[str, Callable[[int], nn.Module]]:
+    from chiaroscuro.detectors.adapters.torchvision.faces import BUILDERS
+
+    return BUILDERS
 
 
 def check_builder(name: str) -> str:
@@ -29,9 +36,11 @@ def check_builder(name: str) -> str:
 
 
 def published_weights(builder: str) -> Mapping[str, Any]:
-    """Torchvision's own weights of a builder by name, ``DEFAULT`` among them."""
+    """Torchvision's own weights of a builder by name, ``DEFAULT`` among them; none of ours."""
     from torchvision.models import get_model_weights
 
+    if builder in _ours():
+        return {}
     members: Mapping[str, Any] = get_model_weights(builder).__members__
     return members
 
@@ -40,6 +49,8 @@ def build(builder: str, n_outputs: int) -> nn.Module:
     """The builder's network with random weights; ``n_outputs`` counts the background class."""
     from torchvision.models import get_model
 
+    if builder in _ours():
+        return _ours()[builder](n_outputs).float()
     model: nn.Module = get_model(
         builder, weights=None, weights_backbone=None, num_classes=n_outputs
     )

@@ -19,6 +19,7 @@ from chiaroscuro.detectors.adapters.torchvision.fitting import (
     name_classes,
     recognise,
 )
+from chiaroscuro.detectors.adapters.torchvision.settings import AS_IT_IS
 from chiaroscuro.detectors.checkpoint import read_checkpoint, write_checkpoint
 
 
@@ -61,7 +62,7 @@ def save_checkpoint(
         },
     }
     transform: Any = model.transform
-    if transform.fixed_size is None:
+    if transform.fixed_size is None and tuple(transform.min_size) != AS_IT_IS:
         stated |= {"min_size": transform.min_size[-1], "max_size": transform.max_size}
     write_checkpoint(path, state, stated)
 
@@ -93,7 +94,8 @@ def from_file(path: Path, builder: str | None) -> tuple[nn.Module, dict[str, Any
     for name, module in model.named_modules():
         if name in epsilon:
             module.eps = epsilon[name]
-    categories = published_weights(builder)["DEFAULT"].meta["categories"]
+    published = published_weights(builder).get("DEFAULT")
+    categories = published.meta["categories"] if published else ()
     if len(categories) > 2 and len(categories) == count_outputs(weights):  # one of torchvision's
         stated.setdefault("class_names", categories[1:])
     return model, stated, builder

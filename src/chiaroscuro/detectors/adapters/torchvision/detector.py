@@ -21,6 +21,7 @@ from chiaroscuro.core.errors import CheckpointError, InputError
 from chiaroscuro.core.records import Proposals, Truth
 from chiaroscuro.detectors.adapters.torchvision.checkpoints import save_checkpoint
 from chiaroscuro.detectors.adapters.torchvision.fitting import name_classes
+from chiaroscuro.detectors.adapters.torchvision.ignoring import ignoring
 from chiaroscuro.detectors.adapters.torchvision.settings import (
     AUTOCAST,
     checked_sizes,
@@ -126,7 +127,7 @@ class TorchvisionDetector:
     def losses(self, images: Tensor, truth: Sequence[Truth]) -> Mapping[str, Tensor]:
         """The model's own losses in training mode, on pictures resized as in ``detect``.
 
-        It has no boxes to ignore: such a box is left out, and its area is background.
+        Boxes to ignore are neither objects nor background; see ``ignoring``.
         """
         targets = [
             {
@@ -136,7 +137,8 @@ class TorchvisionDetector:
             for one in truth
         ]
         network: Any = self.network
-        with resizing(network, self._sizes):
+        ignored = [one.boxes[one.ignore].to(images) for one in truth]
+        with resizing(network, self._sizes), ignoring(network, ignored):
             parts: Mapping[str, Tensor] = network(list(images), targets)
         return parts
 
@@ -193,6 +195,8 @@ def feature_layers(network: Any) -> tuple[str, ...]:
     if isinstance(fpn := getattr(backbone, "fpn", None), nn.Module):
         levels = _children("backbone.fpn.layer_blocks", fpn.layer_blocks)
         return levels + _children("backbone.fpn.extra_blocks", fpn.extra_blocks)
+    if isinstance(context := getattr(backbone, "context", None), nn.ModuleList):  # of ``faces``
+        return _children("backbone.context", context)
     if isinstance(extra := getattr(backbone, "extra", None), nn.ModuleList):
         first: tuple[str, ...] = ("backbone.features",)
         if all(isinstance(part, nn.Sequential) for part in backbone.features):  # SSDlite
@@ -206,6 +210,8 @@ def excitation_layer(network: nn.Module) -> str:
     names = dict(network.named_modules())
     if "backbone.body.layer1" in names:  # ResNet
         return "backbone.body.layer1"
+    if "backbone.body.stage1.2" in names:  # of ``faces``
+        return "backbone.body.stage1.2"
     if "backbone.scale_weight" in dict(network.named_parameters()):  # VGG
         return "backbone.features.15"
     if "backbone.body.0" in names:  # MobileNet

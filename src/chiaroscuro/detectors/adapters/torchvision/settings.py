@@ -17,6 +17,7 @@ from chiaroscuro.detectors.commons.rows import LOOSE_NMS_IOU
 from chiaroscuro.detectors.protocol import DetectorInfo
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AS_IT_IS = (0,)  # min_size of a transform that does not resize
 _LOCKS: WeakKeyDictionary[nn.Module, threading.Lock] = WeakKeyDictionary()
 _LOCKS_GUARD = threading.Lock()
 
@@ -82,9 +83,11 @@ def resize_factors(
     """By which a model with these ``sizes`` multiplies height and width of such a picture.
 
     torchvision resizes by one factor and cuts the result to whole pixels, so the two may differ.
-    None where it resizes every picture to one size.
+    None where it resizes every picture to one size, or none at all.
     """
     if model.transform.fixed_size is not None:
+        return None
+    if tuple(sizes.get("min_size", model.transform.min_size)) == AS_IT_IS:
         return None
     shortest = sizes.get("min_size", model.transform.min_size)[-1]
     longest = sizes.get("max_size", model.transform.max_size)
