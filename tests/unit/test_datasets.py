@@ -66,7 +66,7 @@ def test_a_folder_of_pictures_has_no_annotations(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(AnnotationError, match="has no pictures"):
         open_data_set(tmp_path / "empty")
-    with pytest.raises(AnnotationError, match="wanted met-faces, a COCO"):
+    with pytest.raises(AnnotationError, match="wanted met-faces, met-training, a COCO"):
         open_data_set(tmp_path / "absent")
 
 

@@ -8,7 +8,10 @@ from PIL import Image
 
 from chiaroscuro.core.errors import ImageError, MissingDependencyError, UnknownNameError
 from chiaroscuro.data import samples
+from chiaroscuro.data.datasets import open_data_set
 from chiaroscuro.data.samples import met_faces, sample_painting
+
+N_TRAINING = (321, 208)  # faces, and boxes to ignore
 
 
 @pytest.fixture
@@ -43,6 +46,21 @@ def test_boxes_lie_inside_their_pictures(coco):
         assert painting.truth.ignore.shape == x1.shape
         assert ((x1 >= 0) & (x1 < x2) & (x2 <= width)).all()
         assert ((y1 >= 0) & (y1 < y2) & (y2 <= height)).all()
+
+
+def test_the_training_set_shares_no_painting_and_its_boxes_are_usable():
+    data = open_data_set("met-training")
+    assert not data.missing
+    assert len(data.entries) == 103
+    assert not {entry.about["id"] for entry in data.entries} & {p.id for p in met_faces()}
+    n_faces = sum(int((~entry.truth.ignore).sum()) for entry in data.entries)
+    n_ignored = sum(int(entry.truth.ignore.sum()) for entry in data.entries)
+    assert (n_faces, n_ignored) == N_TRAINING
+    for entry in data.entries:
+        with Image.open(entry.path) as picture:
+            width, height = picture.size
+        assert entry.size == (width, height)
+        assert bool(entry.truth.inside(height, width).all())
 
 
 def test_one_painting_by_its_number():

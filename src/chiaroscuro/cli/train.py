@@ -71,7 +71,7 @@ def train(
         typer.Argument(
             metavar="DATA",
             help="Annotated pictures: a COCO .json file, a folder of Pascal VOC or YOLO, YOLO's "
-            "data.yaml, met-faces.",
+            "data.yaml, or a sample set: met-training, met-faces.",
         ),
     ],
     out: Annotated[

@@ -8,7 +8,7 @@ from chiaroscuro.data.annotations import Annotations
 from chiaroscuro.data.coco import read_coco
 from chiaroscuro.data.paths import picture_suffixes
 from chiaroscuro.data.pictures import find_pictures
-from chiaroscuro.data.samples import MET_FACES, met_faces_annotations
+from chiaroscuro.data.samples import SAMPLE_SETS, sample_annotations
 from chiaroscuro.data.voc import is_voc, read_voc
 from chiaroscuro.data.yolo import label_files, label_folders, read_yolo
 from chiaroscuro.data.yolo_config import names_file, splits_file
@@ -32,8 +32,8 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
     Arguments and errors are those of :func:`~chiaroscuro.data.datasets.open_data_set`.
     """
     path = Path(spec)
-    if str(spec) == MET_FACES and not path.exists():
-        return met_faces_annotations()
+    if str(spec) in SAMPLE_SETS and not path.exists():
+        return sample_annotations(str(spec))
     if is_address(spec) or is_list(path) or is_picture(path):
         return None
     if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
@@ -42,8 +42,8 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
         return read_coco(path)
     if not path.is_dir():
         raise AnnotationError(
-            f"{spec}: wanted met-faces, a COCO .json file, YOLO's data.yaml, a folder in the "
-            "layout of Pascal VOC or YOLO, a folder of pictures, a picture or its address, or a "
+            f"{spec}: wanted {', '.join(SAMPLE_SETS)}, a COCO .json file, YOLO's data.yaml, a "
+            "folder in the layout of Pascal VOC or YOLO, a folder of pictures, a picture or its address, or a "
             ".txt file with one per line"
         )
     if _is_yolo(path):

