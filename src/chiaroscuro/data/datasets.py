@@ -90,8 +90,9 @@ def open_data_set(
 
     Args:
         spec: ``"met-faces"`` or ``"met-training"``; a COCO JSON file; a folder of Pascal VOC's XML
-            files; a folder of YOLO's, or its ``data.yaml``; or, without annotations, a folder of pictures, a single
-            picture's path or address, or a text file with a path or address per line.
+            files; a folder of YOLO's, or its ``data.yaml``; or, without annotations, a folder of
+            pictures, a single picture's path or address, or a text file with a path or address per
+            line.
         images: the folder that file names are relative to, where it is not the usual one.
         class_map: names of the detector's classes by the data set's, where they differ.
         frame: whether boxes refer to the picture as it is read (``"upright"``) or as it is

@@ -43,8 +43,8 @@ def read_annotations(spec: str | Path, images: str | Path | None = None) -> Anno
     if not path.is_dir():
         raise AnnotationError(
             f"{spec}: wanted {', '.join(SAMPLE_SETS)}, a COCO .json file, YOLO's data.yaml, a "
-            "folder in the layout of Pascal VOC or YOLO, a folder of pictures, a picture or its address, or a "
-            ".txt file with one per line"
+            "folder in the layout of Pascal VOC or YOLO, a folder of pictures, a picture or its "
+            "address, or a .txt file with one per line"
         )
     if _is_yolo(path):
         return read_yolo(path, images)
