@@ -230,6 +230,13 @@ def test_large_pictures_are_searched_and_explained_in_tiles(folder: Path) -> Non
     assert one["folder"].endswith("scan__840-0-2000-1000")
     assert one["targets"][0]["box_in_file"] == [1880, 880, 1940, 960]
     run("evaluate", "out", "-d", "rectangles:find", "--no-baselines")
+    ramp = np.repeat(np.arange(2000, dtype=np.uint16)[None] // 8, 1000, axis=0).astype(np.uint8)
+    Image.fromarray(ramp).save("ramp.png")
+    run(*words, "--out", "filled", "--target", "1880,880,1940,960", "--fill", "ramp.png")
+    fill = cs.Evidence.load(
+        folder / "filled" / "scan__840-0-2000-1000" / "evidence.npz"
+    ).design.fill
+    assert int(fill[0, 5, 5]) == 845 // 8  # the tile's part of the fill
     whole = run(*words, "--out", "whole", "--max-side", "0", "--json")
     assert [len(one["targets"]) for one in json.loads(whole.stdout)] == [2]  # the large one is not
 

@@ -345,6 +345,9 @@ def _with_fill(plan: Plan, name: str, picture: "Picture") -> Plan:
                 f"wanted {', '.join(FILLS)} or the path or address of a picture, got {name!r}",
                 param_hint="--fill",
             )
-        height, width = picture.image.shape[1:]
+        tile = picture.tile
+        height, width = picture.image.shape[1:] if tile is None else tile.size
         fill = read_image(to_pil(read_image(name)).resize((width, height)))
+        if tile is not None:
+            fill = tile.window.of(fill).contiguous()
     return attrs.evolve(plan, design=attrs.evolve(plan.design, fill=fill))
