@@ -28,7 +28,7 @@ from chiaroscuro.detectors.adapters.retinaface.anchors import (
 from chiaroscuro.detectors.adapters.retinaface.network import RetinaFaceNetwork, RetinaFaceOutput
 from chiaroscuro.detectors.protocol import Trainable
 from chiaroscuro.training import folds
-from chiaroscuro.training.augment import Augmentation, random_crop, tenebrism
+from chiaroscuro.training.augment import Augmentation, random_crop, tenebrism, turned
 from chiaroscuro.training.folds import cross_validate
 from chiaroscuro.training.loop import train
 from chiaroscuro.training.samples import save_samples, split
@@ -49,6 +49,17 @@ def test_a_crop_moves_pixels_and_boxes_together() -> None:
             inside = crop[:, box[1] + 2 : box[3] - 2, box[0] + 2 : box[2] - 2]
             assert float(inside.min()) > 0.8
             assert not bool(truth.ignore.any())
+
+
+def test_a_turned_crop_turns_its_boxes_about_the_same_centre() -> None:
+    crop = torch.zeros(3, 101, 101)
+    crop[:, 20:30, 70:80] = 1
+    pixels, (box,) = turned(crop, torch.tensor([[70.0, 20, 80, 30]]), 30.0)
+    rows, columns = (pixels[0] > 0.5).nonzero().T
+    middle = columns.float().mean() + 0.5, rows.float().mean() + 0.5
+    assert float((box[0] + box[2]) / 2) == pytest.approx(float(middle[0]), abs=0.2)
+    assert float((box[1] + box[3]) / 2) == pytest.approx(float(middle[1]), abs=0.2)
+    assert (box[2:] - box[:2]).tolist() == pytest.approx([10, 10], abs=1e-4)
 
 
 def test_faces_that_are_cut_off_are_ignored_and_those_outside_dropped() -> None:

@@ -42,6 +42,9 @@ def random_crop(
     size = augmentation.size
     crop = F.crop(pixels, top, left, size, size)
     moved = boxes_now - torch.tensor([left, top, left, top])
+    if augmentation.turn > 0:
+        degrees = chance.between(-augmentation.turn, augmentation.turn)
+        crop, moved = turned(crop, moved, degrees)
     moved, ignore, labels = _visible(moved, truth, size)
     if chance.happens(augmentation.flip):
         crop = crop.flip(2)
@@ -50,6 +53,26 @@ def random_crop(
         crop = tenebrism(crop, generator)
     crop = _light(crop, augmentation, chance)
     return crop, Truth(boxes=moved, labels=labels, ignore=ignore)
+
+
+def turned(
+    crop: Float32[Tensor, "3 size size"], faces: Float32[Tensor, "n 4"], degrees: float
+) -> tuple[Float32[Tensor, "3 size size"], Float32[Tensor, "n 4"]]:
+    """A crop turned anticlockwise about its centre, black where it has no pixels, and its boxes.
+
+    Boxes keep their size: a face is nearly round, and the box of a turned box is too large for it.
+    """
+    middle = crop.shape[1] / 2
+    angle = math.radians(degrees)
+    x, y = (faces[:, :2] + faces[:, 2:]).div(2).sub(middle).unbind(dim=1)
+    x, y = (
+        x * math.cos(angle) + y * math.sin(angle) + middle,
+        y * math.cos(angle) - x * math.sin(angle) + middle,
+    )
+    half = (faces[:, 2:] - faces[:, :2]) / 2
+    centres = torch.stack([x, y], dim=1)
+    pixels = F.rotate(crop, degrees, interpolation=F.InterpolationMode.BILINEAR)
+    return pixels, torch.cat([centres - half, centres + half], dim=1)
 
 
 def tenebrism(

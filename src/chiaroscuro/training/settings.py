@@ -36,6 +36,7 @@ class Augmentation:
         long_side: the whole picture is first scaled so that its longer side lies in this range,
             log-uniform.
         near_a_face: probability that a crop is placed so that it contains a given face.
+        turn: crops are turned by up to so many degrees either way; 0 for none.
         flip: probability of a mirror image.
         colour: strength of changes of gamma, contrast, saturation and hue; 0 for none.
         blur: probability of a blur of up to 1.5 pixels.
@@ -61,6 +62,9 @@ class Augmentation:
         "pixels.",
     )
     near_a_face: float = setting(number(0, 1), 0.75)
+    turn: float = setting(
+        number(0, 90), 0.0, help="Crops are turned by up to so many degrees either way."
+    )
     flip: float = setting(number(0, 1), 0.5)
     colour: float = setting(number(0), 0.3)
     blur: float = setting(number(0, 1), 0.2)
