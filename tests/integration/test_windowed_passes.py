@@ -242,3 +242,12 @@ def test_a_certificate_that_is_lost_on_the_way_makes_no_further_passes(
     detector, _ = calls_of(bright)
     result = explained(picture, detector, n_passes="auto")
     assert result.cost < 200
+
+
+def test_a_window_is_preferred_to_as_many_passes_on_the_whole(picture: Tensor) -> None:
+    seen = cs.observe(picture, bright, targets=TARGETS, n_passes=100, windows=True)
+    target = seen.explain(TARGETS).targets[0]
+    for n, in_window in ((100, True), (102, False)):
+        whole = cs.observe(picture, bright, n_passes=n, windows=False)
+        _, certificate = seen.joined(whole).part_for(target)
+        assert (certificate is not None) == in_window

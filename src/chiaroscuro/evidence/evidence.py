@@ -182,12 +182,13 @@ class Evidence:
     def part_for(self, target: Target) -> tuple["Evidence", Certificate | None]:
         """The passes that a target is explained from, and the certificate if it is a window.
 
-        A window that holds the box and is certified for it, if it has more passes than the whole
-        picture has; of several, that of most passes.
+        A window that holds the box and is certified for it, if it has no fewer passes than the
+        whole picture has; of several, that of most passes.
         """
         found: tuple[Evidence, Certificate | None] = self, None
         for part in self.windows:
-            if part.n_masks > found[0].n_masks and part.window.holds(target.box):
+            enough = part.n_masks + (found[0] is self) > found[0].n_masks
+            if enough and part.n_masks and part.window.holds(target.box):
                 one = self.certificate(target, part.window)
                 if holds(one):
                     found = part, one

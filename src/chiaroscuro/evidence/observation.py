@@ -95,8 +95,11 @@ class Observation:
             good = self._certified(recorder, numbers, LOOKS[-1])  # by what all its passes tell
             self.finish(recorder, list(good))
             lost += [i for i in numbers if i not in good]
-        if lost:
+        while lost:
             self.finish(self.whole, lost)
+            seen = self.seen()  # further passes on the whole may outnumber those of a window
+            whole = [i for i in everything if seen.part_for(self.targets[i])[1] is None]
+            lost = whole if set(whole) > set(lost) else []
         if self.plan.closeup and self.targets:
             make_closeups(self)
         return self.seen()
