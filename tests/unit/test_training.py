@@ -1,5 +1,6 @@
 """Crops, losses and the loop, on pictures and networks small enough to know."""
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from chiaroscuro.training import folds
 from chiaroscuro.training.augment import Augmentation, random_crop, tenebrism, turned
 from chiaroscuro.training.folds import cross_validate
 from chiaroscuro.training.loop import train
+from chiaroscuro.training.pictures import TrainingPicture
 from chiaroscuro.training.samples import save_samples, split
 from chiaroscuro.training.trainable import open_trainable
 
@@ -162,6 +164,25 @@ def test_training_lowers_the_loss_and_says_how_far_it_is() -> None:
     assert steps[-1].values["class"] < steps[0].values["class"]
     assert steps[-1].seconds_left == 0
     assert not detector.network.training
+
+
+def test_pictures_without_a_face_are_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = TrainingPicture(
+        name="empty", image=torch.full((3, 96, 96), 7, dtype=torch.uint8), truth=Truth(boxes=[])
+    )
+    drawn: list[int] = []
+    loop = importlib.import_module("chiaroscuro.training.loop")
+
+    def noted(image: Tensor, truth: Truth, *rest: Any) -> tuple[Tensor, Truth]:
+        drawn.append(len(truth))
+        return random_crop(image, truth, *rest)
+
+    monkeypatch.setattr(loop, "random_crop", noted)
+    for share, low, high in ((0.0, 0, 0), (0.5, 4, 36)):
+        drawn.clear()
+        settings = attrs.evolve(SETTINGS, steps=5, batch_size=8, backgrounds=share)
+        train(Bright(), [picture(0), picture(1), empty], settings)
+        assert low <= drawn.count(0) <= high
 
 
 def test_half_of_the_start_is_kept() -> None:

@@ -369,7 +369,7 @@ def test_what_is_left_out_of_the_data_is_said(
     assert foreign == "left out: 1 box of classes that the detector lacks: hat"
     assert outside == "left out: 1 box outside the picture, such as in p0"
     assert past == "cut to the picture: 1 box that extended past it, such as in p0"
-    assert without == "evaluated, not learned from: 1 picture without a box to find"
+    assert without == "1 picture without a box to find: learned from with --backgrounds only"
 
 
 def test_data_with_nothing_to_learn_says_what_there_is(

@@ -85,6 +85,9 @@ class _Run:
         self.detector, self.settings, self.validation = detector, settings, validation
         self.network, self.processes = detector.network, processes()
         self.pictures = _with_faces(pictures)
+        self.backgrounds: Pictures = ()
+        if settings.backgrounds > 0:
+            self.backgrounds = [one for one in pictures if one not in self.pictures]
         _check(self.pictures, validation, settings.batch_size, self.processes.size)
         self.parameters = free_parameters(self.network, settings.freeze)
         self.processes.broadcast(self.network)
@@ -93,7 +96,8 @@ class _Run:
         self.gradient = Gradient(detector, settings)
         self.file: StateFile | None = None  # only rank 0 writes files
         if folder is not None and self.processes.first:
-            self.file = StateFile(folder, settings, self.start, (self.pictures, validation))
+            learned = [*self.pictures, *self.backgrounds]
+            self.file = StateFile(folder, settings, self.start, (learned, validation))
         saved = self.processes.run_on_first(lambda: None if self.file is None else self.file.read())
         if saved is not None:
             self.state.resume(saved)
@@ -101,7 +105,7 @@ class _Run:
     def take_step(self) -> dict[str, float]:
         """One step of the optimiser; the losses before it."""
         step, settings = self.state.step, self.settings
-        crops, truth = _batch(self.pictures, settings, step)
+        crops, truth = _batch(self.pictures, self.backgrounds, settings, step)
         own = self.processes.share(len(crops))
         self.state.set_rate(_rate(settings, step))
         set_to_train(self.network, norms=settings.train_norms)
@@ -155,11 +159,16 @@ def _check(usable: Pictures, validation: Pictures, batch_size: int, n_processes:
         )
 
 
-def _batch(pictures: Pictures, settings: TrainingSettings, step: int) -> tuple[Tensor, list[Truth]]:
+def _batch(
+    faces: Pictures, backgrounds: Pictures, settings: TrainingSettings, step: int
+) -> tuple[Tensor, list[Truth]]:
     """The crops of one step, a function of the seed and the step alone."""
     generator = torch.Generator().manual_seed(step_seed(settings.seed, step))
     made = []
     for _ in range(settings.batch_size):
+        pictures = faces
+        if backgrounds and float(torch.rand((), generator=generator)) < settings.backgrounds:
+            pictures = backgrounds
         picture = pictures[int(torch.randint(len(pictures), (), generator=generator))]
         made.append(random_crop(picture.image, picture.truth, settings.augmentation, generator))
     return torch.stack([crop for crop, _ in made]), [truth for _, truth in made]

@@ -85,7 +85,7 @@ def training_pictures(data: DataSet, labels: Mapping[int, int]) -> list[Training
         )
     if n_without:
         n = plural(n_without, "picture")
-        LOG.warning(f"evaluated, not learned from: {n} without a box to find")
+        LOG.warning(f"{n} without a box to find: learned from with --backgrounds only")
     return pictures
 
 

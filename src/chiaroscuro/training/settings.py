@@ -80,6 +80,8 @@ class TrainingSettings:
 
     Attributes:
         steps: of the optimiser.
+        backgrounds: share of the crops that are of pictures without a box to find, where the data
+            set has some: what a detector must not take for a face.
         batch_size: crops per step.
         learning_rate: the highest, of AdamW; it warms up, then falls along a cosine to zero.
         weight_decay: of AdamW.
@@ -104,6 +106,11 @@ class TrainingSettings:
     """
 
     steps: int = setting(whole(1), 100, help="Steps of the optimiser.")
+    backgrounds: float = setting(
+        number(0, 0.9),
+        0.0,
+        help="Share of the crops that are of pictures without a box to find, if there are any.",
+    )
     batch_size: int = setting(whole(1), 8, help="Crops per step.")
     learning_rate: float = setting(
         number(0, ends=False), 1e-4, help="The highest learning rate, of AdamW."
