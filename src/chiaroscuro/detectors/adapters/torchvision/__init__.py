@@ -1,25 +1,18 @@
 """Detectors of torchvision: R-CNNs, RetinaNet, FCOS, SSD.
 
 By the name of a builder (``torchvision/fasterrcnn_resnet50_fpn``), from a file of weights, or from
-a model of the caller; and our own Faster R-CNN for faces, with its weights.
+a model of the caller.
 """
 
 from torch import nn
 
 from chiaroscuro.detectors.adapters.torchvision.checkpoints import save_checkpoint
 from chiaroscuro.detectors.adapters.torchvision.detector import TorchvisionDetector
-from chiaroscuro.detectors.adapters.torchvision.loading import SUFFIXES, load, shipped
+from chiaroscuro.detectors.adapters.torchvision.loading import SUFFIXES, load
 from chiaroscuro.detectors.adapters.torchvision.settings import is_rcnn
 from chiaroscuro.detectors.source import DetectorSource
 
-__all__ = [
-    "TorchvisionDetector",
-    "bright_source",
-    "faces_source",
-    "load",
-    "save_checkpoint",
-    "source",
-]
+__all__ = ["TorchvisionDetector", "load", "save_checkpoint", "source"]
 
 
 def _is_detector(module: nn.Module) -> bool:
@@ -28,20 +21,6 @@ def _is_detector(module: nn.Module) -> bool:
     kinds = (detection.RetinaNet, detection.FCOS, detection.ssd.SSD)
     return isinstance(module, kinds) or is_rcnn(module)
 
-
-faces_source = DetectorSource(
-    name="fasterrcnn-faces",
-    summary="Faster R-CNN, faces, trained on paintings, tenebrist ones among them",
-    load=shipped("fasterrcnn-faces"),
-    examples=("fasterrcnn-faces",),
-)
-
-bright_source = DetectorSource(
-    name="fasterrcnn-faces-bright",
-    summary="the same, trained on paintings without tenebrism",
-    load=shipped("fasterrcnn-faces-bright"),
-    examples=("fasterrcnn-faces-bright",),
-)
 
 source = DetectorSource(
     name="torchvision",

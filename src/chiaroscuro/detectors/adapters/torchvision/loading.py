@@ -1,13 +1,13 @@
 """Torchvision detectors from a builder's name, a file of weights, or a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from chiaroscuro.core.errors import InputError, UnknownNameError
+from chiaroscuro.core.errors import InputError
 from chiaroscuro.detectors.adapters.torchvision.builders import (
     build,
     check_builder,
@@ -21,7 +21,6 @@ from chiaroscuro.detectors.adapters.torchvision.fitting import without_backgroun
 from chiaroscuro.detectors.checkpoint import named_by_content
 from chiaroscuro.detectors.commons.networks import pick_device, refuse_move
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
@@ -92,35 +91,6 @@ def load(
         network = network.to(memory_format=torch.channels_last)
     given = loaded.stated | {key: value for key, value in options.items() if value is not None}
     return TorchvisionDetector(network, name=loaded.name, builder=loaded.builder, **given)
-
-
-def shipped(name: str) -> Callable[..., TorchvisionDetector]:
-    """What loads the weights of this name that are part of this package."""
-
-    def load_shipped(
-        rest: str = "",
-        *,
-        device: str | torch.device = "auto",
-        min_score: float | None = None,
-        autocast: str | None = None,
-        min_size: int | None = None,
-        max_size: int | None = None,
-    ) -> TorchvisionDetector:
-        """The detector of that name; options are those of ``load``."""
-        if rest:
-            raise UnknownNameError("detector", f"{name}/{rest}", [name])
-        model, stated, builder = from_file(WEIGHTS / f"{name}.safetensors", None)
-        given = {
-            "min_score": min_score,
-            "autocast": autocast,
-            "min_size": min_size,
-            "max_size": max_size,
-        }
-        chosen = {key: value for key, value in given.items() if value is not None}
-        network = model.eval().to(pick_device(device))
-        return TorchvisionDetector(network, name=name, builder=builder, **(stated | chosen))
-
-    return load_shipped
 
 
 def _from_path(
