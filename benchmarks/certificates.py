@@ -26,10 +26,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--detectors", nargs="+", default=["retinaface", "centerface"])
     parser.add_argument("--paintings", type=int, default=25)
+    parser.add_argument("--skip", type=int, default=0, help="paintings, to go on where one ended")
     given = parser.parse_args()
     for name in given.detectors:
         detector, n_targets, all_of_them, later = cs.load_detector(name), 0, [], []
-        for painting in met_faces()[: given.paintings]:
+        for painting in met_faces()[given.skip :][: given.paintings]:
             image = painting.read(max_side=SIDE)
             found = detector.detect(image[None])[0].above(LOWEST_SCORE)
             ranks = torch.linspace(0, len(found) - 1, min(len(found), MOST_TARGETS)).round()
