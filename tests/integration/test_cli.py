@@ -237,6 +237,9 @@ def test_large_pictures_are_searched_and_explained_in_tiles(folder: Path) -> Non
         folder / "filled" / "scan__840-0-2000-1000" / "evidence.npz"
     ).design.fill
     assert int(fill[0, 5, 5]) == 845 // 8  # the tile's part of the fill
+    Image.new("RGB", (1600, 900)).save("dark.png")
+    nothing = run("explain", "dark.png", "-d", "rectangles:find", "--out", "nothing")
+    assert "lower the score (--min-score 0.1)" in nothing.stderr
     whole = run(*words, "--out", "whole", "--max-side", "0", "--json")
     assert [len(one["targets"]) for one in json.loads(whole.stdout)] == [2]  # the large one is not
 

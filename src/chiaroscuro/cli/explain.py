@@ -170,7 +170,7 @@ class _Job:
         picture = open_picture(as_source(source), self.reading, name=name)
         if self.reading.max_side == TILES and needs_parts(picture.image):
             for part in self._parts(picture):
-                yield self._explained(part.picture, part.targets)
+                yield self._explained(part.picture, part.targets or None)  # None: says what to do
             return
         if picture.scale < 1:
             height, width = picture.image.shape[1:]

@@ -99,7 +99,7 @@ class Observation:
             self.finish(self.whole, lost)
             seen = self.seen()  # further passes on the whole may outnumber those of a window
             whole = [i for i in everything if seen.part_for(self.targets[i])[1] is None]
-            lost = whole if set(whole) > set(lost) else []
+            lost = [] if set(whole) <= set(lost) else whole
         if self.plan.closeup and self.targets:
             make_closeups(self)
         return self.seen()
